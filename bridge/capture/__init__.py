@@ -1,0 +1,1 @@
+"""From MySQL: catalogue, snapshot, binlog."""

@@ -1,0 +1,1 @@
+"""What flows: positions, row changes, batches (pure)."""

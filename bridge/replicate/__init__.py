@@ -1,0 +1,1 @@
+"""Copy and stream together: lease, frontiers, pause, stop, resume."""

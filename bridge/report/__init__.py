@@ -1,0 +1,1 @@
+"""What is printed: text and JSON from one model."""

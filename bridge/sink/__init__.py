@@ -1,0 +1,1 @@
+"""Into PostgreSQL: tables and indexes, copy, apply, quarantine."""

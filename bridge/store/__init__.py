@@ -1,0 +1,1 @@
+"""The control schema in PostgreSQL: migrations and named queries."""

@@ -1,0 +1,1 @@
+"""Proof of equality: digests, sweeps, rechecks."""
