@@ -1,0 +1,137 @@
+"""Random histories: a few rows, a few keys, as many collisions as will fit."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from random import Random
+
+from tests.models.schema import ID, REF, UNIQUE, Action, ForeignKey, Row, Schema, Table, Value, with_column
+from tests.models.source import Change, History, Mode, Rejected, Source, Transaction
+
+ONE_TABLE = Schema((Table("a"),))
+ONE_UNIQUE = Schema((Table("a", unique=True),))
+TWO_UNIQUE = Schema((Table("a", unique=True), Table("b", unique=True)))
+KEYLESS = Schema((Table("a", keyed=False),))
+MIXED = Schema((Table("a", unique=True), Table("b", keyed=False), Table("c")))
+
+
+@dataclass(frozen=True)
+class Workload:
+    """How much happens, and of which kinds."""
+
+    transactions: int = 10
+    statements: int = 3
+    keys: int = 5
+    bad: float = 0.0
+    truncates: float = 0.03
+    modes: tuple[Mode, ...] = (Mode.ENGINE, Mode.ENGINE, Mode.ENGINE, Mode.SQL_LAYER, Mode.NO_CHECKS)
+
+
+def random_history(rng: Random, schema: Schema, workload: Workload) -> History:
+    """Some rows to begin with, then a log of transactions."""
+    writer = _Writer(rng, schema, workload)
+    writer.transaction(2 * workload.keys)
+    states = [writer.source.contents()]
+    log = []
+    for position in range(1, workload.transactions + 1):
+        changes = writer.transaction(rng.randint(1, workload.statements))
+        log.append(Transaction(position, changes))
+        states.append(writer.source.contents())
+    return History(schema, tuple(states), tuple(log))
+
+
+def random_family(rng: Random) -> Schema:
+    """One of a few shapes of related tables, with random actions."""
+    shape = rng.choice(("line", "tree", "shared key", "siblings"))
+    unique = rng.random() < 0.5
+    if shape == "line":
+        tables = (Table("a"), Table("b", unique=unique), Table("c", keyed=rng.random() < 0.7))
+        return Schema(tables, (_key(rng, "b", "a"), _key(rng, "c", "b")))
+    if shape == "tree":
+        # InnoDB refuses to cascade an update into the table that is being updated.
+        own = ForeignKey("a", "a", REF, rng.choice((Action.CASCADE, Action.SET_NULL)))
+        return Schema((Table("a", unique=unique), Table("b")), (own, _key(rng, "b", "a")))
+    if shape == "shared key":
+        shared = ForeignKey("b", "a", ID, Action.CASCADE, Action.CASCADE)
+        return Schema((Table("a"), Table("b", unique=unique), Table("c")), (shared, _key(rng, "c", "b")))
+    return Schema((Table("a"), Table("b", unique=unique), Table("c")), (_key(rng, "b", "a"), _key(rng, "c", "a")))
+
+
+def _key(rng: Random, child: str, parent: str) -> ForeignKey:
+    on_delete = rng.choice((Action.CASCADE, Action.CASCADE, Action.SET_NULL))
+    on_update = rng.choice((Action.CASCADE, Action.CASCADE, Action.SET_NULL, Action.RESTRICT))
+    return ForeignKey(child, parent, REF, on_delete, on_update)
+
+
+class _Writer:
+    """Draws statements that the source will mostly accept."""
+
+    def __init__(self, rng: Random, schema: Schema, workload: Workload) -> None:
+        self.source = Source(schema)
+        self._rng = rng
+        self._schema = schema
+        self._workload = workload
+        self._parents = {(fk.child, fk.column): fk.parent for fk in schema.foreign_keys}
+        self._serial = 0
+
+    def transaction(self, statements: int) -> tuple[Change, ...]:
+        """Execute one transaction; a truncation commits alone, as DDL does."""
+        changes: list[Change] = []
+        while len(changes) < statements:
+            table = self._rng.choice(self._schema.tables)
+            if not changes and self._rng.random() < self._workload.truncates:
+                mode = Mode.NO_CHECKS if self._schema.referencing[table.name] else Mode.ENGINE
+                return tuple(self.source.execute(Change(table.name, None, None, mode)))
+            for change in self._statement(table, self._rng.choice(self._workload.modes)):
+                try:
+                    changes += self.source.execute(change)
+                except Rejected:
+                    break
+        return tuple(changes)
+
+    def _statement(self, table: Table, mode: Mode) -> list[Change]:
+        rng = self._rng
+        rows = list(self.source.tables[table.name].values())
+        kind = rng.random()
+        if not rows or kind < 0.3:
+            return [Change(table.name, None, self._new_row(table, mode), mode)]
+        row = rng.choice(rows)
+        if kind < 0.5:
+            return [Change(table.name, row, None, mode)]
+        if kind < 0.65:
+            return [Change(table.name, row, with_column(row, ID, self._id(table, mode)), mode)]
+        if kind < 0.8 and table.unique and len(rows) > 1:
+            return self._swap(table, row, rng.choice(rows), mode)
+        return [Change(table.name, row, (row[ID], *self._new_row(table, mode)[1:]), mode)]
+
+    def _swap(self, table: Table, one: Row, other: Row, mode: Mode) -> list[Change]:
+        if one == other:
+            return []
+        parked = with_column(one, UNIQUE, None)
+        moved = with_column(other, UNIQUE, one[UNIQUE])
+        settled = with_column(one, UNIQUE, other[UNIQUE])
+        steps = [(one, parked), (other, moved), (parked, settled)]
+        return [Change(table.name, before, after, mode) for before, after in steps]
+
+    def _new_row(self, table: Table, mode: Mode) -> Row:
+        # Few distinct values in keyless tables, so that rows come in several copies.
+        self._serial += 1
+        value = self._serial if table.keyed else self._rng.randrange(2)
+        if table.keyed and self._rng.random() < self._workload.bad:
+            value = -1 - value
+        unique = self._rng.randrange(2 * self._workload.keys) if table.unique else None
+        return (self._id(table, mode), unique, value, self._reference(table.name, REF, mode))
+
+    def _id(self, table: Table, mode: Mode) -> Value:
+        if (table.name, ID) in self._parents:
+            return self._reference(table.name, ID, mode) or 0
+        return self._rng.randrange(self._workload.keys if table.keyed else 2)
+
+    def _reference(self, table: str, column: int, mode: Mode) -> Value:
+        parent = self._parents.get((table, column))
+        if parent is None:
+            return None
+        held = [row[ID] for row in self.source.tables[parent].values()]
+        if mode is Mode.NO_CHECKS or not held:
+            return self._rng.randrange(self._workload.keys) if mode is Mode.NO_CHECKS else None
+        return self._rng.choice(held)
