@@ -1,0 +1,241 @@
+-- name: ensure_pipeline
+INSERT INTO dbbridge.pipeline (name) VALUES (%(pipeline)s) ON CONFLICT DO NOTHING
+
+-- name: pipeline
+SELECT epoch, position_kind, position, position_file, position_offset, source_id,
+       extract(epoch FROM source_time)::float8, extract(epoch FROM applied_at)::float8
+FROM dbbridge.pipeline WHERE name = %(pipeline)s
+
+-- name: try_lock
+SELECT pg_try_advisory_lock(hashtextextended('dbbridge:' || %(pipeline)s, 0))
+
+-- name: lock_epoch
+SELECT epoch FROM dbbridge.pipeline WHERE name = %(pipeline)s FOR UPDATE
+
+-- name: raise_epoch
+UPDATE dbbridge.pipeline SET epoch = epoch + 1 WHERE name = %(pipeline)s RETURNING epoch
+
+-- name: set_daemon
+INSERT INTO dbbridge.daemon (pipeline, epoch, host, boot, pid, backend)
+VALUES (%(pipeline)s, %(epoch)s, %(host)s, %(boot)s, %(pid)s, pg_backend_pid())
+ON CONFLICT (pipeline) DO UPDATE SET epoch = EXCLUDED.epoch, host = EXCLUDED.host,
+    boot = EXCLUDED.boot, pid = EXCLUDED.pid, backend = EXCLUDED.backend,
+    started_at = now(), renewed_at = now(), status = '{}'
+
+-- name: daemon
+SELECT epoch, host, boot, pid, backend, extract(epoch FROM now() - started_at)::float8,
+       extract(epoch FROM now() - renewed_at)::float8, status
+FROM dbbridge.daemon WHERE pipeline = %(pipeline)s
+
+-- name: renew
+UPDATE dbbridge.daemon SET renewed_at = now(), status = %(status)s
+WHERE pipeline = %(pipeline)s AND epoch = %(epoch)s
+
+-- name: release
+DELETE FROM dbbridge.daemon WHERE pipeline = %(pipeline)s AND epoch = %(epoch)s
+
+-- name: end_stale_sessions
+SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+WHERE application_name = %(application)s AND datname = current_database() AND pid <> pg_backend_pid()
+
+-- name: hold_epoch
+SELECT 1 FROM dbbridge.pipeline WHERE name = %(pipeline)s AND epoch = %(epoch)s FOR KEY SHARE
+
+-- name: advance
+UPDATE dbbridge.pipeline
+SET position_kind = %(kind)s, position = %(text)s, position_file = %(file)s,
+    position_offset = %(offset)s, source_id = %(source_id)s,
+    source_time = COALESCE(to_timestamp(%(source_time)s), source_time), applied_at = clock_timestamp()
+WHERE name = %(pipeline)s AND epoch = %(epoch)s
+
+-- name: count_changes
+UPDATE dbbridge.tables t
+SET inserts = t.inserts + c.inserts, updates = t.updates + c.updates, deletes = t.deletes + c.deletes
+FROM unnest(%(schemas)s::text[], %(tables)s::text[], %(generations)s::int[], %(inserts)s::bigint[],
+            %(updates)s::bigint[], %(deletes)s::bigint[])
+     AS c (source_schema, source_table, generation, inserts, updates, deletes)
+WHERE t.pipeline = %(pipeline)s AND t.source_schema = c.source_schema
+  AND t.source_table = c.source_table AND t.generation = c.generation
+
+-- name: tables
+SELECT source_schema, source_table, generation, target_schema, target_table, stage, paused,
+       error_code, error, hint, frontier_kind, frontier, frontier_file, frontier_offset,
+       until_file, until_offset, planned, indexed, mapping, version,
+       rows_estimated, rows_copied, bytes_copied, inserts, updates, deletes, ddl,
+       (SELECT count(*) FROM dbbridge.quarantine q
+        WHERE (q.pipeline, q.source_schema, q.source_table, q.generation)
+            = (t.pipeline, t.source_schema, t.source_table, t.generation))
+FROM dbbridge.tables t WHERE pipeline = %(pipeline)s
+ORDER BY source_schema, source_table, generation
+
+-- name: add_table
+INSERT INTO dbbridge.tables (pipeline, source_schema, source_table, generation, target_schema,
+                             target_table, mapping, version, rows_estimated)
+VALUES (%(pipeline)s, %(schema)s, %(table)s, %(generation)s, %(target_schema)s, %(target_table)s,
+        %(mapping)s, %(version)s, %(rows)s)
+ON CONFLICT DO NOTHING
+
+-- name: drop_table
+DELETE FROM dbbridge.tables
+WHERE pipeline = %(pipeline)s AND source_schema = %(schema)s AND source_table = %(table)s
+  AND generation = %(generation)s
+
+-- name: begin_copy
+UPDATE dbbridge.tables
+SET stage = 'copying', frontier_kind = %(kind)s, frontier = %(text)s, frontier_file = %(file)s,
+    frontier_offset = %(offset)s, planned = false, indexed = false, until_file = NULL,
+    until_offset = NULL, rows_copied = 0, bytes_copied = 0, rows_estimated = %(rows)s,
+    error_code = NULL, error = NULL, hint = NULL, changed_at = now()
+WHERE pipeline = %(pipeline)s AND source_schema = %(schema)s AND source_table = %(table)s
+  AND generation = %(generation)s
+
+-- name: clear_chunks
+DELETE FROM dbbridge.chunks
+WHERE pipeline = %(pipeline)s AND source_schema = %(schema)s AND source_table = %(table)s
+  AND generation = %(generation)s
+
+-- name: clear_quarantine
+DELETE FROM dbbridge.quarantine
+WHERE pipeline = %(pipeline)s AND source_schema = %(schema)s AND source_table = %(table)s
+  AND generation = %(generation)s
+
+-- name: add_chunk
+INSERT INTO dbbridge.chunks (pipeline, source_schema, source_table, generation, number, lower, upper)
+VALUES (%(pipeline)s, %(schema)s, %(table)s, %(generation)s, %(number)s, %(lower)s, %(upper)s)
+
+-- name: chunks
+SELECT number, lower, upper, done FROM dbbridge.chunks
+WHERE pipeline = %(pipeline)s AND source_schema = %(schema)s AND source_table = %(table)s
+  AND generation = %(generation)s ORDER BY number
+
+-- name: planned
+UPDATE dbbridge.tables SET planned = true
+WHERE pipeline = %(pipeline)s AND source_schema = %(schema)s AND source_table = %(table)s
+  AND generation = %(generation)s
+
+-- name: chunk_done
+UPDATE dbbridge.chunks SET done = true
+WHERE pipeline = %(pipeline)s AND source_schema = %(schema)s AND source_table = %(table)s
+  AND generation = %(generation)s AND number = %(number)s AND NOT done
+
+-- name: copied_more
+UPDATE dbbridge.tables SET rows_copied = rows_copied + %(rows)s, bytes_copied = bytes_copied + %(bytes)s
+WHERE pipeline = %(pipeline)s AND source_schema = %(schema)s AND source_table = %(table)s
+  AND generation = %(generation)s
+
+-- name: copied
+UPDATE dbbridge.tables
+SET stage = 'catching-up', until_file = %(until_file)s, until_offset = %(until_offset)s,
+    changed_at = now()
+WHERE pipeline = %(pipeline)s AND source_schema = %(schema)s AND source_table = %(table)s
+  AND generation = %(generation)s
+
+-- name: exact_frontier
+UPDATE dbbridge.tables
+SET frontier_kind = %(kind)s, frontier = %(text)s, frontier_file = %(file)s,
+    frontier_offset = %(offset)s
+WHERE pipeline = %(pipeline)s AND source_schema = %(schema)s AND source_table = %(table)s
+  AND generation = %(generation)s
+
+-- name: advance_tables
+UPDATE dbbridge.tables t
+SET frontier_kind = %(kind)s, frontier = %(text)s, frontier_file = %(file)s,
+    frontier_offset = %(offset)s
+FROM unnest(%(schemas)s::text[], %(tables)s::text[], %(generations)s::int[])
+     AS c (source_schema, source_table, generation)
+WHERE t.pipeline = %(pipeline)s AND t.source_schema = c.source_schema
+  AND t.source_table = c.source_table AND t.generation = c.generation
+
+-- name: forget_coordinates
+UPDATE dbbridge.tables SET frontier_file = '', frontier_offset = 0, until_file = CASE
+       WHEN until_file IS NULL THEN NULL ELSE '' END
+WHERE pipeline = %(pipeline)s AND frontier_kind <> 'file'
+
+-- name: indexed
+UPDATE dbbridge.tables SET indexed = true
+WHERE pipeline = %(pipeline)s AND source_schema = %(schema)s AND source_table = %(table)s
+  AND generation = %(generation)s
+
+-- name: join_stream
+UPDATE dbbridge.tables
+SET stage = 'streaming', frontier_kind = NULL, frontier = NULL, frontier_file = '',
+    frontier_offset = 0, until_file = NULL, until_offset = NULL, changed_at = now()
+WHERE pipeline = %(pipeline)s AND source_schema = %(schema)s AND source_table = %(table)s
+  AND generation = %(generation)s
+
+-- name: leave_stream
+UPDATE dbbridge.tables t
+SET stage = CASE WHEN t.stage = 'streaming' THEN 'catching-up' ELSE t.stage END,
+    paused = t.paused OR %(paused)s,
+    error_code = COALESCE(%(code)s, t.error_code), error = COALESCE(%(error)s, t.error),
+    hint = COALESCE(%(hint)s, t.hint), ddl = t.ddl + %(ddl)s,
+    frontier_kind = COALESCE(t.frontier_kind, p.position_kind),
+    frontier = COALESCE(t.frontier, p.position),
+    frontier_file = CASE WHEN t.frontier IS NULL THEN p.position_file ELSE t.frontier_file END,
+    frontier_offset = CASE WHEN t.frontier IS NULL THEN p.position_offset ELSE t.frontier_offset END,
+    changed_at = now()
+FROM dbbridge.pipeline p
+WHERE p.name = %(pipeline)s AND t.pipeline = %(pipeline)s AND t.source_schema = %(schema)s
+  AND t.source_table = %(table)s AND t.generation = %(generation)s
+
+-- name: unpause
+UPDATE dbbridge.tables SET paused = false, changed_at = now()
+WHERE pipeline = %(pipeline)s AND source_schema = %(schema)s AND source_table = %(table)s
+
+-- name: rename_generation
+UPDATE dbbridge.tables SET target_table = %(target_table)s
+WHERE pipeline = %(pipeline)s AND source_schema = %(schema)s AND source_table = %(table)s
+  AND generation = %(generation)s
+
+-- name: quarantine_add
+INSERT INTO dbbridge.quarantine (pipeline, source_schema, source_table, generation, key, code,
+                                 column_name, value, raw, met_at)
+VALUES (%(pipeline)s, %(schema)s, %(table)s, %(generation)s, %(key)s, %(code)s, %(column)s,
+        %(value)s, %(raw)s, %(at)s)
+ON CONFLICT ON CONSTRAINT one_entry_a_key DO UPDATE SET code = EXCLUDED.code,
+    column_name = EXCLUDED.column_name, value = EXCLUDED.value, raw = EXCLUDED.raw,
+    met_at = EXCLUDED.met_at, since = now()
+
+-- name: quarantine_remove
+DELETE FROM dbbridge.quarantine
+WHERE pipeline = %(pipeline)s AND source_schema = %(schema)s AND source_table = %(table)s
+  AND generation = %(generation)s AND key = ANY(%(keys)s)
+
+-- name: quarantine_count
+SELECT count(*) FROM dbbridge.quarantine
+WHERE pipeline = %(pipeline)s AND source_schema = %(schema)s AND source_table = %(table)s
+  AND generation = %(generation)s
+
+-- name: quarantine_list
+SELECT q.id, q.source_schema, q.source_table, q.key, q.code, q.column_name, q.value, q.raw, q.met_at,
+       extract(epoch FROM q.since)::float8
+FROM dbbridge.quarantine q
+WHERE q.pipeline = %(pipeline)s AND (%(id)s::bigint IS NULL OR q.id = %(id)s)
+ORDER BY q.id
+
+-- name: quarantine_discard
+WITH gone AS (
+    DELETE FROM dbbridge.quarantine WHERE pipeline = %(pipeline)s AND id = %(id)s RETURNING *
+)
+INSERT INTO dbbridge.discards (id, pipeline, source_schema, source_table, key, code, column_name,
+                               value, raw, met_at, reason)
+SELECT id, pipeline, source_schema, source_table, key, code, column_name, value, raw, met_at, %(reason)s
+FROM gone
+
+-- name: add_event
+INSERT INTO dbbridge.events (pipeline, kind, subject, message)
+VALUES (%(pipeline)s, %(kind)s, %(subject)s, %(message)s)
+
+-- name: add_request
+INSERT INTO dbbridge.requests (pipeline, verb, source_schema, source_table, argument)
+VALUES (%(pipeline)s, %(verb)s, %(schema)s, %(table)s, %(argument)s) RETURNING id
+
+-- name: open_requests
+SELECT id, verb, source_schema, source_table, argument FROM dbbridge.requests
+WHERE pipeline = %(pipeline)s AND done_at IS NULL ORDER BY id
+
+-- name: answer_request
+UPDATE dbbridge.requests SET done_at = now(), result = %(result)s WHERE id = %(id)s
+
+-- name: request_result
+SELECT done_at IS NOT NULL, result FROM dbbridge.requests WHERE id = %(id)s
