@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from random import Random
 
 from tests.models.schema import ID, REF, UNIQUE, Action, ForeignKey, Row, Schema, Table, Value, with_column
@@ -40,27 +41,35 @@ def random_history(rng: Random, schema: Schema, workload: Workload) -> History:
     return History(schema, tuple(states), tuple(log))
 
 
-def random_family(rng: Random) -> Schema:
+def random_family(
+    rng: Random,
+    shapes: Sequence[str] = ("line", "tree", "shared key", "siblings", "two parents"),
+    on_update: Sequence[Action] = (Action.CASCADE, Action.CASCADE, Action.SET_NULL, Action.RESTRICT),
+) -> Schema:
     """One of a few shapes of related tables, with random actions."""
-    shape = rng.choice(("line", "tree", "shared key", "siblings"))
-    unique = rng.random() < 0.5
-    if shape == "line":
-        tables = (Table("a"), Table("b", unique=unique), Table("c", keyed=rng.random() < 0.7))
-        return Schema(tables, (_key(rng, "b", "a"), _key(rng, "c", "b")))
+    shape = rng.choice(shapes)
+    a, b, c = Table("a"), Table("b", unique=rng.random() < 0.5), Table("c")
+
+    def key(child: str, parent: str) -> ForeignKey:
+        on_delete = rng.choice((Action.CASCADE, Action.CASCADE, Action.SET_NULL))
+        return ForeignKey(child, parent, REF, on_delete, rng.choice(on_update))
+
+    def shared(child: str, parent: str) -> ForeignKey:
+        action = Action.CASCADE if Action.CASCADE in on_update else Action.RESTRICT
+        return ForeignKey(child, parent, ID, Action.CASCADE, action)
+
     if shape == "tree":
         # InnoDB refuses to cascade an update into the table that is being updated.
-        own = ForeignKey("a", "a", REF, rng.choice((Action.CASCADE, Action.SET_NULL)))
-        return Schema((Table("a", unique=unique), Table("b")), (own, _key(rng, "b", "a")))
+        own = replace(key("a", "a"), on_update=Action.RESTRICT)
+        return Schema((a, b), (own, key("b", "a")))
     if shape == "shared key":
-        shared = ForeignKey("b", "a", ID, Action.CASCADE, Action.CASCADE)
-        return Schema((Table("a"), Table("b", unique=unique), Table("c")), (shared, _key(rng, "c", "b")))
-    return Schema((Table("a"), Table("b", unique=unique), Table("c")), (_key(rng, "b", "a"), _key(rng, "c", "a")))
-
-
-def _key(rng: Random, child: str, parent: str) -> ForeignKey:
-    on_delete = rng.choice((Action.CASCADE, Action.CASCADE, Action.SET_NULL))
-    on_update = rng.choice((Action.CASCADE, Action.CASCADE, Action.SET_NULL, Action.RESTRICT))
-    return ForeignKey(child, parent, REF, on_delete, on_update)
+        return Schema((a, b, c), (shared("b", "a"), key("c", "b")))
+    if shape == "siblings":
+        return Schema((a, b, c), (key("b", "a"), key("c", "a")))
+    if shape == "two parents":
+        return Schema((a, c, b), (key("b", "a"), shared("b", "c")))
+    last = replace(c, keyed=rng.random() < 0.7) if shape == "line" else c
+    return Schema((a, b, last), (key("b", "a"), key("c", "b")))
 
 
 class _Writer:

@@ -24,6 +24,21 @@ class Rules:
     cascades_reach_quarantine: bool = True
 
 
+@dataclass(frozen=True)
+class Scope:
+    """What one stream applies: rows of some tables, and cascades from some tables into some."""
+
+    rows: frozenset[str]
+    cascades_from: frozenset[str]
+    cascades_into: frozenset[str]
+
+    @classmethod
+    def of(cls, tables: Iterable[str]) -> Scope:
+        """Some tables and nothing beyond them."""
+        names = frozenset(tables)
+        return cls(names, names, names)
+
+
 class Cascade(NamedTuple):
     """A parent's id that went (new is None) or changed, to be carried into its descendants."""
 
@@ -54,11 +69,11 @@ class Segment:
         return any(name in self.images or name in self.counts or name in self.cleared for name in tables)
 
 
-def segments_of(schema: Schema, changes: Iterable[Change], rules: Rules) -> list[Segment]:
+def segments_of(schema: Schema, changes: Iterable[Change], rules: Rules, scope: Scope) -> list[Segment]:
     """Coalesce changes, in order, into segments to be executed in order."""
     segments = [Segment()]
     for change in changes:
-        cascade = _cascade_of(schema, change, rules)
+        cascade = _cascade_of(schema, change, rules, scope)
         crowded = segments[-1].rows >= rules.segment_rows
         if cascade is not None and rules.closes_for_descendants:
             crowded = crowded or segments[-1].pending(schema.descendants[change.table])
@@ -66,14 +81,15 @@ def segments_of(schema: Schema, changes: Iterable[Change], rules: Rules) -> list
             segments.append(Segment())
         if cascade is not None:
             segments[-1].cascades.append(cascade)
-        _note(schema, segments[-1], change)
+        if change.table in scope.rows:
+            _note(schema, segments[-1], change)
     return segments
 
 
-def _cascade_of(schema: Schema, change: Change, rules: Rules) -> Cascade | None:
-    if change.before is None or not schema.referencing[change.table] or rules.cascades == "never":
+def _cascade_of(schema: Schema, change: Change, rules: Rules, scope: Scope) -> Cascade | None:
+    if change.before is None or change.table not in scope.cascades_from or rules.cascades == "never":
         return None
-    if rules.flags_heeded and change.mode is not Mode.ENGINE:
+    if not schema.referencing[change.table] or (rules.flags_heeded and change.mode is not Mode.ENGINE):
         return None
     if change.after is None:
         return Cascade(change.table, change.before[ID], None)

@@ -8,7 +8,7 @@ from random import Random
 
 from tests.models.applier import BUILT, apply_batch
 from tests.models.check import Story
-from tests.models.segments import Rules
+from tests.models.segments import Rules, Scope
 from tests.models.source import History, Transaction
 from tests.models.target import Target
 
@@ -29,7 +29,10 @@ Check = Callable[[Target, int], None]
 
 @dataclass(frozen=True)
 class Stream:
-    """One reader of the log that writes some tables (None: all)."""
+    """One reader of the log that writes some tables (None: all).
+
+    Its scope is these tables, unless one is given.
+    """
 
     history: History
     rng: Random
@@ -37,6 +40,7 @@ class Stream:
     rules: Rules = BUILT
     commits: Commits = WHOLE
     tables: Sequence[str] | None = None
+    scope: Scope | None = None
 
     def run(self, target: Target, until: int, check: Check) -> Target:
         """Apply up to a position in random batches; after a crash go on from what is committed."""
@@ -68,7 +72,7 @@ class Stream:
 
     def _commit(self, target: Target, end: int, batch: tuple[Transaction, ...]) -> Target:
         rows = target.begin()
-        apply_batch(rows, batch, self.rules, self.tables)
+        apply_batch(rows, batch, self.rules, self.scope or Scope.of(self._names(target)))
         crashed = self.rng.random() < self.commits.crash
         self.story.tell("batch to", end, "crashed" if crashed else "committed", rows.tables)
         if not crashed:
