@@ -1,0 +1,1 @@
+"""The services around dbbridge, for development, tests and the demo."""

@@ -1,0 +1,52 @@
+"""The three kinds of server side by side: what differs between them, as functions."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from compose.local import mysqlish, postgres
+from compose.local.programs import Program
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How one kind of server is initialised, run, asked and stopped."""
+
+    user: str
+    """The administrator."""
+    port: int
+    """Where such a server listens unless told otherwise."""
+    stop: signal.Signals
+    """PostgreSQL's SIGTERM waits for all clients to leave; its SIGINT sends them away."""
+    steps_down: bool
+    """Whether it refuses to run as root."""
+    initialise: Callable[[Program, Path, str], None]
+    command: Callable[[Program, Path, int, Path, Sequence[str]], tuple[str, ...]]
+    probe: Callable[[str, int, str, str], str | None]
+
+
+_MYSQL = Recipe(
+    user=mysqlish.USER,
+    port=3306,
+    stop=signal.SIGTERM,
+    steps_down=False,
+    initialise=mysqlish.initialise,
+    command=mysqlish.command,
+    probe=mysqlish.probe,
+)
+RECIPES = {
+    "mariadb": _MYSQL,
+    "mysql": _MYSQL,
+    "postgresql": Recipe(
+        user=postgres.USER,
+        port=5432,
+        stop=signal.SIGINT,
+        steps_down=True,
+        initialise=postgres.initialise,
+        command=postgres.command,
+        probe=postgres.probe,
+    ),
+}
