@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from typing import ClassVar
 
+from bridge.names import TableName
+
 
 class BridgeError(Exception):
     """Root of all errors that a user may see.
@@ -67,11 +69,15 @@ class LeaseLost(BridgeError):
 
 
 class TableStopped(BridgeError):
-    """One table cannot go on (DDL, a partial row image, too many bad rows); the others do."""
+    """One table cannot go on (DDL, a partial row image, too many bad rows); the others do.
+
+    `code` is stable (``definition-changed``); `table` is set by whoever knows which one it was.
+    """
 
     def __init__(self, message: str, hint: str = "", code: str = "") -> None:
         super().__init__(message, hint)
         self.code = code
+        self.table: TableName | None = None
 
 
 class BadValue(Exception):

@@ -1,0 +1,251 @@
+"""Applies batches to PostgreSQL: rows and position in one transaction.
+
+A batch goes through staging tables: COPY, then one DELETE and one INSERT … ON CONFLICT a table. Where
+PostgreSQL refuses a value, the batch is rolled back and applied again carefully: touched keys are
+deleted first (which also solves unique values that move between rows), and halving finds the rows that
+are to blame; they go to quarantine, the others in.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import psycopg
+
+from bridge.change.batch import BadRow, Batch, Segment, TableOps
+from bridge.errors import TableStopped
+from bridge.names import TableName
+from bridge.sink.cascade import Cascades
+from bridge.sink.quarantine import Quarantine
+from bridge.sink.target import Target
+from bridge.store.checkpoint import Checkpoint
+from bridge.store.state import Q
+
+STAGED_TABLES = 32
+"""Staging tables kept in a session: PostgreSQL empties each of them at every commit."""
+COUNT_SECONDS = 1.0
+"""How often the tables' counters are written; they inform, and may lag behind a crash."""
+_REFUSED = (psycopg.DataError, psycopg.IntegrityError)
+"""SQLSTATE classes 22 and 23: the row is to blame, not the schema or the server."""
+
+
+class Applier:
+    """The one writer of a stream's tables, over a connection of its own (autocommit)."""
+
+    def __init__(
+        self,
+        conn: psycopg.Connection[Any],
+        targets: Iterable[Target],
+        checkpoint: Checkpoint,
+        quarantine: Quarantine,
+    ) -> None:
+        self._conn = conn
+        self._targets = {target.source: target for target in targets}
+        self._checkpoint = checkpoint
+        self._quarantine = quarantine
+        self._cascades = Cascades(self._targets.values())
+        self._staged: dict[TableName, None] = {}
+        self._dirty: set[TableName] = set()
+        self._open = False
+        self._counts: dict[TableName, list[int]] = {}
+        self._counted = time.monotonic()
+        conn.execute("SET enable_hashjoin = off; SET enable_mergejoin = off")
+
+    def apply(self, batch: Batch) -> None:
+        """Applies a batch; commits with its position if it ends at a source commit.
+
+        Raises TableStopped for a table that cannot go on, LeaseLost, or psycopg's errors for a server
+        that went away; in each case nothing of the open transaction remains.
+        """
+        try:
+            self._begin()
+            try:
+                self._run(batch.segments, careful=False)
+            except _REFUSED:
+                self._undo()
+                self._run(batch.segments, careful=True)
+            self._note(batch)
+            if batch.position is not None:
+                self._commit(batch)
+        except BaseException:
+            self.abandon()
+            raise
+
+    def abandon(self) -> None:
+        """Rolls back what is open, so that a stream may start again from its checkpoint."""
+        self._open = False
+        self._staged.clear()
+        self._dirty.clear()
+        if not self._conn.closed and not self._conn.broken:
+            self._conn.execute("ROLLBACK")
+
+    def _begin(self) -> None:
+        if self._open:
+            self._conn.execute("SAVEPOINT batch")
+        else:
+            self._conn.execute("BEGIN")
+            self._open = True
+            self._savepoint = False
+            return
+        self._savepoint = True
+
+    def _undo(self) -> None:
+        """Back to the state before this batch, its transaction open."""
+        if self._savepoint:
+            self._conn.execute("ROLLBACK TO SAVEPOINT batch")
+        else:
+            self._conn.execute("ROLLBACK; BEGIN")
+        self._staged.clear()
+        self._dirty.clear()
+
+    def _commit(self, batch: Batch) -> None:
+        assert batch.position is not None
+        self._write_counts()
+        self._checkpoint.save(self._conn, batch.position, batch.source_time)
+        self._conn.execute("COMMIT")
+        self._open = False
+        self._dirty.clear()
+
+    def _run(self, segments: list[Segment], *, careful: bool) -> None:
+        for segment in segments:
+            if segment.cascades:
+                self._cascades.apply(self._conn, segment.cascades)
+            for name, ops in segment.tables.items():
+                target = self._targets[name]
+                with _blame(name):
+                    self._table(target, ops, careful=careful)
+
+    def _table(self, target: Target, ops: TableOps, *, careful: bool) -> None:
+        if ops.truncate:
+            self._conn.execute(target.truncate.encode())
+            self._quarantine.clear(self._conn, target)
+        if ops.counts:
+            self._multiset(target, ops.counts)
+        if not ops.rows:
+            return
+        lines: dict[bytes, bytes] = {}
+        gone: list[bytes] = []
+        bad: list[BadRow] = []
+        for key, image in ops.rows.items():
+            if type(image) is bytes:
+                lines[key] = image
+            else:
+                gone.append(key)
+                if image is not None:
+                    bad.append(image)  # type: ignore[arg-type]
+        if target.quarantined or bad:
+            self._quarantine.replace(self._conn, target, list(ops.rows), bad)
+        if careful:
+            self._delete(target, list(ops.rows))
+            self._insert_or_quarantine(target, list(lines.items()))
+            return
+        if gone:
+            self._delete(target, gone)
+        if lines:
+            self._fill(target, target.copy_rows, lines.values())
+            self._conn.execute(target.upsert_rows.encode())
+
+    def _delete(self, target: Target, keys: list[bytes]) -> None:
+        self._fill(target, target.copy_keys, keys)
+        self._conn.execute(target.delete_keys.encode())
+
+    def _insert_or_quarantine(self, target: Target, rows: list[tuple[bytes, bytes]]) -> None:
+        """Inserts rows whose keys are free; halves until each refused row stands alone."""
+        if not rows:
+            return
+        self._stage(target)
+        self._conn.execute("SAVEPOINT half")
+        try:
+            self._fill(target, target.copy_rows, [line for _, line in rows])
+            self._conn.execute(target.insert_rows.encode())
+        except _REFUSED as error:
+            self._conn.execute("ROLLBACK TO SAVEPOINT half")
+            if len(rows) == 1:
+                self._quarantine.refuse(self._conn, target, rows[0], error)
+                return
+            middle = len(rows) // 2
+            self._insert_or_quarantine(target, rows[:middle])
+            self._insert_or_quarantine(target, rows[middle:])
+            return
+        self._conn.execute("RELEASE SAVEPOINT half")
+
+    def _multiset(self, target: Target, counts: Mapping[bytes, int]) -> None:
+        fewer = [line for line, n in counts.items() for _ in range(-n)]
+        more = [line for line, n in counts.items() for _ in range(n)]
+        if fewer:
+            self._fill(target, target.copy_rows, fewer)
+            found = self._conn.execute(target.delete_equal.encode()).rowcount
+            if found != len(fewer):
+                raise TableStopped(
+                    f"{target.source}: {len(fewer) - found} rows to be deleted are not in the target",
+                    f"copy the table again: dbbridge tables resync {target.source}",
+                    "row-not-found",
+                )
+        if more:
+            self._fill(target, target.copy_rows, more)
+            self._conn.execute(target.insert_rows.encode())
+
+    def _fill(self, target: Target, copy: str, lines: Iterable[bytes]) -> None:
+        self._stage(target)
+        if target.source in self._dirty:
+            self._conn.execute(target.clear_stages.encode())
+        self._dirty.add(target.source)
+        with self._conn.cursor() as cursor, cursor.copy(copy.encode()) as stream:
+            stream.write(b"\n".join(lines) + b"\n")
+
+    def _stage(self, target: Target) -> None:
+        if target.source in self._staged:
+            return
+        if len(self._staged) >= STAGED_TABLES:
+            oldest = next(iter(self._staged))
+            del self._staged[oldest]
+            self._conn.execute(self._targets[oldest].drop_stages.encode())
+        self._conn.execute(target.create_stages.encode())
+        self._staged[target.source] = None
+
+    def _note(self, batch: Batch) -> None:
+        for name, counts in batch.counts.items():
+            mine = self._counts.setdefault(name, [0, 0, 0])
+            for i in range(3):
+                mine[i] += counts[i]
+
+    def _write_counts(self) -> None:
+        now = time.monotonic()
+        if not self._counts or now - self._counted < COUNT_SECONDS:
+            return
+        self._counted = now
+        names = list(self._counts)
+        columns = list(zip(*self._counts.values(), strict=True))
+        self._conn.execute(
+            Q["count_changes"],
+            {
+                "pipeline": self._quarantine.pipeline,
+                "schemas": [name.schema for name in names],
+                "tables": [name.table for name in names],
+                "generations": [self._targets[name].generation for name in names],
+                "inserts": list(columns[0]),
+                "updates": list(columns[1]),
+                "deletes": list(columns[2]),
+            },
+        )
+        self._counts.clear()
+
+
+@contextmanager
+def _blame(name: TableName) -> Any:
+    """Turns errors of the target's schema into a stop of the one table."""
+    try:
+        yield
+    except (psycopg.errors.ProgrammingError, psycopg.errors.NotSupportedError) as error:
+        raise TableStopped(
+            f"{name}: PostgreSQL refused the change: {error.diag.message_primary}",
+            "mend the target table, then: dbbridge tables resume",
+            "target-schema",
+        ) from error
+    except TableStopped as error:
+        error.table = name
+        raise
+

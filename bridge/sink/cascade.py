@@ -1,0 +1,219 @@
+"""Carries out what a source's foreign keys did to child rows without logging it.
+
+InnoDB applies ON DELETE and ON UPDATE actions inside the storage engine, so that MariaDB's and, before
+9.6, MySQL's binlog holds the parent's change alone (MySQL bug 32506). A chain of cascades is followed
+through all followed tables.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from typing import Any
+
+import psycopg
+
+from bridge.change.batch import Cascade
+from bridge.names import TableName, quote_postgres
+from bridge.sink.target import Target
+from bridge.types.base import NULL, ColumnPlan
+from bridge.types.table import ForeignKey
+
+Values = tuple[str | None, ...]
+"""Column values as PostgreSQL prints them."""
+_ESCAPES = {"b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t", "v": "\v"}
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """A foreign key with actions, and the child that it acts on."""
+
+    child: Target
+    key: ForeignKey
+
+
+class Cascades:
+    """The links among the followed tables of one stream."""
+
+    def __init__(self, targets: Iterable[Target]) -> None:
+        self._targets = {target.source: target for target in targets}
+        self._links: dict[TableName, list[Link]] = {}
+        for target in self._targets.values():
+            for key in target.plan.table.foreign_keys:
+                if key.cascades:
+                    self._links.setdefault(key.parent, []).append(Link(target, key))
+
+    def apply(self, conn: psycopg.Connection[Any], cascades: Sequence[Cascade]) -> None:
+        """Applies cascades in their order; neighbouring deletes of one parent go together."""
+        for (parent, columns, gone), group in groupby(
+            cascades, key=lambda c: (c.parent, c.columns, c.new is None)
+        ):
+            if gone:
+                self._deleted(conn, parent, columns, [fields(c.old) for c in group])
+            else:
+                for cascade in group:
+                    assert cascade.new is not None
+                    pair = (fields(cascade.old), fields(cascade.new))
+                    self._changed(conn, parent, columns, [pair])
+
+    def _deleted(
+        self,
+        conn: psycopg.Connection[Any],
+        parent: TableName,
+        columns: tuple[str, ...],
+        rows: list[Values],
+    ) -> None:
+        for link in self._links.get(parent, ()):
+            old = list(_select(rows, columns, link.key.parent_columns))
+            if not old:
+                continue
+            if link.key.on_delete == "CASCADE":
+                self._delete_children(conn, link, old)
+            elif link.key.on_delete == "SET NULL":
+                nulls: Values = (None,) * len(link.key.columns)
+                self._update_children(conn, link, [(values, nulls) for values in old])
+
+    def _changed(
+        self,
+        conn: psycopg.Connection[Any],
+        parent: TableName,
+        columns: tuple[str, ...],
+        pairs: list[tuple[Values, Values]],
+    ) -> None:
+        for link in self._links.get(parent, ()):
+            if link.key.on_update not in ("CASCADE", "SET NULL"):
+                continue
+            moved = []
+            for old, new in pairs:
+                before = _pick(old, columns, link.key.parent_columns)
+                after = _pick(new, columns, link.key.parent_columns)
+                if before is None or after is None or None in before or before == after:
+                    continue
+                nulls: Values = (None,) * len(before)
+                moved.append((before, after if link.key.on_update == "CASCADE" else nulls))
+            if moved:
+                self._update_children(conn, link, moved)
+
+    def _delete_children(
+        self, conn: psycopg.Connection[Any], link: Link, old: list[Values]
+    ) -> None:
+        child = link.child
+        wanted = self._referenced(child.source)
+        plans = [_plan(child, name) for name in wanted]
+        returned = ", ".join(f"t.{quote_postgres(p.target_name)}::text" for p in plans) or "1"
+        sql = (
+            f"DELETE FROM {child.relation.postgres} t USING {_listed(link, 'o')}"
+            f" WHERE {_matches(link)} RETURNING {returned}"
+        )
+        gone = conn.execute(sql.encode(), _arrays(old)).fetchall()
+        if gone and wanted:
+            self._deleted(conn, child.source, wanted, [tuple(row) for row in gone])
+
+    def _update_children(
+        self,
+        conn: psycopg.Connection[Any],
+        link: Link,
+        moved: list[tuple[Values, Values]],
+    ) -> None:
+        """One pair after the other, as the source did: a value may move on from where it came to."""
+        child = link.child
+        wanted = self._referenced(child.source)
+        plans = [_plan(child, name) for name in wanted]
+        returned = ", ".join(f"t.{quote_postgres(p.target_name)}::text" for p in plans) or "1"
+        own = [_plan(child, name) for name in link.key.columns]
+        setting = ", ".join(
+            f"{quote_postgres(p.target_name)} = n.v{i}" for i, p in enumerate(own)
+        )
+        sql = (
+            f"UPDATE {child.relation.postgres} t SET {setting}"
+            f" FROM {_listed(link, 'o')}, {_listed(link, 'n')} WHERE {_matches(link)}"
+            f" RETURNING {returned}"
+        )
+        for old, new in moved:
+            rows = conn.execute(sql.encode(), [*_arrays([old]), *_arrays([new])]).fetchall()
+            if rows and wanted:
+                before = dict(zip(link.key.columns, old, strict=True))
+                pairs = []
+                for row in rows:
+                    now = tuple(row)
+                    was = tuple(
+                        before.get(name, value) for name, value in zip(wanted, now, strict=True)
+                    )
+                    pairs.append((was, now))
+                self._changed(conn, child.source, wanted, pairs)
+
+    def _referenced(self, parent: TableName) -> tuple[str, ...]:
+        """The columns of a table that its own children refer to."""
+        names = {name for link in self._links.get(parent, ()) for name in link.key.parent_columns}
+        return tuple(sorted(names))
+
+
+def referenced_columns(targets: Iterable[Target]) -> dict[TableName, tuple[str, ...]]:
+    """Per parent table the columns that cascading foreign keys of `targets` refer to, sorted."""
+    found: dict[TableName, set[str]] = {}
+    for target in targets:
+        for key in target.plan.table.foreign_keys:
+            if key.cascades:
+                found.setdefault(key.parent, set()).update(key.parent_columns)
+    return {parent: tuple(sorted(names)) for parent, names in found.items()}
+
+
+def fields(line: bytes) -> Values:
+    """The values of a COPY line."""
+    return tuple(None if raw == NULL else unescape(raw) for raw in line.split(b"\t"))
+
+
+def unescape(raw: bytes) -> str:
+    """One COPY text field as the text that PostgreSQL would read."""
+    if b"\\" not in raw:
+        return raw.decode()
+    parts = raw.decode().split("\\")
+    out = [parts[0]]
+    pending = iter(parts[1:])
+    for part in pending:
+        if part:
+            out.append(_ESCAPES.get(part[0], part[0]) + part[1:])
+        else:
+            out.append("\\" + next(pending, ""))
+    return "".join(out)
+
+
+def _plan(target: Target, name: str) -> ColumnPlan:
+    return next(column for column in target.plan.columns if column.source.name == name)
+
+
+def _pick(values: Values, columns: tuple[str, ...], wanted: tuple[str, ...]) -> Values | None:
+    if not set(wanted) <= set(columns):
+        return None
+    return tuple(values[columns.index(name)] for name in wanted)
+
+
+def _select(
+    rows: list[Values], columns: tuple[str, ...], wanted: tuple[str, ...]
+) -> Iterator[Values]:
+    """The referenced values of each row; a NULL among them refers to nothing (MATCH SIMPLE)."""
+    for row in rows:
+        values = _pick(row, columns, wanted)
+        if values is not None and None not in values:
+            yield values
+
+
+def _listed(link: Link, alias: str) -> str:
+    """A FROM item with the key's values, cast to the child's types."""
+    own = [_plan(link.child, name) for name in link.key.columns]
+    casts = ", ".join(f"u.v{i}::{p.target_type} AS v{i}" for i, p in enumerate(own))
+    arrays = ", ".join("%s::text[]" for _ in own)
+    names = ", ".join(f"v{i}" for i in range(len(own)))
+    return f"(SELECT {casts} FROM unnest({arrays}) AS u ({names})) {alias}"
+
+
+def _matches(link: Link) -> str:
+    own = [_plan(link.child, name) for name in link.key.columns]
+    return " AND ".join(f"t.{quote_postgres(p.target_name)} = o.v{i}" for i, p in enumerate(own))
+
+
+def _arrays(rows: list[Values]) -> list[list[str | None]]:
+    return [list(column) for column in zip(*rows, strict=True)]
+
+

@@ -1,0 +1,167 @@
+"""What the control schema says of a pipeline and its tables, as frozen values."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, Literal, cast
+
+import psycopg
+
+from bridge.change.position import Kind, Position
+from bridge.names import TableName
+from bridge.store.sql import queries
+
+Connection = psycopg.Connection[Any]
+Stage = Literal["new", "copying", "catching-up", "streaming"]
+Q = queries("bridge.store", "queries.sql")
+
+
+@dataclass(frozen=True, slots=True)
+class PipelineState:
+    """The main stream: everything up to `position` is in the target (None: nothing streams yet).
+
+    `source_id` names the server that the position's coordinates belong to; times are seconds since 1970.
+    """
+
+    epoch: int
+    position: Position | None
+    source_id: str
+    source_time: float | None
+    applied_at: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """Why a table stands still, and what to do."""
+
+    code: str
+    message: str
+    hint: str
+
+
+@dataclass(frozen=True, slots=True)
+class TableState:
+    """One followed table (one generation of it).
+
+    `frontier` is the position up to which it is applied; None: where the pipeline's position is.
+    `until` are the binlog coordinates (file, offset) that the stream must pass before the copied rows
+    and the stream agree (None: it has; file '': unknown on this server, to be taken anew).
+    """
+
+    source: TableName
+    generation: int
+    target: TableName
+    stage: Stage
+    paused: bool
+    fault: Fault | None
+    frontier: Position | None
+    until: tuple[str, int] | None
+    planned: bool
+    indexed: bool
+    mapping: dict[str, Any]
+    version: str
+    rows_estimated: int = 0
+    rows_copied: int = 0
+    bytes_copied: int = 0
+    inserts: int = 0
+    updates: int = 0
+    deletes: int = 0
+    ddl: int = 0
+    quarantined: int = 0
+
+    @property
+    def key(self) -> dict[str, Any]:
+        """The bindings that name this row in the queries (without the pipeline)."""
+        return {
+            "schema": self.source.schema,
+            "table": self.source.table,
+            "generation": self.generation,
+        }
+
+    @property
+    def active(self) -> bool:
+        """Neither paused nor stopped by a fault."""
+        return not self.paused and self.fault is None
+
+    @property
+    def state(self) -> str:
+        """The word that `status` shows."""
+        if self.fault is not None:
+            return "stopped"
+        return "paused" if self.paused else self.stage
+
+
+@dataclass(frozen=True, slots=True)
+class DaemonState:
+    """The holder of the lease and its last words; ages in seconds."""
+
+    epoch: int
+    host: str
+    boot: str
+    pid: int
+    backend: int
+    running_seconds: float
+    silent_seconds: float
+    status: dict[str, Any] = field(default_factory=dict)
+
+
+def bind(position: Position) -> dict[str, Any]:
+    """The bindings for a position."""
+    return {
+        "kind": position.kind,
+        "text": position.text,
+        "file": position.file,
+        "offset": position.offset,
+    }
+
+
+def _position(kind: str | None, text: str | None, file: str, offset: int) -> Position | None:
+    if kind is None or text is None:
+        return None
+    return Position(cast(Kind, kind), text, file, offset)
+
+
+def read_pipeline(conn: Connection, pipeline: str) -> PipelineState | None:
+    """The pipeline's row; None if it was never started."""
+    row = conn.execute(Q["pipeline"], {"pipeline": pipeline}).fetchone()
+    if row is None:
+        return None
+    epoch, kind, text, file, offset, source_id, source_time, applied_at = row
+    return PipelineState(
+        epoch, _position(kind, text, file, offset), source_id, source_time, applied_at
+    )
+
+
+def read_daemon(conn: Connection, pipeline: str) -> DaemonState | None:
+    """The lease's row; None where no daemon runs (or the last one ended in order)."""
+    row = conn.execute(Q["daemon"], {"pipeline": pipeline}).fetchone()
+    return DaemonState(*row) if row else None
+
+
+def read_tables(conn: Connection, pipeline: str) -> list[TableState]:
+    """All followed tables, oldest generation first."""
+    return [_table(row) for row in conn.execute(Q["tables"], {"pipeline": pipeline})]
+
+
+def _table(row: tuple[Any, ...]) -> TableState:
+    (schema, table, generation, target_schema, target_table, stage, paused, *rest) = row
+    code, error, hint, kind, text, file, offset, until_file, until_offset, *facts = rest
+    return TableState(
+        TableName(schema, table),
+        generation,
+        TableName(target_schema, target_table),
+        stage,
+        paused,
+        Fault(code, error or "", hint or "") if code else None,
+        _position(kind, text, file, offset),
+        None if until_file is None else (until_file, until_offset or 0),
+        *facts,
+    )
+
+
+def add_event(conn: Connection, pipeline: str, kind: str, subject: str, message: str) -> None:
+    """Writes down what happened, for `dbbridge events` and the certificate."""
+    conn.execute(
+        Q["add_event"],
+        {"pipeline": pipeline, "kind": kind, "subject": subject, "message": message},
+    )
