@@ -116,8 +116,8 @@ def _foreign(suite: str) -> Path:
 
 def _archive() -> str:
     form = "$(ORIGIN)|$(LABEL)|$(REPO_URI)"
-    words = ["apt-get", "-c", _own(fresh=True), "indextargets", "--format", form]
-    listing = run([*words, "Created-By: Packages"])
+    tool = ["apt-get", "-c", str(_own(fresh=True)), "indextargets"]
+    listing = run([*tool, "--format", form, "Created-By: Packages"])
     for line in listing.splitlines():
         origin, label, address = line.split("|", 2)
         if origin == label == "Debian":  # the security archive is labelled Debian-Security

@@ -78,7 +78,7 @@ def birth(pid: int) -> int | None:
     """
     try:
         fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-        over = fields[0] in "ZX" and len(os.listdir(f"/proc/{pid}/task")) <= 1
+        over = fields[0] in "ZX" and len(list(Path(f"/proc/{pid}/task").iterdir())) <= 1
     except (FileNotFoundError, ProcessLookupError):
         return None
     return None if over else int(fields[19])
