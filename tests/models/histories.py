@@ -18,11 +18,13 @@ MIXED = Schema((Table("a", unique=True), Table("b", keyed=False), Table("c")))
 
 @dataclass(frozen=True)
 class Workload:
-    """How much happens, and of which kinds."""
+    """How much happens, and of which kinds; `parents` is how many times as often to parents."""
 
     transactions: int = 10
     statements: int = 3
     keys: int = 5
+    key_changes: float = 0.15
+    parents: int = 1
     bad: float = 0.0
     truncates: float = 0.03
     modes: tuple[Mode, ...] = (Mode.ENGINE, Mode.ENGINE, Mode.ENGINE, Mode.SQL_LAYER, Mode.NO_CHECKS)
@@ -31,12 +33,11 @@ class Workload:
 def random_history(rng: Random, schema: Schema, workload: Workload) -> History:
     """Some rows to begin with, then a log of transactions."""
     writer = _Writer(rng, schema, workload)
-    writer.transaction(2 * workload.keys)
+    writer.fill()
     states = [writer.source.contents()]
     log = []
     for position in range(1, workload.transactions + 1):
-        changes = writer.transaction(rng.randint(1, workload.statements))
-        log.append(Transaction(position, changes))
+        log.append(Transaction(position, writer.transaction()))
         states.append(writer.source.contents())
     return History(schema, tuple(states), tuple(log))
 
@@ -81,13 +82,26 @@ class _Writer:
         self._schema = schema
         self._workload = workload
         self._parents = {(fk.child, fk.column): fk.parent for fk in schema.foreign_keys}
+        self._weighted = [
+            table
+            for table in schema.tables
+            for _ in range(workload.parents if schema.referencing[table.name] else 1)
+        ]
         self._serial = 0
 
-    def transaction(self, statements: int) -> tuple[Change, ...]:
-        """Execute one transaction; a truncation commits alone, as DDL does."""
+    def fill(self) -> None:
+        """Write the rows there are to begin with."""
+        self._transaction(self._schema.tables, 2 * self._workload.keys)
+
+    def transaction(self) -> tuple[Change, ...]:
+        """Execute one transaction of random length."""
+        return self._transaction(self._weighted, self._rng.randint(1, self._workload.statements))
+
+    def _transaction(self, tables: Sequence[Table], statements: int) -> tuple[Change, ...]:
+        """Execute statements; a truncation commits alone, as DDL does."""
         changes: list[Change] = []
         while len(changes) < statements:
-            table = self._rng.choice(self._schema.tables)
+            table = self._rng.choice(tables)
             if not changes and self._rng.random() < self._workload.truncates:
                 mode = Mode.NO_CHECKS if self._schema.referencing[table.name] else Mode.ENGINE
                 return tuple(self.source.execute(Change(table.name, None, None, mode)))
@@ -107,9 +121,11 @@ class _Writer:
         row = rng.choice(rows)
         if kind < 0.5:
             return [Change(table.name, row, None, mode)]
-        if kind < 0.65:
-            return [Change(table.name, row, with_column(row, ID, self._id(table, mode)), mode)]
-        if kind < 0.8 and table.unique and len(rows) > 1:
+        if kind < 0.5 + self._workload.key_changes:
+            free = [key for key in range(self._workload.keys) if key not in self.source.tables[table.name]]
+            key = rng.choice(free) if free and table.keyed else self._id(table, mode)
+            return [Change(table.name, row, with_column(row, ID, key), mode)]
+        if kind < 0.65 + self._workload.key_changes and table.unique and len(rows) > 1:
             return self._swap(table, row, rng.choice(rows), mode)
         return [Change(table.name, row, (row[ID], *self._new_row(table, mode)[1:]), mode)]
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from tests.models.schema import ID, Row, Schema, Value
+from tests.models.schema import ID, Row, Schema, Value, is_bad
 from tests.models.source import Change, Mode
 
 
@@ -20,7 +20,7 @@ class Rules:
     closes_for_descendants: bool = True
     evicts: bool = True
     upserts: bool = True
-    quarantine: str = "supersede"  # or "follow", or "stale row stays", or "old key forgotten"
+    quarantine: str = "supersede"  # or "follow", "stale row stays", "deletes forgotten", "old key forgotten"
     cascades_reach_quarantine: bool = True
 
 
@@ -82,7 +82,7 @@ def segments_of(schema: Schema, changes: Iterable[Change], rules: Rules, scope: 
         if cascade is not None:
             segments[-1].cascades.append(cascade)
         if change.table in scope.rows:
-            _note(schema, segments[-1], change)
+            _note(schema, segments[-1], change, rules)
     return segments
 
 
@@ -98,14 +98,15 @@ def _cascade_of(schema: Schema, change: Change, rules: Rules, scope: Scope) -> C
     return Cascade(change.table, change.before[ID], change.after[ID])
 
 
-def _note(schema: Schema, segment: Segment, change: Change) -> None:
+def _note(schema: Schema, segment: Segment, change: Change, rules: Rules) -> None:
     if change.truncates:
         segment.images.pop(change.table, None)
         segment.counts.pop(change.table, None)
         segment.cleared.add(change.table)
     elif schema.by_name[change.table].keyed:
         images = segment.images.setdefault(change.table, {})
-        if change.before is not None:
+        forgotten = rules.quarantine == "old key forgotten" and change.after and is_bad(change.after)
+        if change.before is not None and not forgotten:
             images[change.before[ID]] = None
         if change.after is not None:
             images[change.after[ID]] = change.after
