@@ -1,8 +1,8 @@
 """The source's catalogue: every table of a database as a SourceTable.
 
-A handful of queries over information_schema, each for all tables at once. MySQL 5.6 to 9 and MariaDB
-10.5 and later differ in the columns that exist and in what they print; `catalog_text` reads the
-latter. A table that changes while the catalogue is read may show a mixture of two definitions:
+A handful of queries over information_schema, each for all tables at once. MySQL 5.6 to 9 and
+MariaDB 10.5 and later differ in the columns that exist and in what they print; `catalog_text` reads
+the latter. A table that changes while the catalogue is read may show a mixture of two definitions:
 whoever needs the definition at a position has to prove that no DDL came between.
 """
 
@@ -19,6 +19,7 @@ from pymysql.cursors import Cursor
 
 from bridge.capture import catalog_text
 from bridge.capture.dialect import Dialect, read_dialect
+from bridge.errors import SourceError
 from bridge.names import TableName
 from bridge.types.base import SourceColumn
 from bridge.types.table import Action, Check, ForeignKey, IndexPart, SourceIndex, SourceTable
@@ -79,8 +80,9 @@ def read_catalog(
     Views, sequences and temporary tables are left out; so are MariaDB's system-versioned tables,
     whose rows in the binlog are not those that a query sees. A named table that does not exist is
     simply not in the result. Sets `information_schema_stats_expiry` (MySQL 8.0+) and
-    `show_gipk_in_create_table_and_information_schema` (8.0.30+) of the session, so that counters are
-    fresh and generated invisible keys are seen.
+    `show_gipk_in_create_table_and_information_schema` (8.0.30+) of the session, so that counters
+    are fresh and generated invisible keys are seen. Raises SourceError where a definition cannot
+    be read.
     """
     reader = _Reader(conn, read_dialect(conn), database, tables)
     reader.prepare_session()
@@ -159,7 +161,7 @@ class _Reader:
         self.tables = None if tables is None else frozenset(tables)
 
     def prepare_session(self) -> None:
-        """Asks for fresh counters and visible generated keys, where the server has such settings."""
+        """Asks for fresh counters and visible generated keys, where there are such settings."""
         with self.conn.cursor(Cursor) as cursor:
             if self.dialect.mysql_since(8, 0, 0):
                 cursor.execute("SET SESSION information_schema_stats_expiry = 0")
@@ -208,9 +210,19 @@ class _Reader:
         grouped: dict[tuple[str, str], list[Row]] = defaultdict(list)
         for row in self.rows(_KEY_PARTS):
             grouped[row[0], row[1]].append(row)
+        # MariaDB shows the rules only to accounts that may do more than SELECT.
+        for table in sorted({table for table, name in grouped if (table, name) not in rules}):
+            unsaid = "RESTRICT" if self.dialect.mariadb else "NO ACTION"
+            printed = catalog_text.parse_key_rules(self.show_create(table), unsaid)
+            rules |= {(table, name): rule for name, rule in printed.items()}
         by_table: dict[str, list[ForeignKey]] = defaultdict(list)
         for (table, name), rows in grouped.items():
-            on_delete, on_update = rules.get((table, name), ("NO ACTION", "NO ACTION"))
+            if (table, name) not in rules:
+                raise SourceError(
+                    f"the rules of foreign key {name} of {self.database}.{table} cannot be read",
+                    "was it dropped just now? run it again",
+                )
+            on_delete, on_update = rules[table, name]
             by_table[table].append(
                 ForeignKey(
                     name,
@@ -222,6 +234,17 @@ class _Reader:
                 )
             )
         return by_table
+
+    def show_create(self, table: str) -> str:
+        """SHOW CREATE TABLE's text, which may hold bytes that are no text (in binary defaults)."""
+        unicode, self.conn.use_unicode = self.conn.use_unicode, False
+        try:
+            with self.conn.cursor(Cursor) as cursor:
+                cursor.execute(f"SHOW CREATE TABLE {TableName(self.database, table).mysql}")
+                row = cursor.fetchone()
+        finally:
+            self.conn.use_unicode = unicode
+        return row[1].decode(errors="replace") if row else ""
 
     def checks(self) -> dict[str, list[Check]]:
         """The enforced CHECK constraints of each table."""

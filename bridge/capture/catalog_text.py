@@ -1,8 +1,8 @@
 """What information_schema prints, read into values that mean the same on every server.
 
-The servers print the same definition differently: MariaDB quotes literal defaults and writes NULL as
-a word (manual, "Information Schema COLUMNS Table"), MySQL 8 escapes expressions as if they stood in
-a string, MySQL 5 does not mark expressions at all. All of it was read off the servers themselves.
+The servers print the same definition differently: MariaDB quotes literal defaults and writes NULL
+as a word (manual, "Information Schema COLUMNS Table"), MySQL 8 escapes expressions as if they stood
+in a string, MySQL 5 does not mark expressions at all. All of it was read off the servers.
 """
 
 from __future__ import annotations
@@ -19,6 +19,12 @@ _NOW = re.compile(
 )
 _ON_UPDATE = re.compile(r"\bon update (\w+(?:\(\d*\))?)", re.IGNORECASE)
 _JSON_CHECK = re.compile(r"json_valid\(`((?:[^`]|``)+)`\)", re.IGNORECASE)
+_KEY_RULE = re.compile(
+    r"^  CONSTRAINT ([`\"])(?P<name>.+?)\1 FOREIGN KEY \(.*?"
+    r"(?: ON DELETE (?P<delete>CASCADE|SET NULL|SET DEFAULT|RESTRICT|NO ACTION))?"
+    r"(?: ON UPDATE (?P<update>CASCADE|SET NULL|SET DEFAULT|RESTRICT|NO ACTION))?,?$",
+    re.MULTILINE,
+)
 
 
 def unescape(text: str) -> str:
@@ -27,7 +33,7 @@ def unescape(text: str) -> str:
 
 
 def unquote(literal: str) -> str:
-    """The value of a constant in single quotes, as the servers print it (``'it''s'``, ``'a\\\\b'``)."""
+    r"""The value of a constant in single quotes, as the servers print it: ``'it''s \\ x'``."""
     inner = literal[1:-1]
     pattern = r"''|\\(.)"
     return re.sub(
@@ -47,7 +53,7 @@ def parse_labels(column_type: str) -> tuple[str, ...]:
 
 
 def now_call(text: str) -> str:
-    """CURRENT_TIMESTAMP or CURRENT_TIMESTAMP(n) in one spelling, or '' if the text is none of it."""
+    """CURRENT_TIMESTAMP or CURRENT_TIMESTAMP(n) in one spelling; '' for other texts."""
     match = _NOW.fullmatch(text.strip())
     if not match:
         return ""
@@ -99,3 +105,17 @@ def json_column(condition: str) -> str:
     """The column that a check ``json_valid(`c`)`` is about, or ''."""
     match = _JSON_CHECK.fullmatch(condition.strip())
     return match[1].replace("``", "`") if match else ""
+
+
+def parse_key_rules(create_table: str, unsaid: str) -> dict[str, tuple[str, str]]:
+    """Each foreign key's rules for deletes and updates, from SHOW CREATE TABLE's text.
+
+    `unsaid` is how the server's catalogue names the rule that SHOW CREATE TABLE leaves out.
+    """
+    return {
+        match["name"].replace(match[1] * 2, match[1]): (
+            match["delete"] or unsaid,
+            match["update"] or unsaid,
+        )
+        for match in _KEY_RULE.finditer(create_table)
+    }

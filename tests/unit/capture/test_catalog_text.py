@@ -76,3 +76,17 @@ def test_json_check() -> None:
 def test_versions(printed: str, flavor: str, version: tuple[int, int, int]) -> None:
     dialect = parse_version(printed)
     assert (dialect.flavor, dialect.version) == (flavor, version)
+
+
+def test_key_rules() -> None:
+    printed = """CREATE TABLE `t` (
+  `a` int(11) DEFAULT NULL COMMENT ' ON DELETE CASCADE',
+  CONSTRAINT `f``1` FOREIGN KEY (`a`) REFERENCES `p` (`id`) ON DELETE CASCADE ON UPDATE SET NULL,
+  CONSTRAINT `g` FOREIGN KEY (`a`, `b`) REFERENCES `o`.`p` (`x`, `y`) ON UPDATE CASCADE,
+  CONSTRAINT `h` FOREIGN KEY (`a`) REFERENCES `p` (`id`)
+) ENGINE=InnoDB"""
+    assert text.parse_key_rules(printed, "RESTRICT") == {
+        "f`1": ("CASCADE", "SET NULL"),
+        "g": ("RESTRICT", "CASCADE"),
+        "h": ("RESTRICT", "RESTRICT"),
+    }
