@@ -1,4 +1,4 @@
-"""What every verb gets: settings, connections, plans and the output, each made when first asked for.
+"""What every verb gets: settings, connections, plans and output, each made when first asked for.
 
 A verb takes ``ctx: typer.Context`` and calls ``of(ctx)``.
 """
@@ -77,7 +77,7 @@ class Context:
         return self._endpoint(self.settings.pipeline.target, "postgresql")
 
     def source(self, **options: Any) -> pymysql.Connection[Any]:
-        """A new session on the source, closed at the end of the run; see databases.mysql.connect."""
+        """A new session on the source, closed at the end of the run (options: mysql.connect)."""
         from bridge.databases import mysql
 
         connection = mysql.connect(self.source_endpoint, **options)
@@ -93,7 +93,7 @@ class Context:
         return connection
 
     def target(self, **options: Any) -> psycopg.Connection[tuple[Any, ...]]:
-        """A new session on the target, closed at the end of the run; see databases.postgres.connect."""
+        """A new session on the target, closed at the end of the run (options: postgres.connect)."""
         from bridge.databases import postgres
 
         connection = postgres.connect(self.target_endpoint, **options)
@@ -103,8 +103,8 @@ class Context:
     def plans(self, tables: Sequence[str] = ()) -> dict[TableName, TablePlan]:
         """The mapping files compiled against the source's catalogue as it is now.
 
-        `tables` picks some by name (``orders`` or ``shop.orders``). Raises MappingError, ConfigError,
-        ServerUnreachable, ServerRefused.
+        `tables` picks some by name (``orders`` or ``shop.orders``). Raises MappingError,
+        ConfigError, ServerUnreachable, ServerRefused.
         """
         from bridge.mapping import load
 

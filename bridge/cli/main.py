@@ -1,8 +1,8 @@
 """The command ``dbbridge``: finds the verb, runs it, and turns every error into two lines.
 
 Each verb is a module with ``register(app: typer.Typer) -> None``; it is imported when it is called,
-so that ``dbbridge --help`` needs no driver. ``-c``, ``--format`` and ``--debug`` are understood before
-and after the verb.
+so that ``dbbridge --help`` needs no driver. ``-c``, ``--format`` and ``--debug`` are understood
+before and after the verb.
 """
 
 from __future__ import annotations
@@ -45,17 +45,20 @@ VERBS: dict[str, tuple[str, str]] = {
 class Verbs(TyperGroup):
     """The root command; its verbs are imported when they are called."""
 
-    def list_commands(self, ctx: Any) -> list[str]:
+    def list_commands(self, ctx: Any) -> list[str]:  # noqa: ARG002 (click's signature)
+        """The verbs, in the order of `VERBS`."""
         return list(VERBS)
 
-    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:  # noqa: ARG002 (click's signature)
+        """The verb, imported now; None if there is none of that name."""
         if cmd_name not in VERBS:
             return None
         if cmd_name not in self.commands:
             self.commands[cmd_name] = _load(cmd_name)
         return self.commands[cmd_name]
 
-    def format_commands(self, ctx: Any, formatter: Any) -> None:
+    def format_commands(self, ctx: Any, formatter: Any) -> None:  # noqa: ARG002 (click's signature)
+        """The list in ``--help``, without importing any verb."""
         with formatter.section("Verbs"):
             formatter.write_dl([(name, text) for name, (_, text) in VERBS.items()])
 
@@ -63,8 +66,9 @@ class Verbs(TyperGroup):
 app = typer.Typer(
     name="dbbridge",
     cls=Verbs,
-    help="Moves a live MySQL or MariaDB database to PostgreSQL while the application keeps running.",
-    epilog="Example: dbbridge init --source mysql://me:env:PW@db1/shop --target postgresql://me@db2/shop",
+    help="Moves a live MySQL or MariaDB database to PostgreSQL while the application runs on.",
+    epilog="Example: dbbridge init --source mysql://me:env:PW@db1/shop"
+    " --target postgresql://me:env:PW@db2/shop",
     add_completion=False,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
@@ -109,11 +113,12 @@ _Debug = Annotated[
 @app.callback()
 def root(
     ctx: typer.Context,
-    config: _Config = None,
-    format: _Format = None,
-    debug: _Debug = False,
+    config: _Config = None,  # noqa: ARG001 (its callback keeps it)
+    format: _Format = None,  # noqa: ARG001 (its callback keeps it)
+    debug: _Debug = False,  # noqa: ARG001 (its callback keeps it)
     version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False,
 ) -> None:
+    """What stands before the verb."""
     if version:
         from importlib.metadata import version as installed
 

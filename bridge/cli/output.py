@@ -1,7 +1,7 @@
 """What the command line prints: tables and progress for people, JSON for programs.
 
-Text goes to stdout as tables (rich on a terminal, aligned plain text elsewhere). JSON goes to stdout
-alone. Progress and logs go to stderr.
+Text goes to stdout as tables (rich on a terminal, aligned plain text elsewhere). JSON goes to
+stdout alone. Progress and logs go to stderr.
 """
 
 from __future__ import annotations
@@ -36,9 +36,10 @@ _COLOURS = {
 
 
 class Advance(Protocol):
-    """Tells a progress display that `amount` more units are done (perhaps with a new description)."""
+    """Tells a progress display what was done."""
 
-    def __call__(self, amount: float = 1, text: str = "") -> None: ...
+    def __call__(self, amount: float = 1, text: str = "") -> None:
+        """`amount` more units are done; `text` replaces the description."""
 
 
 class Output:

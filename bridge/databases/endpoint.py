@@ -1,4 +1,4 @@
-"""Where a server is and how to log in: URLs read into a frozen value whose password never prints."""
+"""Where a server is and how to log in: URLs read into a value whose password never prints."""
 
 from __future__ import annotations
 
@@ -69,8 +69,11 @@ class Secret:
 
 @dataclass(frozen=True, slots=True)
 class Tls:
-    """How a connection is encrypted. `preferred`: if the server can; `verify`: certificate and host
-    name are checked (against `ca`, or the system's authorities). Paths are files in PEM form."""
+    """How a connection is encrypted.
+
+    `preferred`: if the server can; `verify`: certificate and host name are checked (against `ca`,
+    or the system's authorities). Paths are files in PEM form.
+    """
 
     mode: TlsMode = "preferred"
     ca: str = ""
@@ -111,7 +114,10 @@ def parse_url(url: str) -> Endpoint:
 
 
 def split_url(url: str) -> dict[str, str]:
-    """The raw parts of a URL: scheme, user, password, host, port, database, query. Raises ConfigError."""
+    """The raw parts of a URL: scheme, user, password, host, port, database, query.
+
+    Raises ConfigError.
+    """
     scheme, separator, rest = url.partition("://")
     if not separator or scheme.lower() not in SCHEMES:
         raise ConfigError(
@@ -145,7 +151,7 @@ def build_endpoint(parts: Mapping[str, str]) -> Endpoint:
     port = parts["port"] or str(PORTS[kind])
     if not port.isdigit() or not 0 < int(port) < 65536:
         raise ConfigError(
-            f"the port in the URL of {parts['host'] or 'the server'} is not a number from 1 to 65535",
+            f"the port of {parts['host'] or 'the server'} is not a number from 1 to 65535",
             "a password with '@', '/', '?' or '#' is percent-encoded: %40, %2F, %3F, %23",
         )
     options, tls = _options(kind, parts["query"])

@@ -17,7 +17,7 @@ CONNECT_TIMEOUT = 10
 
 SESSION = "SET SESSION sql_mode='', time_zone='+00:00', net_write_timeout=600, net_read_timeout=600"
 """No sql_mode changes what a text or a date means, and timestamps are read in UTC. The net timeouts
-(seconds) let a reader that is throttled keep its result set open (manual, "Server System Variables")."""
+(seconds) let a throttled reader keep its result set open (manual, "Server System Variables")."""
 
 _LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
 _GONE = frozenset(
@@ -58,9 +58,9 @@ def connect(
 ) -> pymysql.Connection[Any]:
     """Opens a session in UTC, with utf8mb4, without sql_mode, with autocommit.
 
-    `raw` gives every value as the bytes that the server sent. `read_timeout` is in seconds (None: wait
-    for ever, as a binlog reader must). `database` replaces the endpoint's; '' selects none. Raises
-    ServerUnreachable, ServerRefused, ConfigError.
+    `raw` gives every value as the bytes that the server sent. `read_timeout` is in seconds (None:
+    wait for ever, as a binlog reader must). `database` replaces the endpoint's; '' selects none.
+    Raises ServerUnreachable, ServerRefused, ConfigError.
     """
     arguments: dict[str, Any] = {
         "user": endpoint.user,
@@ -96,8 +96,10 @@ def source_error(error: Exception, endpoint: Endpoint | None = None) -> BridgeEr
     if isinstance(error, BridgeError):
         return error
     place = endpoint.place if endpoint else "the source"
-    code, text = _code(error)
-    if isinstance(error, ssl.SSLError) or code == CR.CR_SSL_CONNECTION_ERROR:
+    # PyMySQL wraps what the socket raised, and its own words add nothing.
+    cause = getattr(error, "original_exception", None) or error
+    code, text = _code(cause)
+    if isinstance(cause, ssl.SSLError) or code == CR.CR_SSL_CONNECTION_ERROR:
         return ServerRefused(
             f"{place}: the TLS handshake failed: {text}",
             "check tls (mode, ca, cert, key) of this database in bridge.yaml",
@@ -109,8 +111,8 @@ def source_error(error: Exception, endpoint: Endpoint | None = None) -> BridgeEr
         return ServerRefused(
             f"{place}: {text}", "`dbbridge check` prints the GRANT lines that this account lacks"
         )
-    if code in _GONE or isinstance(error, (OSError, pymysql.err.InterfaceError)):
-        return _unreachable(code, text, place)
+    if code in _GONE or isinstance(cause, (OSError, pymysql.err.InterfaceError)):
+        return _unreachable(text, place)
     return ServerRefused(f"{place}: {text} ({code})" if code else f"{place}: {text}")
 
 
@@ -131,8 +133,9 @@ def _ssl_context(tls: Tls) -> ssl.SSLContext:
         if tls.cert:
             context.load_cert_chain(tls.cert, tls.key or None)
     except OSError as error:
+        files = ", ".join(filter(None, (tls.ca, tls.cert, tls.key)))
         raise ConfigError(
-            f"a TLS file cannot be read: {error.strerror or error}",
+            f"a TLS file cannot be read ({files}): {error.strerror or error}",
             "check the paths ca, cert and key under tls; they are PEM files",
         ) from error
     # MySQL's self-made certificates lack what strict checking asks for since Python 3.13.
@@ -179,7 +182,7 @@ def _login_error(code: int, text: str, place: str, endpoint: Endpoint | None) ->
     return None
 
 
-def _unreachable(code: int, text: str, place: str) -> BridgeError:
+def _unreachable(text: str, place: str) -> BridgeError:
     lowered = text.lower()
     if "refused" in lowered:
         hint = "is the server running, and does it listen on this address and port?"

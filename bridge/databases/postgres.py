@@ -25,7 +25,7 @@ SESSION: Mapping[str, str] = {
     "statement_timeout": "0",
     "idle_in_transaction_session_timeout": "0",
 }
-"""Whatever a role or database sets, a session of the bridge reads and prints values the same way."""
+"""Whatever a role or database sets, the bridge reads and prints values the same way."""
 
 _SSLMODE: Mapping[TlsMode, str] = {
     "disabled": "disable",
@@ -64,7 +64,7 @@ def conninfo(
     database: str | None = None,
     settings: Mapping[str, str] | None = None,
 ) -> str:
-    """libpq's connection string; it holds the password."""
+    """The connection string for libpq; it holds the password."""
     tls = endpoint.tls
     merged = {**SESSION, **(settings or {})}
     options = " ".join(f"-c {name}={_option(value)}" for name, value in merged.items())
@@ -157,6 +157,8 @@ def _unreachable_hint(lowered: str) -> str:
         return "the host name is unknown here: check its spelling and DNS"
     if "timeout" in lowered or "timed out" in lowered:
         return "nothing answered in time: check firewall, address and port"
+    if "no such file" in lowered:
+        return "there is no socket of that name: check its directory, or connect over TCP"
     return "the connection broke: the server may be restarting; look at its log"
 
 
