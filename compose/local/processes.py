@@ -64,8 +64,9 @@ def run(
 
 
 def base_environment() -> dict[str, str]:
-    """What servers and tools get to see: the caller's locale and settings would leak in."""
-    kept = {name: os.environ[name] for name in ("HOME", "PATH", "TMPDIR") if name in os.environ}
+    """What servers and tools get to see: ours, less what would change how they behave."""
+    leaking = ("LC_", "LANG", "TZ", "LD_", "PG", "MYSQL", "MARIADB")
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(leaking)}
     return {**kept, "LC_ALL": "C"}
 
 

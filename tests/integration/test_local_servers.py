@@ -69,7 +69,10 @@ def test_a_free_port_can_be_listened_on() -> None:
 def test_a_restart_keeps_port_and_data(server: Server, kill: bool) -> None:
     make_row(server)
     server.stop(kill=kill)
-    with pytest.raises(OSError), socket.create_connection((server.host, server.port), timeout=1):
+    with (
+        pytest.raises(ConnectionRefusedError),
+        socket.create_connection((server.host, server.port), timeout=1),
+    ):
         pass
     again = server.restart()
     try:
@@ -89,7 +92,7 @@ def test_sources_log_full_rows(server: Server) -> None:
 
 
 def test_a_wrong_password_is_refused(server: Server) -> None:
-    with pytest.raises(LocalStackError, match="no .* server answers"):
+    with pytest.raises(LocalStackError, match=r"no \w+ server answers"):
         servers.given(server.kind, server.url().replace(server.password, "wrong"))
 
 
