@@ -72,16 +72,6 @@ class Segment:
 
 
 @dataclass(slots=True, eq=False)
-class Stop:
-    """A table that cannot go on from here: everything before `at` is applied, nothing after."""
-
-    table: TableName
-    code: str
-    message: str
-    hint: str
-
-
-@dataclass(slots=True, eq=False)
 class Batch:
     """Segments and the position that they lead to.
 
@@ -95,4 +85,3 @@ class Batch:
     transactions: int = 0
     source_time: float = 0.0
     counts: Mapping[TableName, tuple[int, int, int]] = field(default_factory=dict)
-    stops: list[Stop] = field(default_factory=list)

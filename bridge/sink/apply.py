@@ -9,7 +9,7 @@ are to blame; they go to quarantine, the others in.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -112,11 +112,11 @@ class Applier:
     def _run(self, segments: list[Segment], *, careful: bool) -> None:
         for segment in segments:
             if segment.cascades:
-                self._cascades.apply(self._conn, segment.cascades)
+                with _blame(segment.cascades[0].parent, careful=careful):
+                    self._cascades.apply(self._conn, segment.cascades)
             for name, ops in segment.tables.items():
-                target = self._targets[name]
-                with _blame(name):
-                    self._table(target, ops, careful=careful)
+                with _blame(name, careful=careful):
+                    self._table(self._targets[name], ops, careful=careful)
 
     def _table(self, target: Target, ops: TableOps, *, careful: bool) -> None:
         if ops.truncate:
@@ -235,17 +235,30 @@ class Applier:
 
 
 @contextmanager
-def _blame(name: TableName) -> Any:
-    """Turns errors of the target's schema into a stop of the one table."""
+def _blame(name: TableName, *, careful: bool) -> Iterator[None]:
+    """Turns errors of the target's schema into a stop of the one table.
+
+    In the careful pass so do refused rows that no halving could single out: a key, or a child row that
+    a cascade changes.
+    """
     try:
         yield
     except (psycopg.errors.ProgrammingError, psycopg.errors.NotSupportedError) as error:
-        raise TableStopped(
-            f"{name}: PostgreSQL refused the change: {error.diag.message_primary}",
-            "mend the target table, then: dbbridge tables resume",
-            "target-schema",
-        ) from error
+        raise _stop(name, error) from error
+    except _REFUSED as error:
+        if careful:
+            raise _stop(name, error) from error
+        raise
     except TableStopped as error:
         error.table = name
         raise
 
+
+def _stop(name: TableName, error: psycopg.Error) -> TableStopped:
+    stop = TableStopped(
+        f"{name}: PostgreSQL refused the change: {error.diag.message_primary or error}",
+        "mend the target table, then: dbbridge tables resume",
+        f"refused-{error.sqlstate}",
+    )
+    stop.table = name
+    return stop

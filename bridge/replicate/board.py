@@ -1,0 +1,69 @@
+"""What the daemon says of itself: counters that threads write and `status` reads."""
+
+from __future__ import annotations
+
+import threading
+import time
+from dataclasses import dataclass, field
+from typing import Any
+
+from bridge.names import TableName
+from bridge.replicate.stream import StreamFacts
+
+
+@dataclass
+class Copying:
+    """A table that is being copied."""
+
+    rows: int
+    bytes: int
+    estimated: int
+    done: bool = False
+
+
+@dataclass
+class Board:
+    """Written by the daemon's threads; every second it goes into the control schema."""
+
+    phase: str = "starting"
+    message: str = ""
+    copying: dict[TableName, Copying] = field(default_factory=dict)
+    lag_seconds: float | None = None
+    rows_per_second: float = 0.0
+    backlog_bytes: int | None = None
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+    _last: tuple[float, int] = (0.0, 0)
+
+    def copied(self, table: TableName, rows: int, size: int) -> None:
+        """A chunk more is in the target."""
+        with self._lock:
+            entry = self.copying[table]
+            entry.rows += rows
+            entry.bytes += size
+
+    def streamed(self, facts: StreamFacts | None) -> None:
+        """Rates and lag out of the streams' counters."""
+        now = time.monotonic()
+        with self._lock:
+            total = sum(entry.rows for entry in self.copying.values())
+            if facts is not None:
+                total += facts.rows
+                if facts.at_end:
+                    self.lag_seconds = 0.0
+                elif facts.source_time:
+                    self.lag_seconds = max(0.0, time.time() - facts.source_time)
+            then, before = self._last
+            if now - then >= 0.5:
+                self.rows_per_second = max(0.0, (total - before) / (now - then)) if then else 0.0
+                self._last = (now, total)
+
+    def document(self) -> dict[str, Any]:
+        """The JSON that the control schema keeps."""
+        with self._lock:
+            return {
+                "phase": self.phase,
+                "message": self.message,
+                "lag_seconds": self.lag_seconds,
+                "rows_per_second": round(self.rows_per_second, 1),
+                "backlog_bytes": self.backlog_bytes,
+            }

@@ -1,0 +1,422 @@
+"""Builds batches out of binlog events: transactions, positions, segments.
+
+One flat loop, because thirty thousand transactions a second pass it. It holds the rules of order: a
+batch ends at a source commit; only the last image of a key counts inside a segment; a segment is closed
+before a cascade that could reach rows which are pending in it (see bridge.change.batch).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from bridge.capture.binlog import events as ev
+from bridge.capture.binlog.rows import RowDecoder, compile_decoder
+from bridge.capture.binlog.statements import classify
+from bridge.capture.binlog.table_map import table_map, table_name
+from bridge.change.batch import BadRow, Batch, Cascade, Image, Segment, TableOps
+from bridge.change.position import Position, Progress, file_number
+from bridge.errors import SourceError, TableStopped
+from bridge.names import TableName
+from bridge.replicate.family import ParentRole, parent_roles
+from bridge.sink.target import Target
+
+BATCH_ROWS = 10_000
+"""Row changes after which a batch is handed over at the next commit."""
+BATCH_BYTES = 8 << 20
+"""The same in bytes of events; a transaction over twice of either is handed over in parts."""
+
+
+@dataclass(slots=True, eq=False)
+class _Route:
+    """A followed table: how its events become pending changes."""
+
+    target: Target
+    role: ParentRole | None
+    counts: list[int]
+    direct: bool
+
+    @property
+    def name(self) -> TableName:
+        return self.target.source
+
+
+@dataclass(slots=True, eq=False)
+class _Mapped:
+    """What a table id means: the table map's bytes, and the route with its decoder if followed."""
+
+    body: bytes
+    route: _Route | None
+    decoder: RowDecoder | None
+
+
+class Builder:
+    """Turns events into batches for the tables of one stream.
+
+    `until` (binlog coordinates, or a position where the coordinates are not comparable) ends the
+    stream: `reached` becomes true at the first point outside a transaction that is not before it, and
+    nothing later is taken in. `at_end` says that the source had nothing more to send.
+    """
+
+    def __init__(
+        self, targets: Iterable[Target], start: Position, until: Position | None = None
+    ) -> None:
+        targets = list(targets)
+        roles = parent_roles(target.plan.table for target in targets)
+        self._routes = {
+            t.source: _Route(t, roles.get(t.source), [0, 0, 0], t.plan.key > 0 and not t.plan.keep)
+            for t in targets
+        }
+        self.progress = Progress(start)
+        self.reached = False
+        self.at_end = False
+        self.source_time = 0.0
+        self._until = until
+        self._mysql_gtid: tuple[str, int] | None = None
+        self._mariadb_gtid: tuple[int, int, int] | None = None
+        self._in_transaction = False
+        self._standalone = False
+        self._touched: set[TableName] = set()
+        self._maps: dict[bytes, _Mapped] = {}
+        self._segments: list[Segment] = [Segment()]
+        self._tables = self._segments[0].tables
+        self._rows = 0
+        self._bytes = 0
+        self._transactions = 0
+        self._moved = False
+
+    @property
+    def pending(self) -> bool:
+        """Whether changes wait to be handed over."""
+        return self._rows > 0 or self._transactions > 0
+
+    @property
+    def between_transactions(self) -> bool:
+        """Whether a batch may end here."""
+        return not self._in_transaction
+
+    def flush(self, *, position_only: bool = False) -> Batch | None:
+        """What is pending, as a batch that ends here; None inside a transaction, or if nothing is.
+
+        With `position_only` also a batch without rows, if the position has moved.
+        """
+        if self._in_transaction or not (self.pending or (position_only and self._moved)):
+            return None
+        return self._take(self.progress.position())
+
+    def feed(self, events: Sequence[bytes]) -> list[Batch]:
+        """Takes events in; gives the batches that have become full.
+
+        Raises TableStopped for a table that cannot go on (its earlier changes in this batch are lost,
+        so the stream must start again from its checkpoint), SourceError for the whole stream.
+        """
+        full: list[Batch] = []
+        maps = self._maps
+        kinds = ev.ROW_KIND
+        self.at_end = False
+        for event in events:
+            code = event[4]
+            if code == ev.TABLE_MAP:
+                mapped = maps.get(event[19:25])
+                if mapped is None or mapped.body != event[25:]:
+                    self._map(event)
+            elif code in kinds:
+                mapped = maps.get(event[19:25])
+                if mapped is None:
+                    raise SourceError(
+                        "the source's binlog has rows of a table that it has not described",
+                        "copy the pipeline's tables again: dbbridge tables resync",
+                    )
+                if mapped.route is not None:
+                    self._change(mapped, kinds[code], event)
+            elif code == ev.XID:
+                self._commit(event)
+            elif code == ev.GTID:
+                self._mysql_gtid = ev.gtid(event)
+            elif code == ev.MARIADB_GTID:
+                self._begin_mariadb(event)
+            elif code == ev.QUERY:
+                if ev.is_begin(event):
+                    self._in_transaction = True
+                else:
+                    self._query(event)
+            else:
+                self._other(code, event)
+            if self._rows >= BATCH_ROWS or self._bytes >= BATCH_BYTES:
+                if not self._in_transaction:
+                    full.append(self._take(self.progress.position()))
+                elif self._rows >= 2 * BATCH_ROWS or self._bytes >= 2 * BATCH_BYTES:
+                    full.append(self._take(None))
+            if self.reached:
+                break
+        return full
+
+    # -- transactions ------------------------------------------------------------------------
+
+    def _begin_mariadb(self, event: bytes) -> None:
+        domain, server, sequence, flags = ev.mariadb_gtid(event)
+        self._mariadb_gtid = (domain, server, sequence)
+        self._standalone = bool(flags & ev.MARIADB_STANDALONE)
+        self._in_transaction = not self._standalone
+
+    def _commit(self, event: bytes) -> None:
+        progress = self.progress
+        if self._mysql_gtid is not None:
+            progress.add_mysql(*self._mysql_gtid)
+            self._mysql_gtid = None
+        elif self._mariadb_gtid is not None:
+            progress.add_mariadb(*self._mariadb_gtid)
+            self._mariadb_gtid = None
+        self._in_transaction = False
+        self._touched.clear()
+        self._transactions += 1
+        self.source_time = float(int.from_bytes(event[:4], "little"))
+        self._passed(event)
+
+    def _passed(self, event: bytes) -> None:
+        """Outside a transaction: everything up to the event's end has been taken in."""
+        end = int.from_bytes(event[13:17], "little")
+        if end and not event[17] & ev.ARTIFICIAL:
+            self.progress.offset = ev.widen(end, self.progress.offset)
+        self._arrived()
+
+    def _arrived(self) -> None:
+        self._moved = True
+        until = self._until
+        if until is None:
+            return
+        if until.file:
+            here = (file_number(self.progress.file), self.progress.offset)
+            self.reached = here >= until.coordinates
+        else:
+            self.reached = self.progress.position().covers(until)
+
+    def _query(self, event: bytes) -> None:
+        query = ev.query(event)
+        statement = classify(query.statement, query.database, query.sql_mode)
+        if statement.kind == "begin":
+            self._in_transaction = True
+            return
+        if statement.kind == "rollback" and self._touched:
+            raise self._stopped(
+                min(self._touched), "rolled-back", "the source logged changes and rolled them back"
+            )
+        if statement.kind == "truncate":
+            for name in statement.tables:
+                self._truncate(name)
+        elif statement.kind in ("ddl", "dml", "unknown", "drop-database", "alter-database"):
+            self._schema_change(statement.kind, statement.tables, query)
+        if not self._in_transaction or statement.kind in ("commit", "rollback"):
+            self._commit(event)
+
+    def _schema_change(
+        self, kind: str, tables: Sequence[TableName], query: ev.Query
+    ) -> None:
+        if kind in ("unknown", "drop-database", "alter-database"):
+            named = {name.schema for name in tables} | {query.database}
+            hit = [name for name in self._routes if name.schema in named]
+        else:
+            hit = [name for name in tables if name in self._routes]
+        if hit:
+            text = " ".join(query.statement.split())
+            what = "changed rows by a statement" if kind == "dml" else "changed the definition"
+            raise self._stopped(
+                min(hit),
+                "statement-format" if kind == "dml" else "ddl",
+                f"the source {what}: {text[:200]}",
+            )
+
+    def _stopped(self, name: TableName, code: str, what: str) -> TableStopped:
+        stop = TableStopped(
+            f"{name}: {what} (after {self.progress.file}:{self.progress.offset})",
+            f"bring the mapping up to date with dbbridge init, then: dbbridge tables resync {name}",
+            code,
+        )
+        stop.table = name
+        return stop
+
+    def _other(self, code: int, event: bytes) -> None:
+        if code == ev.ROTATE:
+            self.progress.file, self.progress.offset = ev.rotate(event)
+            if not event[17] & ev.ARTIFICIAL:
+                self._maps.clear()
+            self._arrived()
+        elif code in (ev.HEARTBEAT, ev.HEARTBEAT_V2):
+            self._idle(event)
+        elif code == ev.GTID_TAGGED:
+            gtid = ev.tagged_gtid(event)
+            self._mysql_gtid = (gtid.sid, gtid.number)
+        elif code == ev.XA_PREPARE:
+            self._xa(event)
+        elif code == ev.INCIDENT:
+            raise SourceError(
+                f"the source says that its binlog may lack changes: {ev.incident(event)}",
+                "copy the pipeline's tables again: dbbridge tables resync",
+            )
+        elif code == ev.ANONYMOUS_GTID:
+            pass  # begins a group: a position behind it would be inside the group
+        elif code == ev.FORMAT_DESCRIPTION:
+            self._maps.clear()
+        elif not self._in_transaction and self._mysql_gtid is None and self._mariadb_gtid is None:
+            self._passed(event)
+
+    def _idle(self, event: bytes) -> None:
+        """A heartbeat: the source has sent all it has, up to the coordinates that it names."""
+        if not self._in_transaction:
+            self.progress.file, self.progress.offset = ev.heartbeat(event)
+            self.at_end = True
+            self._arrived()
+
+    def _xa(self, event: bytes) -> None:
+        if self._touched and not ev.xa_prepare(event).one_phase:
+            raise self._stopped(
+                min(self._touched), "xa", "changed by a prepared XA transaction, which is not followed"
+            )
+        self._commit(event)
+
+    # -- rows --------------------------------------------------------------------------------
+
+    def _map(self, event: bytes) -> None:
+        route = self._routes.get(table_name(event))
+        decoder = None
+        if route is not None:
+            try:
+                decoder = compile_decoder(route.target.plan, table_map(event))
+            except TableStopped as stop:
+                stop.table = route.name
+                raise
+        self._maps[event[19:25]] = _Mapped(event[25:], route, decoder)
+
+    def _change(self, mapped: _Mapped, kind: int, event: bytes) -> None:
+        route, decoder = mapped.route, mapped.decoder
+        assert route is not None and decoder is not None
+        name = route.name
+        self._touched.add(name)
+        at = f"{self.progress.file}:{int.from_bytes(event[13:17], 'little')}"
+        role = route.role
+        cascading = (
+            role is not None
+            and (kind == ev.DELETE or (kind == ev.UPDATE and role.on_update))
+            and not event[25] & (ev.NO_FOREIGN_KEY_CHECKS | ev.SQL_LAYER_FOREIGN_KEYS)
+        )
+        try:
+            if route.direct and not cascading:
+                n = decoder.apply(kind, event, self._ops(name).rows, at)
+            else:
+                pairs = decoder.pairs(kind, event, at)
+                n = len(pairs)
+                if cascading:
+                    self._cascade(route, pairs)
+                self._merge(route, pairs)
+        except TableStopped as stop:
+            stop.table = name
+            raise
+        route.counts[kind] += n
+        self._rows += n
+        self._bytes += len(event)
+
+    def _ops(self, name: TableName) -> TableOps:
+        ops = self._tables.get(name)
+        if ops is None:
+            ops = self._tables[name] = TableOps()
+        return ops
+
+    def _merge(self, route: _Route, pairs: Sequence[tuple[Image | None, Image | None]]) -> None:
+        """Row by row: tables without a key, with a row filter, and parents of cascades."""
+        plan = route.target.plan
+        ops = self._ops(route.name)
+        if not plan.key:
+            for image, change in ((i, c) for pair in pairs for i, c in zip(pair, (-1, 1), strict=True)):
+                if isinstance(image, BadRow):
+                    raise TableStopped(
+                        f"{route.name}: a row cannot be represented ({image.code} in"
+                        f" {image.column}: {image.text}), and the table has no key to set it aside by",
+                        "give the column a policy in the mapping, then resync the table",
+                        "bad-row-without-key",
+                    )
+                if image is not None:
+                    ops.counts[image] = ops.counts.get(image, 0) + change
+            return
+        keep = plan.keep
+        for before, after in pairs:
+            if before is not None:
+                ops.rows[key_of(before, plan.key)] = None
+            if after is not None:
+                kept = keep is None or isinstance(after, BadRow) or keep(after.split(b"\t"))
+                ops.rows[key_of(after, plan.key)] = after if kept else None
+
+    def _cascade(self, route: _Route, pairs: Sequence[tuple[Image | None, Image | None]]) -> None:
+        role = route.role
+        assert role is not None
+        places = [
+            next(i for i, c in enumerate(route.target.plan.columns) if c.source.name == column)
+            for column in role.columns
+        ]
+        found = []
+        for before, after in pairs:
+            old = _referenced(before, places, route)
+            new = None if after is None else _referenced(after, places, route)
+            if old != new:
+                found.append(Cascade(route.name, role.columns, old, new))
+        if not found:
+            return
+        if any(name in self._tables for name in role.descendants) or self._self_pending(route):
+            self._new_segment()
+        self._segments[-1].cascades.extend(found)
+
+    def _self_pending(self, route: _Route) -> bool:
+        assert route.role is not None
+        return route.name in route.role.descendants and route.name in self._tables
+
+    def _truncate(self, name: TableName) -> None:
+        if name in self._routes:
+            self._tables[name] = TableOps(truncate=True)
+            self._rows += 1
+
+    def _new_segment(self) -> None:
+        segment = Segment()
+        self._segments.append(segment)
+        self._tables = segment.tables
+
+    def _take(self, position: Position | None) -> Batch:
+        batch = Batch(
+            segments=self._segments,
+            position=position,
+            transactions=self._transactions,
+            source_time=self.source_time,
+            counts={
+                name: (route.counts[0], route.counts[1], route.counts[2])
+                for name, route in self._routes.items()
+                if any(route.counts)
+            },
+        )
+        for route in self._routes.values():
+            route.counts[:] = (0, 0, 0)
+        self._segments = []
+        self._new_segment()
+        self._rows = self._bytes = self._transactions = 0
+        if position is not None:
+            self._moved = False
+        return batch
+
+
+def key_of(image: Image, columns: int) -> bytes:
+    """COPY text of the key: the first `columns` fields."""
+    if isinstance(image, BadRow):
+        return image.key
+    return b"\t".join(image.split(b"\t", columns)[:columns])
+
+
+def _referenced(image: Image | None, places: list[int], route: _Route) -> bytes:
+    """The fields at `places`; of a row that cannot be represented only the key's are known."""
+    if isinstance(image, BadRow):
+        known = image.key.split(b"\t") if max(places) < route.target.plan.key else []
+    else:
+        known = image.split(b"\t") if image is not None else []
+    if not known:
+        raise TableStopped(
+            f"{route.name}: a row that cannot be represented has child rows to be changed with it",
+            "give the column a policy in the mapping, then resync the table",
+            "bad-parent",
+        )
+    return b"\t".join(known[place] for place in places)
