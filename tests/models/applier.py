@@ -14,7 +14,10 @@ BUILT = Rules()
 
 
 def apply_batch(
-    target: Target, transactions: Iterable[Transaction], rules: Rules = BUILT, scope: Scope | None = None
+    target: Target,
+    transactions: Iterable[Transaction],
+    rules: Rules = BUILT,
+    scope: Scope | None = None,
 ) -> None:
     """Apply whole source transactions, as far as they are in scope (None: all of it)."""
     within = scope or Scope.of(target.tables)
@@ -59,7 +62,9 @@ def _divert_bad(
     return writable
 
 
-def _write_images(target: Target, table: str, images: dict[Value, Row | None], rules: Rules) -> None:
+def _write_images(
+    target: Target, table: str, images: dict[Value, Row | None], rules: Rules
+) -> None:
     if not rules.upserts:
         _write_counted(target, table, images)
         return

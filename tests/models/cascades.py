@@ -38,7 +38,9 @@ def _carry_out(target: Target, cascade: Cascade, rules: Rules, scope: Scope) -> 
 def _children(
     target: Target, table: str, column: int, parent: object, rules: Rules
 ) -> list[tuple[object, Row, bool]]:
-    found = [(place, row, False) for place, row in target.tables[table].items() if row[column] == parent]
+    found = [
+        (place, row, False) for place, row in target.tables[table].items() if row[column] == parent
+    ]
     if rules.cascades_reach_quarantine:
         found += [
             (place, row, True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from random import Random
 from typing import NamedTuple
 
@@ -18,15 +19,19 @@ class Bounds(NamedTuple):
     def hold(self, row: Row) -> bool:
         """Whether the row belongs to the chunk."""
         key = _key(row[ID])
-        return (self.after is None or key > self.after) and (self.until is None or key <= self.until)
+        return (self.after is None or key > self.after) and (
+            self.until is None or key <= self.until
+        )
 
 
-def plan_bounds(rng: Random, rows: Rows, open_started: bool = True, open_ended: bool = True) -> list[Bounds]:
+def plan_bounds(
+    rng: Random, rows: Rows, open_started: bool = True, open_ended: bool = True
+) -> list[Bounds]:
     """Two or three chunks over the keys there are when the copy is planned."""
     keys = sorted(_key(row[ID]) for row in rows.values()) or [0]
     cuts = sorted({rng.choice(keys) for _ in range(2)})
     edges = [None if open_started else keys[0] - 1, *cuts, None if open_ended else keys[-1]]
-    return [Bounds(after, until) for after, until in zip(edges, edges[1:], strict=False)]
+    return [Bounds(after, until) for after, until in pairwise(edges)]
 
 
 def lower_bound(rng: Random, moment: int) -> int:

@@ -6,7 +6,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from random import Random
 
-from tests.models.schema import ID, REF, UNIQUE, Action, ForeignKey, Row, Schema, Table, Value, with_column
+from tests.models.schema import (
+    ID,
+    REF,
+    UNIQUE,
+    Action,
+    ForeignKey,
+    Row,
+    Schema,
+    Table,
+    Value,
+    with_column,
+)
 from tests.models.source import Change, History, Mode, Rejected, Source, Transaction
 
 ONE_TABLE = Schema((Table("a"),))
@@ -27,7 +38,13 @@ class Workload:
     parents: int = 1
     bad: float = 0.0
     truncates: float = 0.03
-    modes: tuple[Mode, ...] = (Mode.ENGINE, Mode.ENGINE, Mode.ENGINE, Mode.SQL_LAYER, Mode.NO_CHECKS)
+    modes: tuple[Mode, ...] = (
+        Mode.ENGINE,
+        Mode.ENGINE,
+        Mode.ENGINE,
+        Mode.SQL_LAYER,
+        Mode.NO_CHECKS,
+    )
 
 
 def random_history(rng: Random, schema: Schema, workload: Workload) -> History:
@@ -45,7 +62,12 @@ def random_history(rng: Random, schema: Schema, workload: Workload) -> History:
 def random_family(
     rng: Random,
     shapes: Sequence[str] = ("line", "tree", "shared key", "siblings", "two parents"),
-    on_update: Sequence[Action] = (Action.CASCADE, Action.CASCADE, Action.SET_NULL, Action.RESTRICT),
+    on_update: Sequence[Action] = (
+        Action.CASCADE,
+        Action.CASCADE,
+        Action.SET_NULL,
+        Action.RESTRICT,
+    ),
 ) -> Schema:
     """One of a few shapes of related tables, with random actions."""
     shape = rng.choice(shapes)
@@ -122,7 +144,11 @@ class _Writer:
         if kind < 0.5:
             return [Change(table.name, row, None, mode)]
         if kind < 0.5 + self._workload.key_changes:
-            free = [key for key in range(self._workload.keys) if key not in self.source.tables[table.name]]
+            free = [
+                key
+                for key in range(self._workload.keys)
+                if key not in self.source.tables[table.name]
+            ]
             key = rng.choice(free) if free and table.keyed else self._id(table, mode)
             return [Change(table.name, row, with_column(row, ID, key), mode)]
         if kind < 0.65 + self._workload.key_changes and table.unique and len(rows) > 1:

@@ -12,7 +12,7 @@ from tests.models.source import Change, Mode
 
 @dataclass(frozen=True)
 class Rules:
-    """How changes are applied. The defaults are the rules as built; the rest is how to break them."""
+    """How changes are applied. The defaults are the rules as built, the rest breaks them."""
 
     segment_rows: int = 1_000
     cascades: str = "first"  # or "last", or "never"
@@ -20,7 +20,9 @@ class Rules:
     closes_for_descendants: bool = True
     evicts: bool = True
     upserts: bool = True
-    quarantine: str = "supersede"  # or "follow", "stale row stays", "deletes forgotten", "old key forgotten"
+    quarantine: str = (
+        "supersede"  # or "follow", "stale row stays", "deletes forgotten", "old key forgotten"
+    )
     cascades_reach_quarantine: bool = True
 
 
@@ -66,10 +68,14 @@ class Segment:
 
     def pending(self, tables: Iterable[str]) -> bool:
         """Whether anything waits to be done to one of the tables."""
-        return any(name in self.images or name in self.counts or name in self.cleared for name in tables)
+        return any(
+            name in self.images or name in self.counts or name in self.cleared for name in tables
+        )
 
 
-def segments_of(schema: Schema, changes: Iterable[Change], rules: Rules, scope: Scope) -> list[Segment]:
+def segments_of(
+    schema: Schema, changes: Iterable[Change], rules: Rules, scope: Scope
+) -> list[Segment]:
     """Coalesce changes, in order, into segments to be executed in order."""
     segments = [Segment()]
     for change in changes:
@@ -87,9 +93,15 @@ def segments_of(schema: Schema, changes: Iterable[Change], rules: Rules, scope: 
 
 
 def _cascade_of(schema: Schema, change: Change, rules: Rules, scope: Scope) -> Cascade | None:
-    if change.before is None or change.table not in scope.cascades_from or rules.cascades == "never":
+    if (
+        change.before is None
+        or change.table not in scope.cascades_from
+        or rules.cascades == "never"
+    ):
         return None
-    if not schema.referencing[change.table] or (rules.flags_heeded and change.mode is not Mode.ENGINE):
+    if not schema.referencing[change.table] or (
+        rules.flags_heeded and change.mode is not Mode.ENGINE
+    ):
         return None
     if change.after is None:
         return Cascade(change.table, change.before[ID], None)
@@ -105,7 +117,9 @@ def _note(schema: Schema, segment: Segment, change: Change, rules: Rules) -> Non
         segment.cleared.add(change.table)
     elif schema.by_name[change.table].keyed:
         images = segment.images.setdefault(change.table, {})
-        forgotten = rules.quarantine == "old key forgotten" and change.after and is_bad(change.after)
+        forgotten = (
+            rules.quarantine == "old key forgotten" and change.after and is_bad(change.after)
+        )
         if change.before is not None and not forgotten:
             images[change.before[ID]] = None
         if change.after is not None:

@@ -64,7 +64,9 @@ class History:
         lines = [f"{fk}" for fk in self.schema.foreign_keys]
         lines.append(f"at 0: {self.states[0]}")
         for position, changes in self.log:
-            lines += [f"  {position}: {c.table} {c.before} -> {c.after} {c.mode.name}" for c in changes]
+            lines += [
+                f"  {position}: {c.table} {c.before} -> {c.after} {c.mode.name}" for c in changes
+            ]
         lines.append(f"at {self.end}: {self.states[-1]}")
         return "\n".join(lines)
 
@@ -106,7 +108,9 @@ class Source:
         if before is not None:
             del rows[self._place(table, before)]
         if after is not None:
-            self._require_allowed(table, after, logged and (before is None or before[REF] != after[REF]))
+            self._require_allowed(
+                table, after, logged and (before is None or before[REF] != after[REF])
+            )
             rows[self._new_place(table, after)] = after
         if logged:
             self._events.append(Change(table, before, after, self._mode))
@@ -144,9 +148,9 @@ class Source:
         rows = self.tables[table]
         if definition.keyed and row[ID] in rows:
             raise Rejected
-        if definition.unique and row[UNIQUE] is not None:
-            if any(held[UNIQUE] == row[UNIQUE] for held in rows.values()):
-                raise Rejected
+        taken = {held[UNIQUE] for held in rows.values()} - {None} if definition.unique else set()
+        if row[UNIQUE] in taken:
+            raise Rejected
         if self._mode is not Mode.NO_CHECKS:
             self._require_parents(table, row, check_parents)
 

@@ -42,7 +42,7 @@ class Target:
 
     @classmethod
     def holding(cls, schema: Schema, contents: Contents, frontier: int) -> Target:
-        """A target that holds exactly these rows, with the bad ones in quarantine and all indexes."""
+        """A target with exactly these rows, the bad ones in quarantine, and all indexes."""
         target = cls.empty(schema, frontier)
         for name, rows in contents.items():
             for place, row in rows.items():
@@ -100,7 +100,9 @@ class Target:
 
     def build_index(self, table: str) -> None:
         """CREATE UNIQUE INDEX, which reads all rows."""
-        counts = Counter(row[UNIQUE] for row in self.tables[table].values() if row[UNIQUE] is not None)
+        counts = Counter(
+            row[UNIQUE] for row in self.tables[table].values() if row[UNIQUE] is not None
+        )
         if any(count > 1 for count in counts.values()):
             raise UniqueViolation(f"{table}: {counts}")
         self.indexed.add(table)

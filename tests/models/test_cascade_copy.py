@@ -30,7 +30,6 @@ ONE_LEVEL = ("siblings", "two parents")
 DEEP = ("keyed line", "shared key", "tree")
 DELETES = (Action.RESTRICT,)
 UNRELATED = "z"
-MODES = (Mode.ENGINE, Mode.ENGINE, Mode.ENGINE, Mode.SQL_LAYER)
 UPDATES = (Action.CASCADE, Action.SET_NULL)
 
 
@@ -40,14 +39,20 @@ class FamilyCopy:
 
     shapes: tuple[str, ...]
     on_update: tuple[Action, ...]
-    reads: str = "any moments"  # or "quiet snapshot", "inexact snapshot", "parents first", "checked"
+    reads: str = (
+        "any moments"  # or "quiet snapshot", "inexact snapshot", "parents first", "checked"
+    )
 
 
 BROKEN = {
     "chunks, ON UPDATE, one level": FamilyCopy(ONE_LEVEL, UPDATES),
     "chunks, ON DELETE, more levels": FamilyCopy(DEEP, DELETES),
-    "chunks, parents before children": FamilyCopy(("keyed line", "shared key"), DELETES, "parents first"),
-    "one snapshot, at an inexact position": FamilyCopy((*ONE_LEVEL, *DEEP), UPDATES, "inexact snapshot"),
+    "chunks, parents before children": FamilyCopy(
+        ("keyed line", "shared key"), DELETES, "parents first"
+    ),
+    "one snapshot, at an inexact position": FamilyCopy(
+        (*ONE_LEVEL, *DEEP), UPDATES, "inexact snapshot"
+    ),
 }
 
 
@@ -57,7 +62,14 @@ def model(rules: FamilyCopy) -> Model:
     def run(rng: Random, story: Story) -> None:
         family = random_family(rng, rules.shapes, rules.on_update)
         schema = replace(family, tables=(*family.tables, Table(UNRELATED)))
-        workload = Workload(transactions=12, statements=2, key_changes=0.3, parents=5, truncates=0.0, modes=MODES)
+        workload = Workload(
+            transactions=12,
+            statements=2,
+            key_changes=0.3,
+            parents=5,
+            bad=0.1,
+            truncates=0.02,
+        )
         story.history = history = random_history(rng, schema, workload)
         names = [table.name for table in family.tables]
         target, end = _copy(history, rng, story, rules.reads)
@@ -97,7 +109,7 @@ def _copy(history: History, rng: Random, story: Story, reads: str) -> tuple[Targ
 
 
 def _misleading(history: History, start: int, end: int) -> bool:
-    """Whether a cascade in (start, end] changed an id that children hold, or went two levels down."""
+    """Whether a cascade in (start, end] changed an id that children hold, or went two levels."""
     schema = history.schema
     for change in (change for _, changes in history.between(start, end) for change in changes):
         if change.before is None or change.mode is not Mode.ENGINE:
@@ -122,7 +134,9 @@ def _quiet_snapshot(history: History, rng: Random) -> tuple[Target, int]:
     return Target.holding(history.schema, history.states[moment], low), low
 
 
-def _moments(schema: Schema, rng: Random, reads: str, begun: int, ended: int) -> dict[str, tuple[int, int]]:
+def _moments(
+    schema: Schema, rng: Random, reads: str, begun: int, ended: int
+) -> dict[str, tuple[int, int]]:
     """For each table the moments at which its two chunks are read."""
     names = list(schema.by_name)
     if reads == "inexact snapshot":
@@ -137,21 +151,23 @@ def _moments(schema: Schema, rng: Random, reads: str, begun: int, ended: int) ->
 def test_snapshot_at_an_exact_position() -> None:
     """All of the family in one snapshot between whose bounds nothing of it happened."""
     updates = (*UPDATES, *DELETES)
-    assert_right(f"{RULE}, exact", model(FamilyCopy((*ONE_LEVEL, *DEEP), updates, "quiet snapshot")), 2_500)
+    assert_right(
+        f"{RULE}, exact", model(FamilyCopy((*ONE_LEVEL, *DEEP), updates, "quiet snapshot")), 2_500
+    )
 
 
 def test_one_level_of_on_delete_by_frontier() -> None:
     """Chunks of any moments, one frontier for parents and children."""
-    assert_right(f"{RULE}, one level of ON DELETE", model(FamilyCopy(ONE_LEVEL, DELETES)), 4_000)
+    assert_right(f"{RULE}, one level of ON DELETE", model(FamilyCopy(ONE_LEVEL, DELETES)), 3_000)
 
 
 def test_by_frontier_unless_a_cascade_misleads() -> None:
-    """Chunks of any moments will do if the log up to Pe holds no cascade of the two harmful kinds."""
+    """Chunks of any moments do if the log up to Pe holds no cascade of the two harmful kinds."""
     copy = FamilyCopy((*ONE_LEVEL, *DEEP), (*UPDATES, *DELETES), "checked")
-    assert_right(f"{RULE}, by frontier, repeated after a harmful cascade", model(copy), 4_000)
+    assert_right(f"{RULE}, by frontier, repeated after a harmful cascade", model(copy), 3_000)
 
 
 @pytest.mark.parametrize("variant", BROKEN)
 def test_broken(variant: str) -> None:
     """A child is lost, or stays although its parent's parent went."""
-    assert_goes_wrong(RULE, variant, model(BROKEN[variant]), 1_500)
+    assert_goes_wrong(RULE, variant, model(BROKEN[variant]), 3_000)

@@ -7,9 +7,9 @@ from random import Random
 
 import pytest
 
-from tests.models.chunks import Bounds, lower_bound, plan_bounds, upper_bound
 from tests.models.applier import BUILT
 from tests.models.check import Model, Story, assert_goes_wrong, assert_right, require_state
+from tests.models.chunks import Bounds, lower_bound, plan_bounds, upper_bound
 from tests.models.histories import ONE_UNIQUE, Workload, random_history
 from tests.models.segments import Rules
 from tests.models.source import History
@@ -39,7 +39,9 @@ BROKEN = {
     "frontier begins at the end of the copy": CopyRules(start="end of the copy"),
     "INSERT, UPDATE and DELETE with row counts": CopyRules(apply=Rules(upserts=False)),
     "unique index built before the frontier passes Pe": CopyRules(index="after the chunks"),
-    "unique index built at a lower bound of the end": CopyRules(index="at a lower bound of the end"),
+    "unique index built at a lower bound of the end": CopyRules(
+        index="at a lower bound of the end"
+    ),
     "last chunk closed": CopyRules(open_ended=False),
     "first chunk closed": CopyRules(open_started=False),
     "done-mark committed before the rows": CopyRules(marks="before rows"),
@@ -98,7 +100,9 @@ def _copy(history: History, rng: Random, story: Story, rules: CopyRules) -> Copi
     rng.shuffle(waiting)
     while waiting:
         number = waiting[-1]
-        target = _chunk(target, history, rng.randint(begun, ended), rng, story, rules, (number, chunks[number]))
+        target = _chunk(
+            target, history, rng.randint(begun, ended), rng, story, rules, (number, chunks[number])
+        )
         if number in target.done:
             waiting.pop()
     end = upper_bound(rng, ended, history.end)
@@ -144,7 +148,7 @@ def _chunk(
 
 def test_copy_converges() -> None:
     """With chunks of any moments, inexact bounds, truncations, swapped unique values, crashes."""
-    assert_right(RULE, model(CopyRules()), 4_000)
+    assert_right(RULE, model(CopyRules()), 3_000)
 
 
 def test_copy_with_unrepresentable_rows() -> None:
@@ -155,4 +159,4 @@ def test_copy_with_unrepresentable_rows() -> None:
 @pytest.mark.parametrize("variant", BROKEN)
 def test_broken(variant: str) -> None:
     """Each broken form loses, keeps or refuses rows."""
-    assert_goes_wrong(RULE, variant, model(BROKEN[variant]), 500)
+    assert_goes_wrong(RULE, variant, model(BROKEN[variant]), 1_000)

@@ -32,7 +32,9 @@ class Handover:
 
 BROKEN = {
     "main not held, joins where it had been": Handover(main_held=False),
-    "main not held, writes the table before the second stream ends": Handover(main_held=False, joins_early=True),
+    "main not held, writes the table before the second stream ends": Handover(
+        main_held=False, joins_early=True
+    ),
     "second stream starts at M": Handover(starts_at="M"),
     "second stream runs past M": Handover(keeps_writing_until_idle=True),
 }
@@ -147,4 +149,4 @@ def test_tables_join_without_gap_or_double() -> None:
 @pytest.mark.parametrize("variant", BROKEN)
 def test_broken(variant: str) -> None:
     """Changes are lost or applied twice."""
-    assert_goes_wrong(RULE, variant, model(BROKEN[variant]), 500)
+    assert_goes_wrong(RULE, variant, model(BROKEN[variant]), 1_000)

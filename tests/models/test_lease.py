@@ -41,7 +41,9 @@ class LeaseRules:
 BROKEN = {
     "epoch checked in a transaction before": LeaseRules(epoch_checked="before it"),
     "epoch never checked": LeaseRules(epoch_checked="never"),
-    "takeover reads the position before it sets its epoch": LeaseRules(takeover_reads="before its epoch"),
+    "takeover reads the position before it sets its epoch": LeaseRules(
+        takeover_reads="before its epoch"
+    ),
     "position kept from memory": LeaseRules(position_read="kept from memory"),
 }
 

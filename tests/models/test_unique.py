@@ -42,4 +42,4 @@ def test_every_commit_is_a_source_state() -> None:
 @pytest.mark.parametrize("variant", BROKEN)
 def test_broken(variant: str) -> None:
     """Each broken form blocks or shows a torn state."""
-    assert_goes_wrong(RULE, variant, model(*BROKEN[variant]), 500)
+    assert_goes_wrong(RULE, variant, model(*BROKEN[variant]), 1_000)
