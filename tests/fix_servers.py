@@ -24,7 +24,7 @@ import pytest
 from psycopg import sql
 from pymysql.connections import Connection
 
-from compose.local import places, programs, servers
+from compose.local import guard, places, programs, servers
 from compose.local.errors import Unavailable
 from compose.local.servers import Server
 
@@ -82,6 +82,7 @@ def server_of() -> Iterator[Callable[[str], Server]]:
     running: dict[str, Server] = {}
     base = Path(tempfile.mkdtemp(prefix="tests-", dir=places.folder("data")))
     base.chmod(0o755)
+    guard.remember_folder(base)
 
     def get(kind: str) -> Server:
         if kind not in running:

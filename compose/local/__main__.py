@@ -12,7 +12,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from compose.local import places, programs, servers, templates
+from compose.local import guard, launch, places, programs, servers, templates
 from compose.local.errors import LocalStackError
 from compose.local.servers import Server
 
@@ -24,7 +24,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m compose.local", description=__doc__)
     parser.add_argument("command", choices=["up", "prepare"])
     parser.add_argument("--kinds", default=",".join(programs.KINDS), help="comma-separated")
-    parser.add_argument("--directory", type=Path, help="for data and logs; default: a new one")
+    parser.add_argument(
+        "--directory", type=Path, help="where data stay (default: a new one, removed)"
+    )
     given = parser.parse_args(arguments)
     kinds = [kind for kind in given.kinds.split(",") if kind]
     try:
@@ -63,6 +65,7 @@ def _up(kinds: Sequence[str], directory: Path | None) -> None:
         return
     with tempfile.TemporaryDirectory(prefix="up-", dir=places.folder("data")) as made:
         Path(made).chmod(0o755)
+        guard.remember_folder(Path(made))
         _serve(kinds, Path(made), finish)
 
 
@@ -70,7 +73,9 @@ def _serve(kinds: Sequence[str], directory: Path, finish: threading.Event) -> No
     running: list[Server] = []
     try:
         for kind in kinds:
-            server = servers.start(kind, directory / kind)
+            folder = directory / kind
+            known = launch.saved(folder)
+            server = servers.resume(folder) if known else servers.start(kind, folder)
             running.append(server)
             database = "postgres" if kind == "postgresql" else ""
             print(f"export {VARIABLES[kind]}='{server.url(database)}'", flush=True)

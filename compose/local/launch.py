@@ -39,6 +39,11 @@ def _file(folder: Path) -> Path:
     return folder / "launch.json"
 
 
+def saved(folder: Path) -> bool:
+    """Whether a server's data lie in the folder already."""
+    return _file(folder).exists()
+
+
 def data(folder: Path) -> Path:
     """The data directory inside a server's folder."""
     return folder / "data"

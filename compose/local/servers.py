@@ -64,20 +64,32 @@ def start(kind: str, directory: Path, *, options: Sequence[str] = ()) -> Server:
     with this process at the latest.
     """
     guard.sweep()
+    if launches.saved(directory):
+        raise LocalStackError(f"{directory} already holds a server's data")
     program = programs.find(kind)
     template = templates.ready(program)
-    sockets = places.scratch()
-    guard.remember_folder(sockets)
+    sockets = _sockets()
     folder = _folder(kind, directory, sockets)
     template.copy(launches.data(folder))
     for attempt in range(1, PORT_TRIES + 1):
-        _launch(program, template.password, folder, sockets, options).save(folder)
+        _launch(program, free_port(), template.password, folder, sockets, options).save(folder)
         try:
             return _run(folder)
         except PortTaken:
             if attempt == PORT_TRIES:
                 raise
     raise AssertionError("unreachable")
+
+
+def resume(directory: Path, *, options: Sequence[str] = ()) -> Server:
+    """Start the server whose data an earlier process left in the directory; same port."""
+    guard.sweep()
+    before = Launch.load(directory)
+    sockets = _sockets()
+    folder = _folder(before.kind, directory, sockets)
+    program = programs.find(before.kind)
+    _launch(program, before.port, before.password, folder, sockets, options).save(folder)
+    return _run(folder)
 
 
 def given(kind: str, url: str) -> Server:
@@ -99,6 +111,12 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
+def _sockets() -> Path:
+    sockets = places.scratch()
+    guard.remember_folder(sockets)
+    return sockets
+
+
 def _folder(kind: str, directory: Path, sockets: Path) -> Path:
     """Where data and log go, and who may enter."""
     account = places.account() if RECIPES[kind].steps_down else None
@@ -113,9 +131,13 @@ def _folder(kind: str, directory: Path, sockets: Path) -> Path:
 
 
 def _launch(
-    program: Program, password: str, folder: Path, sockets: Path, options: Sequence[str]
+    program: Program,
+    port: int,
+    password: str,
+    folder: Path,
+    sockets: Path,
+    options: Sequence[str],
 ) -> Launch:
-    port = free_port()
     recipe = RECIPES[program.kind]
     return Launch(
         kind=program.kind,

@@ -125,6 +125,17 @@ def test_two_servers_of_a_kind_run_side_by_side(mysql: Server, tmp_path: Path) -
         other.stop()
 
 
+def test_data_left_by_an_earlier_process_are_served_again(tmp_path: Path) -> None:
+    first = servers.start("mariadb", tmp_path)
+    make_row(first)
+    first.stop()
+    with pytest.raises(LocalStackError, match="already holds"):
+        servers.start("mariadb", tmp_path)
+    second = servers.resume(tmp_path)
+    assert (second.port, ask(second, "SELECT id FROM kept.t")) == (first.port, [(42,)])
+    second.stop()
+
+
 OWNER = """
 import sys, time
 from pathlib import Path
