@@ -3,7 +3,7 @@
 Copy by frontier applies the log to rows that are newer than it, and heals whatever that does to
 them by later images. A row that a cascade touched has no later image. So
 
-* a referenced id that changes (ON UPDATE) loses children that the copy saw after the change;
+* a referenced id that changes (ON UPDATE CASCADE) loses children that the copy saw after the change;
 * with two levels a cascade's way leads over rows that the copy saw too early or too late.
 
 One level of ON DELETE alone does converge: a child that points at the deleted parent at a later
@@ -45,7 +45,7 @@ class FamilyCopy:
 
 
 BROKEN = {
-    "chunks, ON UPDATE, one level": FamilyCopy(ONE_LEVEL, UPDATES),
+    "chunks, ON UPDATE CASCADE, one level": FamilyCopy(ONE_LEVEL, (Action.CASCADE,)),
     "chunks, ON DELETE, more levels": FamilyCopy(DEEP, DELETES),
     "chunks, parents before children": FamilyCopy(
         ("keyed line", "shared key"), DELETES, "parents first"
@@ -159,6 +159,12 @@ def test_snapshot_at_an_exact_position() -> None:
 def test_one_level_of_on_delete_by_frontier() -> None:
     """Chunks of any moments, one frontier for parents and children."""
     assert_right(f"{RULE}, one level of ON DELETE", model(FamilyCopy(ONE_LEVEL, DELETES)), 3_000)
+
+
+def test_one_level_of_on_update_set_null_by_frontier() -> None:
+    """No child comes to point at another id unlogged, so later images heal all."""
+    copy = FamilyCopy(("siblings",), (Action.SET_NULL,))
+    assert_right(f"{RULE}, one level of ON UPDATE SET NULL", model(copy), 2_000)
 
 
 def test_by_frontier_unless_a_cascade_misleads() -> None:
