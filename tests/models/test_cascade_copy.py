@@ -3,7 +3,8 @@
 Copy by frontier applies the log to rows that are newer than it, and heals whatever that does to
 them by later images. A row that a cascade touched has no later image. So
 
-* a referenced id that changes (ON UPDATE CASCADE) loses children that the copy saw after the change;
+* a referenced id that changes (ON UPDATE CASCADE) loses children that the copy saw after
+  the change;
 * with two levels a cascade's way leads over rows that the copy saw too early or too late.
 
 One level of ON DELETE alone does converge: a child that points at the deleted parent at a later
