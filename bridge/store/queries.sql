@@ -179,7 +179,8 @@ WHERE p.name = %(pipeline)s AND t.pipeline = %(pipeline)s AND t.source_schema = 
   AND t.source_table = %(table)s AND t.generation = %(generation)s
 
 -- name: unpause
-UPDATE dbbridge.tables SET paused = false, changed_at = now()
+UPDATE dbbridge.tables
+SET paused = false, error_code = NULL, error = NULL, hint = NULL, changed_at = now()
 WHERE pipeline = %(pipeline)s AND source_schema = %(schema)s AND source_table = %(table)s
 
 -- name: rename_generation

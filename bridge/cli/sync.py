@@ -1,0 +1,162 @@
+"""`dbbridge sync`: the daemon."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from bridge.cli.context import Context, of
+from bridge.cli.output import number, size
+
+if TYPE_CHECKING:
+    from bridge.replicate.board import Board
+    from bridge.replicate.daemon import Daemon
+
+INTERRUPTED = 130
+LINE_SECONDS = 5.0
+"""How often a plain log gets a line of progress."""
+
+
+def register(app: typer.Typer) -> None:
+    """Adds the verb."""
+
+    @app.command(
+        epilog="Example: dbbridge sync --until caught-up",
+        help="Copy what is not copied, then stream the source's changes until told to stop.",
+    )
+    def sync(
+        ctx: typer.Context,
+        until: Annotated[
+            str | None,
+            typer.Option(metavar="copied|caught-up|POSITION", help="End there. [default: never]"),
+        ] = None,
+        readers: Annotated[
+            int, typer.Option(min=1, max=32, help="Connections that copy at the same time.")
+        ] = 2,
+    ) -> None:
+        run(of(ctx), until, readers)
+
+
+def run(context: Context, until: str | None, readers: int) -> None:
+    """Runs the daemon until its end; exits 130 after an interrupt."""
+    from bridge.databases import mysql, postgres
+    from bridge.mapping.files import read_directory
+    from bridge.observe.logs import set_up
+    from bridge.replicate.daemon import Daemon
+    from bridge.replicate.servers import Servers
+    from bridge.replicate.until import Until
+    from bridge.store.lease import application_name
+
+    goal = Until.parse(until)
+    set_up(debug=context.debug)
+    source, copy_source = context.source_endpoint, context.copy_endpoint
+    target = context.target_endpoint
+    servers = Servers(
+        source=lambda: mysql.connect(source),
+        copy_source=lambda: mysql.connect(copy_source),
+        target=lambda: postgres.connect(
+            target, autocommit=True, application_name=application_name(context.pipeline)
+        ),
+        pipeline=context.pipeline,
+        replica=copy_source != source,
+    )
+    mappings = context.settings.mappings
+    daemon = Daemon(servers, lambda: read_directory(mappings), readers=readers, until=goal)
+    with _signals(daemon) as caught, _progress(context, daemon.board):
+        daemon.run()
+    context.out.json({"state": "ended", "phase": daemon.board.phase})
+    if signal.SIGINT in caught:
+        raise typer.Exit(INTERRUPTED)
+    if caught:
+        return
+    context.out.next("dbbridge verify" if goal.kind == "caught-up" else "dbbridge status")
+
+
+@contextmanager
+def _signals(daemon: Daemon) -> Iterator[list[int]]:
+    """The first SIGTERM or SIGINT ends in order, a second one at once."""
+    caught: list[int] = []
+
+    def handle(number: int, _frame: object) -> None:
+        if caught:
+            os._exit(INTERRUPTED)
+        caught.append(number)
+        daemon.stop()
+
+    before = {s: signal.signal(s, handle) for s in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        yield caught
+    finally:
+        for number_, handler in before.items():
+            signal.signal(number_, handler)
+
+
+@contextmanager
+def _progress(context: Context, board: Board) -> Iterator[None]:
+    """A display on a terminal, plain lines elsewhere; both on stderr."""
+    if context.format == "json":
+        yield
+        return
+    done = threading.Event()
+    target = _bars if context.out.stderr.isatty() else _lines
+    thread = threading.Thread(target=target, args=(context, board, done), daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        done.set()
+        thread.join()
+
+
+def describe(board: Board) -> str:
+    """One line: phase, what is copied, rate, lag."""
+    parts = [board.phase]
+    copying = list(board.copying.values())
+    if board.phase == "copying" and copying:
+        rows, estimated = sum(c.rows for c in copying), sum(c.estimated for c in copying)
+        percent = min(99.9, 100 * rows / estimated) if estimated else 0.0
+        parts.append(f"{number(rows)} rows, {size(sum(c.bytes for c in copying))}, {percent:.0f} %")
+    if board.rows_per_second:
+        parts.append(f"{number(board.rows_per_second)} rows/s")
+    if board.phase == "streaming" and board.lag_seconds is not None:
+        parts.append(f"lag {board.lag_seconds:.1f} s")
+    if board.message and board.phase == "waiting":
+        parts.append(board.message)
+    return " · ".join(parts)
+
+
+def _lines(context: Context, board: Board, done: threading.Event) -> None:
+    last, said = "", 0.0
+    while not done.wait(0.2):
+        now = time.monotonic()
+        if board.phase != last or now - said >= LINE_SECONDS:
+            last, said = board.phase, now
+            print(f"sync: {describe(board)}", file=context.out.stderr, flush=True)
+
+
+def _bars(context: Context, board: Board, done: threading.Event) -> None:
+    from rich.console import Console
+    from rich.live import Live
+    from rich.progress_bar import ProgressBar
+    from rich.table import Table
+
+    def view() -> Table:
+        grid = Table.grid(padding=(0, 2))
+        for name, entry in list(board.copying.items()):
+            if board.phase == "copying":
+                total = max(entry.estimated, entry.rows, 1)
+                bar = ProgressBar(total=total, completed=entry.rows, width=30)
+                grid.add_row(str(name), bar, f"{number(entry.rows)} rows", size(entry.bytes))
+        grid.add_row(describe(board))
+        return grid
+
+    with Live(console=Console(file=context.out.stderr), refresh_per_second=4) as live:
+        while not done.wait(0.25):
+            live.update(view())

@@ -1,0 +1,75 @@
+"""`dbbridge tables pause|resume|resync`: one table at a time stands still, goes on, or is copied again."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from bridge.cli.context import Context, of
+from bridge.errors import BridgeError, ConfigError
+from bridge.names import TableName
+
+_Names = Annotated[list[str], typer.Argument(metavar="NAME…", help="orders or shop.orders")]
+
+
+def register(app: typer.Typer) -> None:
+    """Adds the verbs."""
+    tables = typer.Typer(help="Pause, resume or copy tables again.", no_args_is_help=True)
+    app.add_typer(tables, name="tables")
+
+    @tables.command(
+        epilog="Example: dbbridge tables pause orders",
+        help="Let tables stand still at their frontier; the others go on.",
+    )
+    def pause(ctx: typer.Context, names: _Names) -> None:
+        _ask(of(ctx), "pause", names)
+
+    @tables.command(
+        epilog="Example: dbbridge tables resume orders",
+        help="Let paused or stopped tables go on from their frontier.",
+    )
+    def resume(ctx: typer.Context, names: _Names) -> None:
+        _ask(of(ctx), "resume", names)
+
+    @tables.command(
+        epilog="Example: dbbridge tables resync orders",
+        help="Copy tables into new ones beside the stream and swap them in; the old serve until then.",
+    )
+    def resync(ctx: typer.Context, names: _Names) -> None:
+        _ask(of(ctx), "resync", names)
+
+
+def _ask(context: Context, verb: str, names: list[str]) -> None:
+    from bridge.replicate.requests import ask
+    from bridge.store.state import read_daemon, read_tables
+
+    conn = context.target(autocommit=True)
+    followed = [table.source for table in read_tables(conn, context.pipeline)]
+    chosen = [find(name, followed) for name in names]
+    if read_daemon(conn, context.pipeline) is None:
+        raise BridgeError(
+            "no daemon runs this pipeline, so nobody can carry this out",
+            "start it: dbbridge sync",
+        )
+    results = [ask(conn, context.pipeline, verb, name) for name in chosen]
+    context.out.json({"results": results})
+    for result in results:
+        context.out.line(result)
+    context.out.next("dbbridge status")
+    if any(result.startswith("refused") for result in results):
+        raise typer.Exit(1)
+
+
+def find(text: str, followed: list[TableName]) -> TableName:
+    """The followed table of that name; raises ConfigError naming the nearest."""
+    import difflib
+
+    hits = sorted({name for name in followed if text in (name.table, str(name))})
+    if len(hits) == 1:
+        return hits[0]
+    near = difflib.get_close_matches(text, [str(n) for n in followed] + [n.table for n in followed], 1)
+    raise ConfigError(
+        f"“{text}” is not a followed table" if not hits else f"“{text}” is the name of several tables",
+        f"did you mean {near[0]}?" if near and not hits else "dbbridge status lists them",
+    )

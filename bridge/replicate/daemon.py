@@ -1,0 +1,136 @@
+"""The daemon: holds the lease, says that it lives, waits for servers that went away.
+
+A server that dies is no reason to stop: all threads end, the connections close, and after a pause that
+grows from one second to thirty everything starts again from the control schema.
+"""
+
+from __future__ import annotations
+
+import sys
+import threading
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+
+import structlog
+
+from bridge.errors import BridgeError, LeaseHeld
+from bridge.mapping.model import TableMapping
+from bridge.names import TableName
+from bridge.replicate.board import Board
+from bridge.replicate.engine import Engine
+from bridge.replicate.plans import Planner
+from bridge.replicate.servers import Servers, meaning
+from bridge.replicate.until import Until
+from bridge.store.lease import Lease, acquire
+from bridge.store.migrate import migrate
+
+RENEW_SECONDS = 1.0
+FIRST_PAUSE = 1.0
+LONGEST_PAUSE = 30.0
+SWITCH_SECONDS = 0.0005
+"""Python's thread switch interval: the applier needs the GIL for moments, and soon."""
+
+log = structlog.get_logger("dbbridge.sync")
+
+
+class Daemon:
+    """Runs a pipeline until `stop` is called, the goal is reached, or something fatal happens."""
+
+    def __init__(
+        self,
+        servers: Servers,
+        read_mappings: Callable[[], Mapping[TableName, TableMapping]],
+        *,
+        readers: int,
+        until: Until,
+    ) -> None:
+        self._servers = servers
+        self._planner = Planner(servers.source, read_mappings)
+        self._readers = readers
+        self._until = until
+        self._stopping = threading.Event()
+        self.board = Board()
+
+    def stop(self) -> None:
+        """Asks for an orderly end: at the next commit, the lease released."""
+        self._stopping.set()
+
+    def run(self) -> None:
+        """Blocks until the end; raises what is fatal."""
+        sys.setswitchinterval(SWITCH_SECONDS)
+        pause = FIRST_PAUSE
+        held = False
+        while not self._stopping.is_set():
+            try:
+                lease = self._lease()
+                held = True
+                self._under(lease)
+                return
+            except Exception as error:
+                known = meaning(error)
+                if isinstance(known, LeaseHeld) and held:
+                    raise
+                if not (isinstance(known, BridgeError) and known.transient and held):
+                    raise known from error
+                self.board.phase, self.board.message = "waiting", known.message
+                log.warning("waiting", reason=known.message, hint=known.hint, seconds=pause)
+                self._stopping.wait(pause)
+                pause = min(2 * pause, LONGEST_PAUSE)
+            else:
+                pause = FIRST_PAUSE
+
+    def _lease(self) -> Lease:
+        conn = self._servers.target()
+        try:
+            migrate(conn)
+            return acquire(conn, self._servers.pipeline)
+        except BaseException:
+            conn.close()
+            raise
+
+    def _under(self, lease: Lease) -> None:
+        """One run of the engine; a thread of its own renews the lease."""
+        halt = threading.Event()
+        lost: list[Exception] = []
+        ending = _Either(self._stopping, halt)
+        engine = Engine(
+            self._servers,
+            lease,
+            self._planner,
+            self.board,
+            ending,
+            readers=self._readers,
+            until=self._until,
+        )
+
+        def renew() -> None:
+            try:
+                while not halt.wait(RENEW_SECONDS):
+                    lease.renew(self.board.document())
+            except Exception as error:
+                lost.append(error)
+                halt.set()
+
+        thread = threading.Thread(target=renew, name="lease", daemon=True)
+        thread.start()
+        try:
+            engine.run()
+        finally:
+            halt.set()
+            thread.join()
+            with suppress(Exception):
+                lease.release() if not lost else lease.conn.close()
+        if lost:
+            raise lost[0]
+
+
+class _Either(threading.Event):
+    """An event that counts as set when either of two is."""
+
+    def __init__(self, one: threading.Event, other: threading.Event) -> None:
+        super().__init__()
+        self._one, self._other = one, other
+
+    def is_set(self) -> bool:
+        """Whether one of them is set."""
+        return self._one.is_set() or self._other.is_set()

@@ -1,0 +1,332 @@
+"""Brings every followed table from where it is to the main stream, and keeps the stream going.
+
+All starts over from the control schema: the engine reads what each table needs, does the next thing, and
+reads again. A table goes new → copying → catching-up → streaming. Changing who is in a stream (a table
+joins, pauses, stops) is always the same act: end the stream at a commit, write it down, start a stream
+anew from its position.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from contextlib import closing, suppress
+from threading import Event
+
+from bridge.capture.binlog.positions import server_identity, upper_bound
+from bridge.change.position import Position
+from bridge.errors import SourceError, TableStopped
+from bridge.names import TableName
+from bridge.replicate.board import Board
+from bridge.replicate.builder import Builder
+from bridge.replicate.copying import Copier, Job
+from bridge.replicate.plans import Planner
+from bridge.replicate.points import passing
+from bridge.replicate.servers import Servers, meaning
+from bridge.replicate.stage import Stages
+from bridge.replicate.stream import Stream
+from bridge.replicate.until import Until
+from bridge.sink.apply import Applier
+from bridge.sink.quarantine import Quarantine
+from bridge.sink.target import Target
+from bridge.store.checkpoint import Checkpoint, FrontierCheckpoint, PipelineCheckpoint
+from bridge.store.lease import Lease
+from bridge.store.state import Connection, PipelineState, Q, TableState, read_pipeline, read_tables
+
+TICK_SECONDS = 0.1
+"""How often the engine looks at its threads, at requests and at the board."""
+NEAR_BYTES = 1 << 20
+"""A table that catches up joins when it is so near to the main stream (binlog bytes)."""
+
+
+class Replan(Exception):
+    """Something changed who does what: leave what is under way and read the states again."""
+
+
+class Engine:
+    """One run of a pipeline under one lease; ends when `stopping` is set or the goal is reached.
+
+    Raises what is fatal (LeaseLost, SourceError, ConfigError) and what is transient; in each case the
+    control schema says where to go on.
+    """
+
+    def __init__(
+        self,
+        servers: Servers,
+        lease: Lease,
+        planner: Planner,
+        board: Board,
+        stopping: Event,
+        *,
+        readers: int,
+        until: Until,
+    ) -> None:
+        self._servers = servers
+        self._lease = lease
+        self._board = board
+        self._stopping = stopping
+        self._readers = readers
+        self._until = until
+        self._control: Connection = servers.target()
+        self._quarantine = Quarantine(lease.pipeline)
+        self._main: Stream | None = None
+        self._source_id = ""
+        self.stages = Stages(self._control, servers, lease, planner)
+        self.requests: Callable[[], bool] = lambda: False
+
+    def run(self) -> None:
+        """See the class."""
+        try:
+            self._recognise_source()
+            self.stages.register()
+            while not self._stopping.is_set():
+                with suppress(Replan):
+                    if self._step():
+                        return
+        finally:
+            self._end_main(quietly=True)
+            self._control.close()
+
+    # -- steps -------------------------------------------------------------------------------
+
+    def _step(self) -> bool:
+        """Does the next thing; true when the goal is reached."""
+        tables = self._tables()
+        self._keep_main(tables)
+        waiting = [t for t in tables if t.active and t.stage in ("new", "copying")]
+        if waiting:
+            self._copy(waiting)
+            return False
+        if self._until.kind == "copied":
+            return self._until.reached(tables, None, self._upper_bound)
+        behind = [t for t in tables if t.active and t.stage == "catching-up"]
+        if behind:
+            self._catch_up(_oldest(behind))
+            return False
+        self._board.phase = "streaming"
+        applied = self._main.facts().position if self._main else None
+        if self._until.reached(tables, applied, self._upper_bound):
+            return True
+        self._tick()
+        time.sleep(TICK_SECONDS)
+        return False
+
+    def _tick(self) -> None:
+        """What must not wait while something else is under way."""
+        if self._stopping.is_set():
+            raise Replan
+        main = self._main
+        self._board.streamed(main.facts() if main else None)
+        if main is not None and main.ended.is_set():
+            self._end_main()
+            raise Replan
+        if self.requests():
+            raise Replan
+
+    def _tables(self) -> list[TableState]:
+        return read_tables(self._control, self._lease.pipeline)
+
+    def _pipeline(self) -> PipelineState:
+        state = read_pipeline(self._control, self._lease.pipeline)
+        assert state is not None
+        return state
+
+    def _upper_bound(self) -> Position:
+        with closing(self._servers.source()) as source:
+            return upper_bound(source)
+
+    def _recognise_source(self) -> None:
+        """After a failover binlog coordinates mean nothing any more; GTIDs still do."""
+        with closing(self._servers.source()) as source:
+            self._source_id = server_identity(source)
+        state = self._pipeline()
+        if state.source_id in ("", self._source_id):
+            return
+        if state.position is not None and state.position.kind == "file":
+            raise SourceError(
+                "the source is another server than before, and without GTID its binlog positions"
+                " say nothing about the old one's",
+                "point the pipeline at the old server again, or copy: dbbridge tables resync",
+            )
+        self.stages.forget_coordinates(self._source_id)
+
+    # -- the main stream ---------------------------------------------------------------------
+
+    def _keep_main(self, tables: Sequence[TableState]) -> None:
+        """Starts the main stream where there is one to run and it does not."""
+        state = self._pipeline()
+        if self._main is not None or state.position is None:
+            return
+        members = [t for t in tables if t.active and t.stage == "streaming"]
+        checkpoint = PipelineCheckpoint(self._lease, self._source_id)
+        self._main = self._stream(members, state.position, checkpoint, None, catching_up=False)
+        self._main.start()
+
+    def _end_main(self, *, quietly: bool = False) -> None:
+        """Ends the main stream at a commit; a table that made it fail is stopped at that commit."""
+        main, self._main = self._main, None
+        if main is None:
+            return
+        try:
+            main.stop()
+        except TableStopped as stop:
+            self.stages.stop(stop)
+        except Exception as error:
+            if not quietly:
+                raise meaning(error) from error
+
+    def _stream(
+        self,
+        tables: Sequence[TableState],
+        start: Position,
+        checkpoint: Checkpoint,
+        until: Position | None,
+        *,
+        catching_up: bool,
+    ) -> Stream:
+        targets = self.stages.targets(tables)
+        builder = Builder(targets, start, until)
+        applier = Applier(self._servers.target(), targets, checkpoint, self._quarantine)
+        servers = self._servers
+        return Stream(
+            lambda position: servers.binlog(position, catching_up=catching_up),
+            start,
+            builder,
+            applier,
+        )
+
+    # -- copying -----------------------------------------------------------------------------
+
+    def _copy(self, tables: Sequence[TableState]) -> None:
+        self._board.phase = "copying"
+        states = self.stages.begin_copies(tables)
+        jobs = [Job(target, state) for target, state in zip(self.stages.targets(states), states, strict=True)]
+        if not jobs:
+            raise Replan
+        copier = Copier(self._servers, self._lease, self._board, self._readers, self.stages.copied)
+        copier.start(jobs)
+        passing("copy.begun")
+        try:
+            while not copier.ended.wait(TICK_SECONDS):
+                self._tick()
+        finally:
+            try:
+                copier.stop()
+            except Exception as error:
+                raise meaning(error) from error
+            finally:
+                for job in jobs:
+                    if job.stopped is not None:
+                        self.stages.stop(job.stopped)
+
+    # -- catching up -------------------------------------------------------------------------
+
+    def _catch_up(self, tables: Sequence[TableState]) -> None:
+        """Brings tables of one frontier past their copy, indexes them, and lets them join."""
+        self._board.phase = "catching-up"
+        tables = self.stages.with_bounds(tables)
+        frontier = tables[0].frontier
+        assert frontier is not None
+        end = max(((t.until[0], t.until[1]) for t in tables if t.until), default=None, key=_coordinates)
+        if end is not None:
+            frontier = self._run_to(tables, frontier, Position.at(*end))
+        self._board.phase = "indexing"
+        for table in tables:
+            if not table.indexed:
+                self.stages.build_indexes(table, self._tick)
+        self._board.phase = "catching-up"
+        self._join(tables, frontier)
+
+    def _join(self, tables: Sequence[TableState], frontier: Position) -> None:
+        """Brings tables and main stream to the same commit, then makes them one."""
+        if self._pipeline().position is None:
+            self.stages.join(tables, frontier, first=self._source_id)
+            raise Replan
+        frontier = self._approach(tables, frontier)
+        self._end_main()
+        main = self._pipeline().position
+        assert main is not None
+        if frontier.covers(main) and not main.covers(frontier):
+            self._advance_main(frontier)
+        elif not frontier.covers(main):
+            frontier = self._run_to(tables, frontier, main, ticking=False)
+        passing("join.before")
+        self.stages.join(tables, frontier)
+        passing("join.after")
+
+    def _approach(self, tables: Sequence[TableState], frontier: Position) -> Position:
+        """Streams the tables alone until they are near the main stream, which goes on meanwhile."""
+        checkpoint = FrontierCheckpoint(self._lease, tables)
+        stream = self._stream(tables, frontier, checkpoint, None, catching_up=True)
+        stream.start()
+        try:
+            while not stream.ended.wait(TICK_SECONDS):
+                self._tick()
+                main, facts = self._main, stream.facts()
+                if facts.at_end or main is None or _near(facts.received, main.facts().received):
+                    break
+        finally:
+            position = self._finish(stream)
+        return position
+
+    def _run_to(
+        self,
+        tables: Sequence[TableState],
+        start: Position,
+        end: Position,
+        *,
+        ticking: bool = True,
+    ) -> Position:
+        """Streams the tables alone from `start` to `end`; returns the position reached."""
+        checkpoint = FrontierCheckpoint(self._lease, tables)
+        stream = self._stream(tables, start, checkpoint, end, catching_up=True)
+        return self._await(stream, ticking=ticking)
+
+    def _advance_main(self, end: Position) -> None:
+        """Brings the main stream's tables to `end` while the others wait there."""
+        members = [t for t in self._tables() if t.active and t.stage == "streaming"]
+        start = self._pipeline().position
+        assert start is not None
+        checkpoint = PipelineCheckpoint(self._lease, self._source_id)
+        self._await(self._stream(members, start, checkpoint, end, catching_up=False), ticking=False)
+
+    def _await(self, stream: Stream, *, ticking: bool) -> Position:
+        stream.start()
+        try:
+            while not stream.ended.wait(TICK_SECONDS):
+                if ticking:
+                    self._tick()
+                elif self._stopping.is_set():
+                    raise Replan
+        finally:
+            position = self._finish(stream)
+        return position
+
+    def _finish(self, stream: Stream) -> Position:
+        try:
+            return stream.stop()
+        except TableStopped as stop:
+            self.stages.stop(stop)
+            raise Replan from stop
+        except Exception as error:
+            raise meaning(error) from error
+
+
+def _oldest(tables: Sequence[TableState]) -> list[TableState]:
+    """The tables that share the oldest frontier (of one generation each)."""
+    groups: dict[tuple[str, str], list[TableState]] = {}
+    for table in tables:
+        assert table.frontier is not None
+        groups.setdefault((table.frontier.kind, table.frontier.text), []).append(table)
+    first = min(groups.values(), key=lambda group: group[0].frontier.coordinates)  # type: ignore[union-attr]
+    names: set[TableName] = set()
+    return [t for t in first if not (t.source in names or names.add(t.source))]  # type: ignore[func-returns-value]
+
+
+def _coordinates(until: tuple[str, int]) -> tuple[int, int]:
+    return Position.at(*until).coordinates
+
+
+def _near(mine: tuple[str, int], main: tuple[str, int]) -> bool:
+    here, there = _coordinates(mine), _coordinates(main)
+    return here >= there or (here[0] == there[0] and there[1] - here[1] < NEAR_BYTES)

@@ -1,0 +1,142 @@
+"""What operators ask of the running daemon, and its answers; both stand in the control schema."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from contextlib import closing
+
+from bridge.capture.snapshot import read_row
+from bridge.change.batch import BadRow, Batch, Image, Segment, TableOps
+from bridge.errors import BridgeError, Inconclusive
+from bridge.names import TableName
+from bridge.replicate.servers import Servers, meaning
+from bridge.replicate.stage import Stages
+from bridge.sink.apply import Applier
+from bridge.sink.quarantine import Quarantine
+from bridge.store.lease import Lease
+from bridge.store.state import Connection, Q, TableState
+
+ANSWER_SECONDS = 30.0
+"""How long the command line waits for the daemon's answer."""
+
+
+def ask(conn: Connection, pipeline: str, verb: str, table: TableName, argument: str = "") -> str:
+    """Leaves a request and waits for the answer; raises Inconclusive if none comes."""
+    names = {
+        "pipeline": pipeline,
+        "verb": verb,
+        "schema": table.schema,
+        "table": table.table,
+        "argument": argument,
+    }
+    row = conn.execute(Q["add_request"], names).fetchone()
+    assert row is not None
+    deadline = time.monotonic() + ANSWER_SECONDS
+    while time.monotonic() < deadline:
+        done = conn.execute(Q["request_result"], {"id": row[0]}).fetchone()
+        if done and done[0]:
+            return str(done[1])
+        time.sleep(0.05)
+    raise Inconclusive(
+        f"the daemon has not answered within {ANSWER_SECONDS:.0f} s; the request stays and is"
+        " carried out when it can be",
+        "is it running? dbbridge status",
+    )
+
+
+class Requests:
+    """The daemon's side: looks for requests and carries them out between two streams."""
+
+    def __init__(
+        self,
+        conn: Connection,
+        servers: Servers,
+        lease: Lease,
+        stages: Stages,
+        end_main: Callable[[], None],
+    ) -> None:
+        self._conn = conn
+        self._servers = servers
+        self._lease = lease
+        self._stages = stages
+        self._end_main = end_main
+        self._looked = 0.0
+
+    def serve(self) -> bool:
+        """Carries out what is asked for; true if anything was, so that states must be read again."""
+        if time.monotonic() - self._looked < 0.5:
+            return False
+        self._looked = time.monotonic()
+        names = {"pipeline": self._lease.pipeline}
+        found = self._conn.execute(Q["open_requests"], names).fetchall()
+        for number, verb, schema, table, argument in found:
+            self._end_main()
+            try:
+                result = self._carry_out(verb, TableName(schema, table), argument)
+            except BridgeError as error:
+                if error.transient:
+                    raise
+                result = f"refused: {error.message}; {error.hint}"
+            self._conn.execute(Q["answer_request"], {"id": number, "result": result})
+        return bool(found)
+
+    def _carry_out(self, verb: str, name: TableName, argument: str) -> str:
+        states = [t for t in self._stages.tables() if t.source == name]
+        if not states:
+            return f"refused: {name} is not followed"
+        family = sorted(map(str, self._stages.family(name)))
+        if verb == "retry":
+            return self._retry(states[0], int(argument))
+        {
+            "pause": self._stages.pause,
+            "resume": self._stages.resume,
+            "resync": self._stages.resync,
+        }[verb](name)
+        together = f" (with its family: {', '.join(family)})" if len(family) > 1 else ""
+        return f"{verb}: {name}{together}"
+
+    def _retry(self, state: TableState, entry: int) -> str:
+        """Reads the quarantined row again and applies it.
+
+        The row may be newer than the stream's position; the stream's older images of it, and then the
+        one just read, pass over it again.
+        """
+        if state.stage != "streaming" or not state.active:
+            return f"refused: {state.source} is {state.state}; only a streaming table can retry"
+        row = self._conn.execute(
+            Q["quarantine_list"], {"pipeline": self._lease.pipeline, "id": entry}
+        ).fetchone()
+        if row is None:
+            return f"refused: there is no entry {entry} any more"
+        key = bytes(row[3])
+        target = self._stages.targets([state])[0]
+        with closing(self._servers.copy_source()) as source:
+            image: Image | None = read_row(source, target.plan, key)
+        with closing(self._servers.target()) as conn:
+            applier = Applier(conn, [target], _Guarded(self._lease), Quarantine(self._lease.pipeline))
+            position = state.frontier or self._stages.position()
+            batch = Batch([Segment(tables={state.source: TableOps(rows={key: image})})], position)
+            try:
+                applier.apply(batch)
+            except Exception as error:
+                raise meaning(error) from error
+        if isinstance(image, BadRow):
+            return f"entry {entry} stays: {image.code} in {image.column} ({image.text})"
+        left = self._conn.execute(
+            Q["quarantine_list"], {"pipeline": self._lease.pipeline, "id": entry}
+        ).fetchone()
+        if left is not None:
+            return f"entry {entry} stays: {left[6]}"
+        return f"entry {entry}: the row " + ("is applied" if image else "is gone from the source")
+
+
+class _Guarded:
+    """A checkpoint that moves nothing and only checks the lease."""
+
+    def __init__(self, lease: Lease) -> None:
+        self._lease = lease
+
+    def save(self, conn: Connection, position: object, source_time: float) -> None:  # noqa: ARG002
+        """See bridge.store.checkpoint.Checkpoint."""
+        self._lease.guard(conn)

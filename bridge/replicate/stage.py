@@ -1,0 +1,359 @@
+"""What moves a table from one stage to the next; each act is one transaction under the lease."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, contextmanager
+from dataclasses import replace
+from typing import Any
+
+import psycopg
+from psycopg.types.json import Jsonb
+
+from bridge.capture.binlog.positions import lower_bound, upper_bound
+from bridge.change.position import Position
+from bridge.errors import TableStopped
+from bridge.names import TableName
+from bridge.replicate.copying import Job
+from bridge.replicate.family import families
+from bridge.replicate.plans import Planner
+from bridge.replicate.points import passing
+from bridge.replicate.servers import Servers
+from bridge.sink import ddl, swap
+from bridge.sink.target import Target
+from bridge.store.checkpoint import PipelineCheckpoint
+from bridge.store.lease import Lease
+from bridge.store.state import Connection, Q, TableState, add_event, bind, read_tables
+
+
+class Stages:
+    """The acts of one daemon; `conn` is the engine's own session (autocommit)."""
+
+    def __init__(self, conn: Connection, servers: Servers, lease: Lease, planner: Planner) -> None:
+        self._conn = conn
+        self._servers = servers
+        self._lease = lease
+        self._planner = planner
+        self._pipeline = lease.pipeline
+
+    def tables(self) -> list[TableState]:
+        """All followed tables as they are now."""
+        return read_tables(self._conn, self._pipeline)
+
+    def register(self) -> None:
+        """Takes up the tables that the mapping files carry and the control schema does not know."""
+        known = {table.source: table for table in self.tables()}
+        self._planner.refresh(known)
+        for name, (plan, document) in self._planner.wanted().items():
+            if name not in known:
+                with self._transaction() as conn:
+                    self._add(conn, plan.source, 1, plan.target, document, plan.version, plan.table.rows)
+            elif self._planner.differs(known[name]):
+                self.note(
+                    "mapping",
+                    name,
+                    "the mapping file differs from the applied one, which stays in force;"
+                    f" dbbridge tables resync {name} takes the new one",
+                )
+        for table in self.tables():
+            if table.active:
+                try:
+                    self._planner.applied(table)
+                except TableStopped as stop:
+                    self.stop(stop)
+
+    def targets(self, tables: Sequence[TableState]) -> list[Target]:
+        """How the streams and the copy see these tables."""
+        return [
+            Target(self._planner.applied(t), t.generation, t.target, t.quarantined > 0)
+            for t in tables
+        ]
+
+    def family(self, name: TableName) -> frozenset[TableName]:
+        """The tables that move with this one, itself included."""
+        known = [self._planner.source_table(table) for table in self.tables()]
+        return families(table for table in known if table).get(name, frozenset({name}))
+
+    # -- copy --------------------------------------------------------------------------------
+
+    def begin_copies(self, tables: Sequence[TableState]) -> list[TableState]:
+        """Notes where the new tables' streams will begin; gives all tables that are to be copied.
+
+        All new tables get one position, noted before anything is read of them, so that families share
+        it; then their definitions are looked at once more.
+        """
+        new = [t for t in tables if t.stage == "new"]
+        if new:
+            with closing(self._servers.copy_source()) as source:
+                start = lower_bound(source)
+            if self._servers.replica:
+                start = replace(start, file="", offset=0)
+            for name in self._planner.changed_since([t.source for t in new]):
+                self.stop(_stop(name, "definition-changed", "its definition changed since init"))
+                return []
+            for table in new:
+                try:
+                    self._check_new(table)
+                except TableStopped as stop:
+                    self.stop(stop)
+                    return []
+            with self._transaction() as conn:
+                for table in new:
+                    names = {"pipeline": self._pipeline, **table.key}
+                    conn.execute(Q["clear_chunks"], names)
+                    conn.execute(Q["clear_quarantine"], names)
+                    rows = self._planner.applied(table).table.rows
+                    conn.execute(Q["begin_copy"], {**names, **bind(start), "rows": rows})
+        wanted = {(t.source, t.generation) for t in tables}
+        return [t for t in self.tables() if (t.source, t.generation) in wanted and t.active]
+
+    def _check_new(self, table: TableState) -> None:
+        plan = self._planner.applied(table)
+        if not plan.key and len(self.family(table.source)) > 1:
+            raise _stop(
+                table.source,
+                "keyless-in-cascade",
+                "it has no key, and cascading foreign keys tie it to other tables",
+                "name a unique NOT NULL key in its mapping file, or leave the table out",
+            )
+        found = self._conn.execute(
+            "SELECT to_regclass(%s)", (table.target.postgres,)
+        ).fetchone()
+        if not found or found[0] is None:
+            raise _stop(
+                table.source,
+                "no-target",
+                f"there is no table {table.target} in the target",
+                "make it: dbbridge schema apply, then: dbbridge tables resume " + str(table.source),
+            )
+        some = self._conn.execute(
+            f"SELECT EXISTS (SELECT FROM {table.target.postgres})".encode()
+        ).fetchone()
+        if some and some[0]:
+            raise _stop(
+                table.source,
+                "target-not-empty",
+                f"{table.target} holds rows already",
+                "empty it if they may go, then: dbbridge tables resume " + str(table.source),
+            )
+
+    def copied(self, conn: psycopg.Connection[Any], job: Job) -> None:
+        """A table's last chunk is in: notes what its stream must pass, and gathers statistics."""
+        until = None
+        if job.target.plan.key:
+            with closing(self._servers.source()) as source:
+                until = upper_bound(source)
+        with conn.transaction():
+            self._lease.guard(conn)
+            conn.execute(
+                Q["copied"],
+                {
+                    "pipeline": self._pipeline,
+                    **job.state.key,
+                    "until_file": until.file if until else None,
+                    "until_offset": until.offset if until else None,
+                },
+            )
+        conn.execute(f"ANALYZE {job.target.relation.postgres}".encode())
+        passing("copy.table-done")
+
+    # -- catching up -------------------------------------------------------------------------
+
+    def with_bounds(self, tables: Sequence[TableState]) -> list[TableState]:
+        """The tables, with a bound taken anew where the old one belonged to another server."""
+        if not any(t.until and not t.until[0] for t in tables):
+            return list(tables)
+        with closing(self._servers.source()) as source:
+            end = upper_bound(source)
+        bounds = {"until_file": end.file, "until_offset": end.offset}
+        with self._transaction() as conn:
+            for table in tables:
+                if table.until is not None:
+                    conn.execute(Q["copied"], {"pipeline": self._pipeline, **table.key, **bounds})
+        return [replace(t, until=(end.file, end.offset)) if t.until else t for t in tables]
+
+    def build_indexes(self, table: TableState, tick: Callable[[], None]) -> None:
+        """Builds what is missing of the table's indexes; `tick` is called meanwhile."""
+        plan = replace(self._planner.applied(table), target=table.target)
+        with ThreadPoolExecutor(1) as pool:
+            work = pool.submit(self._build, table, ddl.indexes(plan))
+            while not work.done():
+                try:
+                    work.exception(timeout=0.1)
+                except TimeoutError:
+                    tick()
+            work.result()
+        passing("index.built")
+
+    def _build(self, table: TableState, statements: Sequence[ddl.Statement]) -> None:
+        with closing(self._servers.target()) as conn:
+            conn.execute("SET maintenance_work_mem = '256MB'")
+            for statement in statements:
+                try:
+                    with conn.transaction():
+                        self._lease.guard(conn)
+                        conn.execute(statement.sql.encode())
+                except (psycopg.IntegrityError, psycopg.ProgrammingError) as error:
+                    raise _stop(
+                        table.source,
+                        "index-failed",
+                        f"{statement.name} cannot be built: {error.diag.message_primary}",
+                        "mend it or leave the index out in the mapping file, then: dbbridge tables"
+                        f" resume {table.source}",
+                    ) from error
+            conn.execute(f"ANALYZE {table.target.postgres}".encode())
+            with conn.transaction():
+                self._lease.guard(conn)
+                conn.execute(Q["indexed"], {"pipeline": self._pipeline, **table.key})
+
+    def join(self, tables: Sequence[TableState], frontier: Position, first: str = "") -> None:
+        """The tables stand where the main stream stands: from now on they follow it.
+
+        `first` (the source's identity) begins the main stream at `frontier`. A table that was copied
+        again takes its predecessor's place.
+        """
+        older = {
+            t.source: t
+            for t in sorted(self.tables(), key=lambda t: -t.generation)
+            if any(t.source == n.source and t.generation < n.generation for n in tables)
+        }
+        with self._transaction() as conn:
+            if first:
+                PipelineCheckpoint(self._lease, first).save(conn, frontier, 0.0)
+            for table in tables:
+                old = older.get(table.source)
+                if old is not None:
+                    self._swap(conn, old, table)
+                conn.execute(Q["join_stream"], {"pipeline": self._pipeline, **table.key})
+                add_event(conn, self._pipeline, "streaming", str(table.source), str(frontier))
+
+    def _swap(self, conn: Connection, old: TableState, new: TableState) -> None:
+        passing("swap.before")
+        plan = self._planner.applied(new)
+        swap.swap(conn, plan, old=old.target, new=new.target)
+        conn.execute(Q["drop_table"], {"pipeline": self._pipeline, **old.key})
+        names = {"pipeline": self._pipeline, **new.key, "target_table": plan.target.table}
+        conn.execute(Q["rename_generation"], names)
+
+    # -- leaving and coming back -------------------------------------------------------------
+
+    def stop(self, stop: TableStopped) -> None:
+        """A table cannot go on; it stands at the last commit, and its family with it."""
+        if stop.table is None:
+            raise stop
+        self._leave(stop.table, stop, paused=False)
+        self.note("stopped", stop.table, stop.message)
+
+    def pause(self, name: TableName) -> None:
+        """An operator wants the table to stand still; its family stands with it."""
+        self._leave(name, None, paused=True)
+        self.note("paused", name, "by an operator")
+
+    def _leave(self, name: TableName, stop: TableStopped | None, *, paused: bool) -> None:
+        family = self.family(name)
+        with self._transaction() as conn:
+            for table in self.tables():
+                if table.source not in family:
+                    continue
+                fault = {"code": None, "error": None, "hint": None}
+                if stop is not None:
+                    mine = table.source == name
+                    fault = {
+                        "code": stop.code if mine else "related",
+                        "error": stop.message if mine else f"stands still with {name}",
+                        "hint": stop.hint if mine else f"dbbridge explain {name}",
+                    }
+                ddl_seen = int(stop is not None and stop.code == "ddl" and table.source == name)
+                conn.execute(
+                    Q["leave_stream"],
+                    {"pipeline": self._pipeline, **table.key, **fault, "paused": paused, "ddl": ddl_seen},
+                )
+
+    def resume(self, name: TableName) -> None:
+        """The table and its family go on from their frontier."""
+        with self._transaction() as conn:
+            for member in self.family(name):
+                conn.execute(
+                    Q["unpause"],
+                    {"pipeline": self._pipeline, "schema": member.schema, "table": member.table},
+                )
+        self.note("resumed", name, "by an operator")
+
+    def resync(self, name: TableName) -> None:
+        """The table and its family are copied again beside what serves now, by the files' mapping."""
+        tables = self.tables()
+        self._planner.refresh(table.source for table in tables)
+        for member in sorted(self.family(name)):
+            mine = [t for t in tables if t.source == member]
+            plan, document = self._planner.from_file(member)
+            for newer in mine[1:]:
+                self._forget(newer)
+            oldest = mine[0]
+            served = oldest.stage in ("catching-up", "streaming")
+            generation = oldest.generation + 1 if served else oldest.generation
+            relation = swap.beside(plan.target, generation) if served else plan.target
+            if not served:
+                self._forget(oldest)
+            with self._transaction() as conn:
+                swap.create(conn, plan, relation)
+                self._add(conn, member, generation, relation, document, plan.version, plan.table.rows)
+            self._planner.refresh(table.source for table in tables)
+        self.note("resync", name, "by an operator")
+
+    def _forget(self, table: TableState) -> None:
+        with self._transaction() as conn:
+            conn.execute(f"DROP TABLE IF EXISTS {table.target.postgres}".encode())
+            conn.execute(Q["drop_table"], {"pipeline": self._pipeline, **table.key})
+
+    def forget_coordinates(self, source_id: str) -> None:
+        """The source is another server: GTIDs stay, its predecessor's binlog coordinates go."""
+        with self._transaction() as conn:
+            conn.execute(Q["forget_coordinates"], {"pipeline": self._pipeline})
+        self.note("source", TableName("", ""), f"the source is another server now: {source_id}")
+
+    def note(self, kind: str, name: TableName, message: str) -> None:
+        """Writes down what happened."""
+        add_event(self._conn, self._pipeline, kind, str(name) if name.table else "", message)
+
+    def _add(
+        self,
+        conn: Connection,
+        name: TableName,
+        generation: int,
+        relation: TableName,
+        document: dict[str, Any],
+        version: str,
+        rows: int,
+    ) -> None:
+        conn.execute(
+            Q["add_table"],
+            {
+                "pipeline": self._pipeline,
+                "schema": name.schema,
+                "table": name.table,
+                "generation": generation,
+                "target_schema": relation.schema,
+                "target_table": relation.table,
+                "mapping": Jsonb(document),
+                "version": version,
+                "rows": rows,
+            },
+        )
+
+    @contextmanager
+    def _transaction(self) -> Iterator[Connection]:
+        with self._conn.transaction():
+            self._lease.guard(self._conn)
+            yield self._conn
+
+
+def _stop(name: TableName, code: str, what: str, hint: str = "") -> TableStopped:
+    stop = TableStopped(
+        f"{name}: {what}",
+        hint or f"run dbbridge init, then: dbbridge tables resync {name}",
+        code,
+    )
+    stop.table = name
+    return stop
+

@@ -1,0 +1,104 @@
+"""The state of a pipeline as one value: what `status` prints as text and JSON."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from bridge.store.state import Connection, DaemonState, TableState, read_daemon, read_pipeline, read_tables
+
+SILENT_SECONDS = 10.0
+"""A daemon that has not renewed its lease for so long is said to be silent."""
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """One look at the control schema."""
+
+    pipeline: str
+    daemon: DaemonState | None
+    position: str | None
+    tables: tuple[TableState, ...]
+
+    @property
+    def state(self) -> str:
+        """running, silent (its holder says nothing), or stopped (no daemon)."""
+        if self.daemon is None:
+            return "stopped"
+        return "running" if self.daemon.silent_seconds < SILENT_SECONDS else "silent"
+
+    @property
+    def said(self) -> Mapping[str, Any]:
+        """What the daemon last said of itself."""
+        return self.daemon.status if self.daemon else {}
+
+    @property
+    def next(self) -> str:
+        """The command that comes next."""
+        for table in self.tables:
+            if table.fault is not None:
+                return f"dbbridge explain {table.source}"
+        if any(table.quarantined for table in self.tables):
+            return "dbbridge quarantine list"
+        if self.state != "running":
+            return "dbbridge sync"
+        if any(table.paused for table in self.tables):
+            return "dbbridge tables resume NAME"
+        if all(table.stage == "streaming" for table in self.tables):
+            return "dbbridge verify"
+        return "dbbridge status --watch"
+
+    def document(self) -> dict[str, Any]:
+        """The JSON of the command-line contract."""
+        lag = self.said.get("lag_seconds") if self.daemon else None
+        return {
+            "pipeline": self.pipeline,
+            "state": self.state,
+            "phase": self.said.get("phase", "stopped"),
+            "position": self.position,
+            "lag_seconds": lag,
+            "backlog_bytes": self.said.get("backlog_bytes"),
+            "runway_seconds": None,
+            "rows_per_second": self.said.get("rows_per_second", 0.0),
+            "throttled": None,
+            "tables": [table_document(table) for table in self.tables],
+        }
+
+
+def table_document(table: TableState) -> dict[str, Any]:
+    """One table of the JSON."""
+    left = max(0, table.rows_estimated - table.rows_copied)
+    return {
+        "table": str(table.source),
+        "target": str(table.target),
+        "state": table.state,
+        "rows_copied": table.rows_copied,
+        "rows_estimated": table.rows_estimated,
+        "bytes_copied": table.bytes_copied,
+        "eta_seconds": None if left and table.stage == "copying" else 0,
+        "inserts": table.inserts,
+        "updates": table.updates,
+        "deletes": table.deletes,
+        "ddl": table.ddl,
+        "quarantined": table.quarantined,
+        "verified_to": None,
+        "frontier": str(table.frontier) if table.frontier else None,
+        "error": table.fault.message if table.fault else None,
+        "code": table.fault.code if table.fault else None,
+        "next": table.fault.hint if table.fault else None,
+    }
+
+
+def read_status(conn: Connection, pipeline: str) -> Status | None:
+    """Looks; None where the control schema does not know the pipeline."""
+    found = conn.execute("SELECT to_regclass('dbbridge.pipeline')").fetchone()
+    if not found or found[0] is None:
+        return None
+    state = read_pipeline(conn, pipeline)
+    if state is None:
+        return None
+    tables = tuple(read_tables(conn, pipeline))
+    frontiers = [t.frontier for t in tables if t.active and t.frontier]
+    oldest = min(frontiers, key=lambda f: f.coordinates, default=state.position)
+    return Status(pipeline, read_daemon(conn, pipeline), str(oldest) if oldest else None, tables)
