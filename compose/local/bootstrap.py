@@ -44,11 +44,16 @@ def main() -> int:
 def _with_newer_python() -> int:
     for minor in range(NEWEST_MINOR, OLDEST[1] - 1, -1):
         newer = shutil.which(f"python3.{minor}")
-        if newer:
+        if newer and _works(newer):
             os.execv(newer, [newer, "-m", "compose.local.bootstrap"])  # noqa: S606
     print(f"error: Python {OLDEST[0]}.{OLDEST[1]} or later is needed", file=sys.stderr)
     print("hint: install it, or call make with PYTHON=/path/to/python3", file=sys.stderr)
     return 2
+
+
+def _works(python: str) -> bool:
+    """Whether it starts: version managers put names on PATH that only complain."""
+    return subprocess.run([python, "-c", ""], capture_output=True, check=False).returncode == 0
 
 
 def _fingerprint() -> str:
