@@ -1,0 +1,332 @@
+"""Rows events decoded into COPY lines.
+
+A decoder belongs to one table map and one plan. Rows whose NULL bitmap occurs often are read by
+functions made for it (rowcode.py); the others, and rows with values that cannot be represented,
+column by column.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Callable, MutableMapping
+from typing import Any
+
+from bridge.capture.binlog.definition import changed, check_definition, wire_of
+from bridge.capture.binlog.events import DELETE, INSERT, PARTIAL_UPDATE_ROWS, UPDATE, packed_int
+from bridge.capture.binlog.rowcode import Field, RowCode, converter, is_null
+from bridge.capture.binlog.table_map import TableMap
+from bridge.change.batch import BadRow, Image
+from bridge.errors import BadValue, TableStopped
+from bridge.mapping.plan import TablePlan
+from bridge.types.base import NULL
+from bridge.types.layout import layout
+
+ROW_LIMIT = 64 << 20
+"""Bytes of a row image; a larger one goes to quarantine."""
+_OFTEN = 8
+"""Rows of a bitmap that are read column by column before a function is made for it."""
+_FUNCTIONS = 512
+"""Functions that are kept for one table and kind of change."""
+_MALFORMED = (struct.error, IndexError, ValueError, KeyError, TypeError, ArithmeticError)
+
+Rows = MutableMapping[bytes, Image | None]
+_Function = Callable[..., tuple[int, int]]
+
+
+def compile_decoder(plan: TablePlan, table_map: TableMap) -> RowDecoder:
+    """The decoder of a table's rows events that refer to this table map.
+
+    Raises TableStopped: 'definition-changed' if the map is not the table that the plan knows.
+    """
+    check_definition(plan, table_map)
+    carried = {column.source.ordinal - 1: place for place, column in enumerate(plan.columns)}
+    fields = []
+    for index, mapped in enumerate(table_map.columns):
+        size, prefix = layout(mapped.code, mapped.meta)
+        place = carried.get(index)
+        if place is None:
+            fields.append(Field(size, prefix))
+            continue
+        column = plan.columns[place]
+        wire = wire_of(plan, column, mapped)
+        if struct.calcsize(f"<{wire.struct}") != size:
+            raise changed(plan, f"column {column.source.name} takes {size} bytes in the binlog")
+        fields.append(Field(size, prefix, wire, column, place, place < plan.key))
+    return RowDecoder(plan, tuple(fields))
+
+
+class RowDecoder:
+    """Decodes the rows of one table version. Not thread-safe: it learns which bitmaps occur."""
+
+    def __init__(self, plan: TablePlan, fields: tuple[Field, ...]) -> None:
+        self._plan = plan
+        self._fields = fields
+        self._width = (len(fields) + 7) // 8
+        self._code = RowCode(fields)
+        self._heads: dict[int, bytes] = {}
+        self._functions: tuple[dict[bytes, _Function], ...] = ({}, {}, {})
+        self._guesses: dict[bytes, _Function] = {}
+        self._images: dict[bytes, Callable[[bytes, int], tuple[bytes, int]]] = {}
+        self._skips: dict[bytes, Callable[[bytes, int], int]] = {}
+        self._seen: dict[tuple[int, bytes], int] = {}
+        self._converters = [converter(each.wire) if each.wire else None for each in fields]
+        self._unpack = [
+            struct.Struct(f"<{each.wire.struct}" if each.wire else "") for each in fields
+        ]
+
+    def apply(self, kind: int, event: bytes, rows: Rows, at: str) -> int:
+        """Puts an event's rows into `rows` by key: their lines, None for rows that are gone.
+
+        The later of two changes of a key wins. Returns the number of rows. Raises TableStopped
+        ('bad-key', 'partial-image', 'undecodable'), after which `rows` holds a part of the event.
+        """
+        try:
+            pos = self._start(event)
+            end = len(event)
+            # The usual event: all its rows have one bitmap, which is known.
+            known = self._guesses if kind == UPDATE else self._functions[kind]
+            function = known.get(event[pos : pos + self._width])
+            count = 0
+            if function is not None and end <= ROW_LIMIT:
+                pos, count = function(event, pos, end, rows)
+                if pos == end:
+                    return count
+            return count + self._apply_rest(kind, event, pos, rows, at)
+        except _MALFORMED as error:
+            raise self._undecodable(error) from error
+
+    def pairs(self, kind: int, event: bytes, at: str) -> list[tuple[Image | None, Image | None]]:
+        """Each row before and after its change, as whole lines; raises like `apply`."""
+        found: list[tuple[Image | None, Image | None]] = []
+        try:
+            pos = self._start(event)
+            end = len(event)
+            while pos < end:
+                before: Image | None = None
+                after: Image | None = None
+                if kind != INSERT:
+                    before, pos = self._line(event, pos, at)
+                if kind != DELETE:
+                    after, pos = self._line(event, pos, at)
+                found.append((before, after))
+            self._check_end(pos, end)
+        except _MALFORMED as error:
+            raise self._undecodable(error) from error
+        return found
+
+    # -- where rows begin ----------------------------------------------------------------------
+
+    def _start(self, event: bytes) -> int:
+        """Where an event's rows begin; raises TableStopped if its images are not whole."""
+        head = self._heads.get(event[4])
+        if head is not None and event.startswith(head, 27):
+            return 27 + len(head)
+        return self._parse_head(event)
+
+    def _parse_head(self, event: bytes) -> int:
+        code = event[4]
+        at = start = 27
+        if code >= 30:
+            # Extra data, such as a partition's number; its length counts its own two bytes.
+            at += int.from_bytes(event[at : at + 2], "little")
+        plain = at == start + (2 if code >= 30 else 0)
+        columns, at = packed_int(event, at)
+        if columns != len(self._fields):
+            raise ValueError(f"{columns} columns instead of {len(self._fields)}")
+        everything = (1 << columns) - 1
+        for _ in range(2 if code in (21, 24, 31, PARTIAL_UPDATE_ROWS) else 1):
+            present = int.from_bytes(event[at : at + self._width], "little")
+            at += self._width
+            if present & everything != everything or code == PARTIAL_UPDATE_ROWS:
+                raise self._partial()
+        if plain:
+            self._heads[code] = event[start:at]
+        return at
+
+    def _partial(self) -> TableStopped:
+        return TableStopped(
+            f"{self._plan.source}: the binlog has rows of which not all columns were logged",
+            "set binlog_row_image=FULL and binlog_row_value_options='' on the source (in all its"
+            f" sessions), then: dbbridge tables resync {self._plan.source}",
+            code="partial-image",
+        )
+
+    def _undecodable(self, error: Exception) -> TableStopped:
+        return TableStopped(
+            f"{self._plan.source}: a rows event cannot be read ({type(error).__name__}: {error})",
+            f"bring the mapping up to date with dbbridge init, then: dbbridge tables resync"
+            f" {self._plan.source}",
+            code="undecodable",
+        )
+
+    def _check_end(self, pos: int, end: int) -> None:
+        if pos != end:
+            raise ValueError(f"the last row ends at {pos}, the event at {end}")
+
+    # -- rows into keys ------------------------------------------------------------------------
+
+    def _apply_rest(self, kind: int, event: bytes, pos: int, rows: Rows, at: str) -> int:
+        """Goes on where a function stopped (`pos` < 0: at a row that has to be read slowly)."""
+        count = 0
+        end = len(event)
+        slow = False
+        while True:
+            if pos < 0:
+                pos, slow = -1 - pos, True
+            if pos >= end:
+                self._check_end(pos, end)
+                return count
+            function = None if slow or end > ROW_LIMIT else self._function(kind, event, pos)
+            slow = False
+            if function is not None:
+                pos, done = function(event, pos, end, rows)
+                count += done
+            else:
+                pos = self._apply_slowly(kind, event, pos, rows, at)
+                count += 1
+
+    def _function(self, kind: int, event: bytes, pos: int) -> _Function | None:
+        """The function for the row at `pos`; None while its bitmaps have occurred rarely."""
+        first = event[pos : pos + self._width]
+        bitmaps = first
+        if kind == UPDATE:
+            after = self._skip(event, pos, first)
+            bitmaps = first + event[after : after + self._width]
+        functions = self._functions[kind]
+        function = functions.get(bitmaps)
+        if function is None and self._often(kind, bitmaps) and len(functions) < _FUNCTIONS:
+            second = bitmaps[self._width :]
+            if kind == UPDATE:
+                function = self._code.update(first, second)
+            else:
+                function = self._code.insert(first) if kind == INSERT else self._code.delete(first)
+            functions[bitmaps] = function
+        if kind == UPDATE and function is not None:
+            self._guesses[first] = function
+        return function
+
+    def _often(self, kind: int, bitmaps: bytes) -> bool:
+        """Counts a row; whether its bitmaps are worth a function (never with NULL in the key)."""
+        if len(self._seen) > 16 * _FUNCTIONS:
+            self._seen.clear()
+        seen = self._seen[kind, bitmaps] = self._seen.get((kind, bitmaps), 0) + 1
+        if seen <= _OFTEN:
+            return False
+        halves = (bitmaps[: self._width], bitmaps[-self._width :])
+        return not any(
+            each.key and is_null(half, index)
+            for half in halves
+            for index, each in enumerate(self._fields)
+        )
+
+    def _apply_slowly(self, kind: int, event: bytes, pos: int, rows: Rows, at: str) -> int:
+        old = None
+        if kind != INSERT:
+            old, pos = self._key_at(event, pos)
+        if kind == DELETE:
+            assert old is not None
+            rows[old] = None
+            return pos
+        key, image, pos = self._image_at(event, pos, at)
+        if old is not None and old != key:
+            rows[old] = None
+        rows[key] = image
+        return pos
+
+    # -- one row -------------------------------------------------------------------------------
+
+    def _line(self, event: bytes, pos: int, at: str) -> tuple[Image, int]:
+        bitmap = event[pos : pos + self._width]
+        function = self._images.get(bitmap)
+        if function is None and self._often(-1, bitmap) and len(self._images) < _FUNCTIONS:
+            function = self._images[bitmap] = self._code.image(bitmap)
+        if function is not None and len(event) <= ROW_LIMIT:
+            try:
+                return function(event, pos)
+            except BadValue:
+                pass
+        _, image, end = self._image_at(event, pos, at)
+        return image, end
+
+    def _skip(self, event: bytes, pos: int, bitmap: bytes) -> int:
+        skip = self._skips.get(bitmap)
+        if skip is None:
+            if len(self._skips) >= _FUNCTIONS:
+                return self._values(event, pos, ())[1]
+            skip = self._skips[bitmap] = self._code.skip(bitmap)
+        return skip(event, pos)
+
+    def _values(
+        self, event: bytes, pos: int, wanted: tuple[int, ...] | range
+    ) -> tuple[dict[int, Any], int]:
+        """Raw values of the columns in `wanted` that are not NULL, and where the image ends."""
+        bitmap = event[pos : pos + self._width]
+        pos += self._width
+        found: dict[int, Any] = {}
+        for index, each in enumerate(self._fields):
+            if is_null(bitmap, index):
+                continue
+            if each.prefix:
+                length = int.from_bytes(event[pos : pos + each.prefix], "little")
+                pos += each.prefix
+                if index in wanted:
+                    found[index] = event[pos : pos + length]
+                pos += length
+            else:
+                if index in wanted and each.wire:
+                    found[index] = self._unpack[index].unpack_from(event, pos)[0]
+                pos += each.size
+        return found, pos
+
+    def _key_at(self, event: bytes, pos: int) -> tuple[bytes, int]:
+        keys = tuple(index for index, each in enumerate(self._fields) if each.key)
+        values, end = self._values(event, pos, keys)
+        return b"\t".join(self._key_texts(values)), end
+
+    def _image_at(self, event: bytes, pos: int, at: str) -> tuple[bytes, Image, int]:
+        """(key, line or why there is none, where the image ends), column by column."""
+        values, end = self._values(event, pos, range(len(self._fields)))
+        key = b"\t".join(self._key_texts(values))
+        if end - pos > ROW_LIMIT:
+            text = f"{end - pos} bytes"
+            return key, BadRow(key, "row-too-large", "", text, b"", at), end
+        texts = [NULL] * len(self._plan.columns)
+        for index, value in values.items():
+            convert = self._converters[index]
+            if convert is not None:
+                try:
+                    texts[self._fields[index].place] = convert(value)
+                except BadValue as bad:
+                    name = self._name(index)
+                    return key, BadRow(key, bad.code, name, bad.text, event[pos:end], at), end
+        return key, b"\t".join(texts), end
+
+    def _key_texts(self, values: dict[int, Any]) -> list[bytes]:
+        found = [b""] * self._plan.key
+        for index, each in enumerate(self._fields):
+            if not each.key:
+                continue
+            convert = self._converters[index]
+            assert convert is not None
+            if index not in values:
+                raise self._bad_key(index, "null", "NULL")
+            try:
+                found[each.place] = convert(values[index])
+            except BadValue as bad:
+                raise self._bad_key(index, bad.code, bad.text) from bad
+        return found
+
+    def _name(self, index: int) -> str:
+        column = self._fields[index].plan
+        return column.source.name if column else ""
+
+    def _bad_key(self, index: int, code: str, text: str) -> TableStopped:
+        column = self._fields[index].plan
+        shown = "(masked)" if column and column.policy.mask else text
+        return TableStopped(
+            f"{self._plan.source}: the key column {self._name(index)} holds a value that the target"
+            f" cannot ({code}: {shown})",
+            f"give the column a policy in the mapping, then: dbbridge tables resync"
+            f" {self._plan.source}",
+            code="bad-key",
+        )
