@@ -1,0 +1,25 @@
+"""How wide the key of an index can get, against what PostgreSQL's B-tree takes."""
+
+from __future__ import annotations
+
+from bridge.types.base import SourceColumn
+
+KEY_BYTES = 2704
+"""Bytes of a B-tree entry, a third of a page (PostgreSQL's manual, "B-Tree Indexes"): an entry that
+is longer even after compression is refused."""
+
+_UTF8_BYTES = {"ascii": 1, "utf8": 3, "utf8mb3": 3, "ucs2": 3}
+_FIXED = 16
+"""More than any number, date or time takes."""
+
+
+def key_bytes(column: SourceColumn, prefix: int | None = None) -> int:
+    """The most bytes that a value, or its first `prefix` characters, takes in a key."""
+    if column.length is None or column.data_type == "bit":
+        return max((len(label.encode()) for label in column.labels), default=_FIXED)
+    length = column.length if prefix is None else min(prefix, column.length)
+    if column.charset is None:
+        return length
+    if column.data_type.endswith("text") and prefix is None:
+        return length  # counted in bytes already
+    return length * _UTF8_BYTES.get(column.charset, 4)
