@@ -34,8 +34,8 @@ class SourceColumn:
     name: str
     ordinal: int
     data_type: str
-    """information_schema's DATA_TYPE in lower case: 'bigint', 'enum', 'longtext', 'json' … ('json' on
-    MariaDB too, where the catalogue says longtext with a json_valid check)."""
+    """information_schema's DATA_TYPE in lower case: 'bigint', 'enum', 'longtext', 'json' … ('json'
+    on MariaDB too, where the catalogue says longtext with a json_valid check)."""
     column_type: str
     """The whole: "bigint(20) unsigned", "enum('a','b')"."""
     nullable: bool = True
@@ -65,9 +65,11 @@ class Policy:
     zero_date: 'quarantine', 'as-null', 'as-text' (needs target text), or 'sentinel:VALUE'.
     out_of_range: 'quarantine', 'clamp', or 'as-null' (times outside a day, years, infinite values).
     nul: 'quarantine', 'strip', or 'replace:TEXT' (NUL characters in text and ``\\u0000`` in JSON).
-    invalid: 'quarantine', 'replace' (U+FFFD), for bytes that are not text in the column's charset.
+    invalid: 'quarantine', 'replace' ('?', as the server itself prints them), for bytes that are not
+    text in the column's charset.
     zone: the IANA zone in which a datetime is to be read ('' keeps it without zone).
-    ambiguous: 'quarantine', 'earlier', 'later', for wall-clock times that a zone has twice (or never).
+    ambiguous: 'quarantine', 'earlier', 'later', for wall-clock times that a zone has twice or
+    never.
     mask: values of this column never appear in reports.
     """
 
@@ -87,8 +89,8 @@ class ColumnPlan:
     source: SourceColumn
     target_name: str
     target_type: str
-    """As PostgreSQL's format_type prints it, lower case: 'numeric(20,0)', 'timestamp(6) without time zone'
-    is written 'timestamp(6)', 'timestamptz(3)', 'text', 'varchar(10)', 'smallint', 'text[]' …"""
+    """As PostgreSQL's format_type prints it, lower case: 'numeric(20,0)', 'text[]', 'smallint' …,
+    except 'varchar(10)', 'timestamp(6)' (without time zone) and 'timestamptz(3)'."""
     target_nullable: bool = True
     policy: Policy = field(default_factory=Policy)
     collate_c: bool = False
@@ -110,11 +112,13 @@ class Wire:
     """How the value of one column in a rows event becomes COPY text, for the code generator.
 
     The generator reads the raw value: for a column of fixed width with the `struct` code (without
-    byte order; little-endian, '<'), e.g. 'q' or '5s'; for a column with a length prefix it hands over the
-    bytes behind the prefix (`struct` is ''). `expression` is a Python expression over ``{v}`` (the raw
-    value; it appears there once or more) and the names in `names`; its result goes into the line with
-    `format`: '%d' for an int, '%b' for bytes. `escape` says that the bytes may hold characters that
-    COPY text escapes, so the generator must care. The expression may raise BadValue.
+    byte order; little-endian, '<'), e.g. 'q' or '5s'; for a column with a length prefix it hands
+    over the bytes behind the prefix (`struct` is ''). `expression` is a Python expression over
+    ``{v}`` (the raw value; it appears there once or more) and the names in `names`; its result goes
+    into the line with `format`: '%d' for an int, '%b' for bytes. `escape` says that the bytes may
+    hold characters that COPY text escapes, so the generator must care (without it the result is
+    COPY text, perhaps NULL). The expression may raise BadValue and assign variables; their names and
+    those in `names` end in the column's ordinal, so that no other column of the table has them.
     """
 
     struct: str = ""
@@ -141,21 +145,25 @@ class Family(Protocol):
     def copy_text(self, plan: ColumnPlan, q: str) -> str:
         """MySQL expression: the non-NULL value `q` as COPY text (escaped), utf8mb4.
 
-        For NULL and for values for which `bad` is true its result does not matter, but it must not fail.
-        A policy that turns the value into NULL gives NULL.
+        For NULL and for values for which `bad` is true its result does not matter, but it must not
+        fail (a warning that a character cannot be converted may come with such a value). A policy
+        that turns the value into NULL gives NULL.
         """
         ...
 
     def bad(self, plan: ColumnPlan, q: str) -> str:
-        """MySQL condition that is true for values which must go to quarantine; '' if there are none.
+        """MySQL condition that is true for values which must go to quarantine; '' if none can.
 
         Must be false (not NULL) for a NULL value.
         """
         ...
 
     def raw(self, plan: ColumnPlan, q: str) -> str:
-        """MySQL expression that fetches the value for `from_raw` when COPY text would be too long
-        (over max_allowed_packet), and for quarantine. Adds as little as possible to the value's length."""
+        """MySQL expression that fetches the value for `from_raw`.
+
+        For values whose COPY text would be too long (over max_allowed_packet), and for quarantine.
+        Adds as little as possible to the value's length.
+        """
         ...
 
     def from_raw(self, plan: ColumnPlan, value: bytes) -> bytes:
@@ -163,14 +171,27 @@ class Family(Protocol):
         ...
 
     def wire(self, plan: ColumnPlan, code: int, meta: int) -> Wire:
-        """How the stream decodes the column, given type code and metadata of the TABLE_MAP event."""
+        """How the stream decodes the column, given type code and metadata as in `layout`.
+
+        Raises TableStopped if they do not fit the column.
+        """
         ...
 
     def digest_source(self, plan: ColumnPlan, q: str) -> str:
-        """MySQL expression: canonical text of the value as the target is meant to hold it (non-NULL
-        input; NULL where a policy makes it NULL)."""
+        """MySQL expression: canonical text of the value as the target is meant to hold it.
+
+        The input is not NULL; the result is where a policy makes it NULL.
+        """
         ...
 
     def digest_target(self, plan: ColumnPlan, q: str) -> str:
         """PostgreSQL expression: the same canonical text (type text) of the target's column `q`."""
         ...
+
+    def same(self, plan: ColumnPlan, source_text: bytes, target_text: bytes) -> bool:
+        """Whether two digest texts that may differ stand for equal values.
+
+        Equal texts always do. Different ones can only where a target prints values in another way
+        than the source (jsonb), so differing rows are to be asked about here before they count.
+        """
+        return source_text == target_text

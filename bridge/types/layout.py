@@ -78,12 +78,7 @@ _DECIMAL_TAIL = (0, 1, 1, 2, 2, 3, 3, 4, 4, 4)
 def decimal_size(precision: int, scale: int) -> int:
     """Bytes of a NEWDECIMAL: four for each nine digits, fewer for the rest, on either side."""
     whole = precision - scale
-    return (
-        whole // 9 * 4
-        + _DECIMAL_TAIL[whole % 9]
-        + scale // 9 * 4
-        + _DECIMAL_TAIL[scale % 9]
-    )
+    return whole // 9 * 4 + _DECIMAL_TAIL[whole % 9] + scale // 9 * 4 + _DECIMAL_TAIL[scale % 9]
 
 
 def layout(code: int, meta: int) -> tuple[int, int]:

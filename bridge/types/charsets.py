@@ -1,0 +1,138 @@
+"""Text of every character set of MySQL and MariaDB, read exactly as the servers read it.
+
+Their latin1 is Windows-1252 with C1 controls in its five holes. Single-byte sets are read by tables
+made from the servers; for multi-byte ones Python's codec is corrected where the servers differ. A
+byte sequence without a character raises UnicodeError: the servers print a question mark for it.
+"""
+
+from __future__ import annotations
+
+import codecs
+from collections.abc import Callable, Mapping
+
+from bridge.types.charset_tables import EUCJPMS, SWE7, UPPER
+
+Decode = Callable[[bytes], str]
+_HOLE = "\ufffe"
+
+_BIG5_UNKNOWN = ("a15a", "a1c3", "a1c5", "a1fe", "a240", "a2cc", "a2ce")
+
+UTF8 = frozenset({"utf8mb4", "utf8mb3", "utf8"})
+"""Sets whose bytes are UTF-8 already."""
+WIDE = {"ucs2": "utf-16-be", "utf16": "utf-16-be", "utf16le": "utf-16-le", "utf32": "utf-32-be"}
+"""Sets with more than one byte even for ASCII, and Python's names of them."""
+
+
+class MultiByte:
+    """A multi-byte set: Python's codec, and the codes where the servers read something else.
+
+    `corrections` has None for codes without a character on the servers. Text that may hold one of
+    them is read again, code by code.
+    """
+
+    def __init__(self, codec: str, corrections: Mapping[bytes, str | None] | None = None) -> None:
+        self._codec = codec
+        self._corrections = dict(corrections or {})
+        wrong = (_decoded(code, codec) for code in self._corrections)
+        self._suspicious = frozenset(char for char in wrong if char is not None)
+
+    def __call__(self, raw: bytes) -> str:
+        """The text; raises UnicodeDecodeError."""
+        try:
+            text = raw.decode(self._codec)
+        except UnicodeDecodeError:
+            if not self._corrections:
+                raise
+            return self._walk(raw)
+        return text if self._suspicious.isdisjoint(text) else self._walk(raw)
+
+    def _walk(self, raw: bytes) -> str:
+        text = []
+        at = 0
+        while at < len(raw):
+            for size in (1, 2, 3, 4):
+                code = raw[at : at + size]
+                if code in self._corrections:
+                    char = self._corrections[code]
+                else:
+                    char = _decoded(code, self._codec)
+                    if char is None:
+                        continue
+                break
+            else:
+                char = None
+            if char is None:
+                raise UnicodeDecodeError(self._codec, raw, at, at + 1, "no character")
+            text.append(char)
+            at += size
+        return "".join(text)
+
+
+def _decoded(code: bytes, codec: str) -> str | None:
+    try:
+        text = code.decode(codec)
+    except UnicodeDecodeError:
+        return None
+    return text if len(text) == 1 else None
+
+
+def _by_table(table: str) -> Decode:
+    def decode(raw: bytes) -> str:
+        return codecs.charmap_decode(raw, "strict", table)[0]
+
+    return decode
+
+
+def _private_use() -> dict[bytes, str | None]:
+    """User-defined rows of the Japanese EUC sets, which the servers map to U+E000 and on."""
+    rows = [bytes((row,)) for row in range(0xF5, 0xFF)]
+    rows += [b"\x8f" + row for row in rows]
+    codes = [row + bytes((cell,)) for row in rows for cell in range(0xA1, 0xFF)]
+    return {code: chr(0xE000 + place) for place, code in enumerate(codes)}
+
+
+def _eucjpms() -> dict[bytes, str | None]:
+    corrections = _private_use()
+    for first, chars in EUCJPMS.items():
+        for place, char in enumerate(chars):
+            if char != _HOLE:
+                corrections[first[:-1] + bytes((first[-1] + place,))] = char
+    pairs = "a1c1～ a1c2∥ a1dd－ a1f1￠ a1f2￡ a2cc￢ 8fa2b7～ 8fa2c3￤"  # noqa: RUF001
+    return corrections | {bytes.fromhex(pair[:-1]): pair[-1] for pair in pairs.split()}
+
+
+def _big5() -> dict[bytes, str | None]:
+    """Seven characters more, and seven that the servers cannot tell (they print U+FFFD)."""
+    more = {bytes((0xF9, 0xD6 + place)): char for place, char in enumerate("碁銹裏墻恒粧嫺")}
+    return {
+        **more,
+        **{bytes.fromhex(code): None for code in _BIG5_UNKNOWN},
+    }
+
+
+_ASCII = "".join(map(chr, range(128)))
+DECODERS: Mapping[str, Decode] = {
+    **{name: _by_table(_ASCII + upper) for name, upper in UPPER.items()},
+    **{name: MultiByte(codec) for name, codec in WIDE.items()},
+    "ascii": _by_table(_ASCII),
+    "swe7": _by_table(_ASCII.translate(SWE7)),
+    "utf8mb4": MultiByte("utf-8"),
+    "utf8mb3": MultiByte("utf-8"),
+    "utf8": MultiByte("utf-8"),
+    "gb2312": MultiByte("gb2312"),
+    "gbk": MultiByte("gbk"),
+    "gb18030": MultiByte("gb18030", {b"\xa8\xbc": "\u1e3f"}),
+    "euckr": MultiByte("cp949"),
+    "big5": MultiByte("big5", _big5()),
+    "sjis": MultiByte("shift_jis", {b"\x81\x5f": "\\"}),
+    "cp932": MultiByte("cp932", {bytes((code,)): None for code in (0x80, 0xA0, 0xFD, 0xFE, 0xFF)}),
+    "ujis": MultiByte("euc_jp", {**_private_use(), b"\xa1\xc0": "\\"}),
+    "eucjpms": MultiByte("euc_jp", _eucjpms()),
+}
+"""How to read each character set."""
+
+COMPLETE = frozenset(name for name, upper in UPPER.items() if _HOLE not in upper)
+"""Single-byte sets in which every byte is a character."""
+EXACT = COMPLETE | UTF8 | {"utf16", "utf16le", "gb18030"}
+"""Sets whose stored bytes always are text: the servers check it when they store them (surrogates in
+UTF-8 apart, which MariaDB does not see)."""

@@ -1,0 +1,345 @@
+"""DATETIME(0-6), which has no zone, and TIMESTAMP(0-6), which is an instant.
+
+Source and target sessions are in UTC. A DATETIME becomes timestamp, or timestamptz when the mapping
+says in which zone it was meant: then PostgreSQL itself converts the wall-clock time, which goes to
+it with the zone's name behind it; times that the zone has twice or never follow the policy
+`ambiguous`.
+
+In rows events (big-endian): DATETIME2 is 1 bit sign, 17 bits year * 13 + month, 5 day, 5 hour,
+6 minute, 6 second; TIMESTAMP2 four bytes of seconds since 1970; then 0 to 3 bytes of fraction
+(hundredths, ten-thousandths, microseconds). Servers before MySQL 5.6 send DATETIME as the number
+YYYYMMDDHHMMSS and TIMESTAMP as four bytes, little-endian.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Callable, Sequence
+from datetime import date
+
+from bridge.errors import BadValue
+from bridge.types import layout, zones
+from bridge.types.base import NULL, ColumnPlan, Family, Proposal, SourceColumn, Wire
+from bridge.types.copytext import literal, never_null, own
+from bridge.types.dates import (
+    bad_date,
+    impossible,
+    possible,
+    quarantined,
+    refuse_zero_date,
+    replaced,
+    sentinel,
+)
+from bridge.types.integers import mismatch
+from bridge.types.subseconds import Fractions, fraction_expression, trimmed
+from bridge.types.target import refuse, refuse_policy, target_of
+
+_EPOCH_DAY = date(1970, 1, 1).toordinal()
+
+
+class DayTexts(dict[int, bytes]):
+    """The upper 23 bits of a DATETIME2 → ``2024-01-31 ``; BadValue for an impossible date."""
+
+    def __missing__(self, bits: int) -> bytes:
+        year, month, day = packed_date(bits)
+        text = b"%04d-%02d-%02d " % (year, month, day)
+        if not possible(year, month, day):
+            raise bad_date(text.strip())
+        self[bits] = text
+        return text
+
+
+class EpochDayTexts(dict[int, bytes]):
+    """Days since 1970 → ``2024-01-31 ``."""
+
+    def __missing__(self, day: int) -> bytes:
+        text = date.fromordinal(_EPOCH_DAY + day).isoformat().encode() + b" "
+        self[day] = text
+        return text
+
+
+class ClockTexts(dict[int, bytes]):
+    """Hour, minute and second in 5, 6 and 6 bits → ``23:59:59``."""
+
+    def __missing__(self, bits: int) -> bytes:
+        text = b"%02d:%02d:%02d" % (bits >> 12, bits >> 6 & 63, bits & 63)
+        self[bits] = text
+        return text
+
+
+class SecondTexts(dict[int, bytes]):
+    """Seconds since midnight → ``23:59:59``."""
+
+    def __missing__(self, second: int) -> bytes:
+        text = b"%02d:%02d:%02d" % (second // 3600, second // 60 % 60, second % 60)
+        self[second] = text
+        return text
+
+
+_DAYS, _EPOCH_DAYS, _CLOCKS, _SECONDS = DayTexts(), EpochDayTexts(), ClockTexts(), SecondTexts()
+
+
+def packed_date(bits: int) -> tuple[int, int, int]:
+    """Year, month and day from the upper bits of a DATETIME2."""
+    months = bits >> 5 & 0x1FFFF
+    return months // 13, months % 13, bits & 31
+
+
+class Moments:
+    """How one column turns dates with times into COPY text; its zone's odd spans included."""
+
+    def __init__(self, plan: ColumnPlan) -> None:
+        self.plan = plan
+        self.fsp = plan.source.fsp
+        self.zone = plan.policy.zone if plan.source.data_type == "datetime" else ""
+        self.spans = zones.odd_spans(self.zone) if self.zone else ()
+        self.edges = [int(f"{edge:%Y%m%d%H%M%S}") for s in self.spans for edge in (s.start, s.end)]
+        self.sentinel = _padded(sentinel(plan), self.fsp)
+
+    @property
+    def plain(self) -> bool:
+        """Whether the text is the source's own, and impossible dates go to quarantine."""
+        return not self.zone and quarantined(self.plan)
+
+    def text(self, year: int, month: int, day: int, clock: bytes) -> bytes:
+        """COPY text of a date and ``HH:MM:SS.ffffff``; raises BadValue."""
+        whole = b"%04d-%02d-%02d %b" % (year, month, day, clock)
+        if not possible(year, month, day):
+            if self.plan.policy.zero_date == "as-null":
+                return NULL
+            if not self.sentinel and target_of(self.plan).is_text:
+                return whole
+            if not self.sentinel:
+                raise bad_date(whole)
+            whole = self.sentinel.encode()
+        return self.zoned(whole) if self.zone else whole
+
+    def zoned(self, whole: bytes) -> bytes:
+        """The wall-clock time with its zone or offset; raises BadValue for an odd one."""
+        digits = int(whole[:19].translate(None, b"-: "))
+        index = bisect_right(self.edges, digits)
+        if index & 1 and self.plan.policy.ambiguous == "quarantine":
+            raise BadValue("ambiguous-time", f"{whole.decode()} in {self.zone}")
+        return whole + self.suffixes[index].encode()
+
+    @property
+    def suffixes(self) -> list[str]:
+        """What stands behind the wall-clock time, by the number of edges that are not after it."""
+        named = f" {self.zone}"
+        earlier = self.plan.policy.ambiguous == "earlier"
+        odd = [zones.offset_text(s.earlier) if earlier else named for s in self.spans]
+        return [named] + [suffix for text in odd for suffix in (text, named)]
+
+    def index(self, q: str) -> str:
+        """MySQL expression: how many edges are not after the value; odd inside an odd span.
+
+        INTERVAL() searches its constants by halves; -1 for NULL.
+        """
+        number = f"FLOOR({q} + 0)" if self.fsp else f"({q} + 0)"
+        return f"INTERVAL({number}, {', '.join(map(str, self.edges))})"
+
+
+def _padded(value: str, fsp: int) -> str:
+    """A sentinel as the column would print it."""
+    if not value or "infinity" in value:
+        return value
+    day, _, clock = value.partition(" ")
+    clock, _, fraction = (clock or "00:00:00").partition(".")
+    return f"{day} {clock}" + (f".{fraction:0<{fsp}}"[: fsp + 1] if fsp else "")
+
+
+class Datetimes(Family):
+    """Dates with times."""
+
+    names = frozenset({"datetime", "timestamp"})
+
+    def proposals(self, column: SourceColumn) -> Sequence[Proposal]:
+        """See Family."""
+        zoned = Proposal(f"timestamptz({column.fsp})", "needs `zone`: where the times were meant")
+        if column.data_type == "timestamp":
+            return (
+                Proposal(f"timestamptz({column.fsp})"),
+                Proposal(f"timestamp({column.fsp})", "in UTC"),
+            )
+        return (Proposal(f"timestamp({column.fsp})"), zoned)
+
+    def accepts(self, plan: ColumnPlan) -> str:
+        """See Family."""
+        target = target_of(plan)
+        zone = plan.policy.zone
+        local = plan.source.data_type == "datetime"
+        if target.is_text:
+            if (target.limit or 26) < 19 + bool(plan.source.fsp) + plan.source.fsp:
+                return refuse(plan, "text")
+        elif target.base not in ("timestamp", "timestamptz"):
+            return refuse(plan, "timestamp, timestamptz, text")
+        elif (target.args or (6,))[0] < plan.source.fsp:
+            return f"{plan.target_type} would cut fractions of {plan.source.column_type}"
+        if local and target.base == "timestamptz" and not zone:
+            return "zone: say in which zone the times were meant (zone: Europe/Berlin)"
+        if local and zone and target.base != "timestamptz":
+            return f"zone: only for timestamptz, not {plan.target_type}"
+        if local and zone and not zones.known(zone):
+            return f"zone: “{zone}” is not in the time zone database"
+        return refuse_zero_date(plan, with_time=True, infinite=not zone) or refuse_policy(
+            plan, "ambiguous", ("quarantine", "earlier", "later")
+        )
+
+    def copy_text(self, plan: ColumnPlan, q: str) -> str:
+        """See Family."""
+        moments = Moments(plan)
+        text = replaced(plan, q, moments.sentinel)
+        if not moments.zone:
+            return text
+        suffix = literal(f" {moments.zone}")
+        if moments.spans and plan.policy.ambiguous == "earlier":
+            suffixes = ", ".join(map(literal, moments.suffixes))
+            suffix = f"ELT(1 + {moments.index(q)}, {suffixes})"
+        return f"CONCAT({text}, {suffix})"
+
+    def bad(self, plan: ColumnPlan, q: str) -> str:
+        """See Family."""
+        moments = Moments(plan)
+        conditions = [impossible(q)] if quarantined(plan) else []
+        if moments.spans and plan.policy.ambiguous == "quarantine":
+            conditions.append(f"{moments.index(q)} % 2 = 1")
+        return never_null(plan, " OR ".join(conditions)) if conditions else ""
+
+    def raw(self, plan: ColumnPlan, q: str) -> str:
+        """See Family."""
+        return q
+
+    def from_raw(self, plan: ColumnPlan, value: bytes) -> bytes:
+        """See Family."""
+        day, _, clock = value.partition(b" ")
+        year, month, date_ = map(int, day.split(b"-"))
+        return Moments(plan).text(year, month, date_, clock)
+
+    def wire(self, plan: ColumnPlan, code: int, meta: int) -> Wire:
+        """See Family."""
+        moments = Moments(plan)
+        if plan.source.data_type == "timestamp":
+            return _timestamp_wire(moments, code, meta)
+        return _datetime_wire(moments, code, meta)
+
+    def digest_source(self, plan: ColumnPlan, q: str) -> str:
+        """See Family. In the target's session text, without zeros at the end of a fraction."""
+        moments = Moments(plan)
+        target = target_of(plan)
+        if target.is_text:
+            return self.copy_text(plan, q)
+        text = trimmed(replaced(plan, q, moments.sentinel), moments.fsp)
+        if moments.zone:
+            return _zoned_digest(moments, q, text)
+        return f"CONCAT({text}, '+00')" if target.base == "timestamptz" else text
+
+    def digest_target(self, plan: ColumnPlan, q: str) -> str:
+        """See Family. A star marks the earlier instant of a wall-clock time that comes twice."""
+        zone = Moments(plan).zone
+        if not zone:
+            return f"{q}::text"
+        wall = f"({q} AT TIME ZONE '{zone}')"
+        return f"{wall}::text || CASE WHEN {wall} AT TIME ZONE '{zone}' = {q} THEN '' ELSE '*' END"
+
+
+def _zoned_digest(moments: Moments, q: str, text: str) -> str:
+    """The wall-clock time that the chosen instant has in the zone, with the target's star.
+
+    A time that never comes is shifted by the width of its gap, to where the chosen instant lies.
+    """
+    choice = moments.plan.policy.ambiguous
+    if not moments.spans or choice == "quarantine":
+        return text
+    shifts, stars = ["0"], ["''"]
+    for span in moments.spans:
+        width = round((span.earlier - span.later).total_seconds())
+        shift = 0 if span.fold else -width if choice == "earlier" else width
+        shifts += [str(shift), "0"]
+        stars += ["'*'" if span.fold and choice == "earlier" else "''", "''"]
+    index = f"1 + {moments.index(q)}"
+    moved = trimmed(
+        f"DATE_ADD({q}, INTERVAL ELT({index}, {', '.join(shifts)}) SECOND)", moments.fsp
+    )
+    odd = f"CONCAT({moved}, ELT({index}, {', '.join(stars)}))"
+    return f"IF({moments.index(q)} % 2 = 1, {odd}, {text})"
+
+
+def _datetime_wire(moments: Moments, code: int, meta: int) -> Wire:
+    plan = moments.plan
+    if code == layout.DATETIME and not moments.fsp:
+        name = own(plan, "moment")
+        return Wire("q", "%b", f"{name}({{v}})", {name: _old_datetime(moments)})
+    if code != layout.DATETIME2 or meta != moments.fsp:
+        raise mismatch(plan, code)
+    parts = Fractions(meta)
+    if moments.plain:
+        n, parse, days, clocks = (own(plan, word) for word in ("n", "parse", "days", "clocks"))
+        day = f"{days}[({n} := {parse}({{v}}, 'big')) >> {17 + parts.bits}]"
+        clock = f"{clocks}[{n} >> {parts.bits} & 131071]"
+        names = {parse: int.from_bytes, days: _DAYS, clocks: _CLOCKS}
+        return _joined(plan, 5, parts, day, clock, n, names)
+    name = own(plan, "moment")
+    return Wire(f"{5 + parts.size}s", "%b", f"{name}({{v}})", {name: _new_datetime(moments, parts)})
+
+
+def _timestamp_wire(moments: Moments, code: int, meta: int) -> Wire:
+    plan = moments.plan
+    name = own(plan, "moment")
+    zero = moments.text
+    if code == layout.TIMESTAMP and not moments.fsp:
+
+        def old(seconds: int) -> bytes:
+            if not seconds:
+                return zero(0, 0, 0, b"00:00:00")
+            return _EPOCH_DAYS[seconds // 86400] + _SECONDS[seconds % 86400]
+
+        return Wire("I", "%b", f"{name}({{v}})", {name: old})
+    if code != layout.TIMESTAMP2 or meta != moments.fsp:
+        raise mismatch(plan, code)
+    parts = Fractions(meta)
+    n, parse, days, clocks = (own(plan, word) for word in ("n", "parse", "days", "clocks"))
+    day = f"{days}[({n} := {parse}({{v}}, 'big')) // {86400 << parts.bits}]"
+    clock = f"{clocks}[({n} >> {parts.bits}) % 86400]"
+    names: dict[str, object] = {parse: int.from_bytes, days: _EPOCH_DAYS, clocks: _SECONDS}
+    wire = _joined(plan, 4, parts, day, clock, n, names)
+    nothing = own(plan, "zero")
+    zeros = bytes(4 + parts.size)
+    empty = b"00:00:00" + parts.text(0)
+    return Wire(
+        wire.struct,
+        "%b",
+        f"({wire.expression} if {{v}} != {nothing} else {name}(0, 0, 0, {nothing}_text))",
+        {**wire.names, nothing: zeros, f"{nothing}_text": empty, name: zero},
+    )
+
+
+def _joined(
+    plan: ColumnPlan,
+    size: int,
+    parts: Fractions,
+    day: str,
+    clock: str,
+    n: str,
+    names: dict[str, object],
+) -> Wire:
+    """Date, time and fraction looked up and put together."""
+    fraction, more = fraction_expression(plan, parts, n)
+    return Wire(f"{size + parts.size}s", "%b", f"({day} + {clock}{fraction})", {**names, **more})
+
+
+def _new_datetime(moments: Moments, parts: Fractions) -> Callable[[bytes], bytes]:
+    def decode(value: bytes) -> bytes:
+        bits = int.from_bytes(value, "big")
+        clock = _CLOCKS[bits >> parts.bits & 131071] + parts.text(bits & parts.mask)
+        return moments.text(*packed_date(bits >> (17 + parts.bits)), clock=clock)
+
+    return decode
+
+
+def _old_datetime(moments: Moments) -> Callable[[int], bytes]:
+    def decode(value: int) -> bytes:
+        day, clock = divmod(value, 1_000_000)
+        text = b"%02d:%02d:%02d" % (clock // 10000, clock // 100 % 100, clock % 100)
+        return moments.text(day // 10000, day // 100 % 100, day % 100, clock=text)
+
+    return decode

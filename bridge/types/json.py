@@ -1,0 +1,201 @@
+"""JSON: a binary format on MySQL, text with a check on MariaDB.
+
+MySQL's text of a document is reproduced in the stream byte by byte. jsonb refuses the character NUL
+(``\\u0000``; policy `nul`) and, which only MariaDB's text can hold, half of a surrogate pair and
+numbers beyond numeric. jsonb prints some numbers differently from MySQL (1e2 is 100), and MariaDB
+keeps the text as it was written, so digests over jsonb can differ though the values are equal: then
+`same` decides. Equal digests are equal values.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Sequence
+from decimal import Decimal
+from typing import Any
+
+from bridge.errors import BadValue
+from bridge.types import layout
+from bridge.types.base import ColumnPlan, Family, Proposal, SourceColumn, Wire
+from bridge.types.copytext import escape, escaped_mysql, literal, never_null, own
+from bridge.types.integers import mismatch
+from bridge.types.json_binary import json_text
+from bridge.types.target import refuse, target_of
+from bridge.types.text import (
+    Cleaner,
+    nul_replacement,
+    refuse_nul,
+    refuse_text,
+    text_wire,
+    unreadable,
+    utf8,
+)
+
+_PAIR = "_utf8mb4 0x5C5C"
+_NUL = "_utf8mb4 0x5C7530303030"
+_SURROGATE = re.compile(rb"\\u([dD][89abAB]..)(?!\\u[dD][c-fC-F])|(?<!.....)\\u[dD][c-fC-F]")
+_ESCAPE = re.compile(rb"\\(?:u([0-9a-fA-F]{4})|.)", re.DOTALL)
+_LONG_EXPONENT = re.compile(rb"[0-9][eE][+-]?[0-9]{4}")
+
+
+class Documents(Family):
+    """JSON documents."""
+
+    names = frozenset({"json"})
+
+    def proposals(self, column: SourceColumn) -> Sequence[Proposal]:
+        """See Family."""
+        forms = [Proposal("jsonb"), Proposal("json", "keeps the text"), Proposal("text")]
+        if column.flavor == "mariadb":
+            forms[:2] = [
+                Proposal("json", "MariaDB's JSON is text, kept as it is"),
+                Proposal("jsonb"),
+            ]
+        return forms
+
+    def accepts(self, plan: ColumnPlan) -> str:
+        """See Family."""
+        if target_of(plan).base not in ("jsonb", "json", "text"):
+            return refuse(plan, "jsonb, json, text")
+        return refuse_text(plan) if _textual(plan) else refuse_nul(plan)
+
+    def copy_text(self, plan: ColumnPlan, q: str) -> str:
+        """See Family. MySQL's text has no control characters."""
+        codes = b"\\\t\n\r" if _textual(plan) else b"\\"
+        return escaped_mysql(self.digest_source(plan, q), codes)
+
+    def bad(self, plan: ColumnPlan, q: str) -> str:
+        """See Family."""
+        text = _text(plan, q)
+        conditions = []
+        if target_of(plan).base == "jsonb":
+            conditions = _refused_mysql(plan, text)
+        if _textual(plan):
+            conditions.append(f"LOCATE(_utf8mb4 0x00, {text}) > 0")
+            if unreadable(plan, q):
+                conditions.append(unreadable(plan, q))
+        return never_null(plan, " OR ".join(conditions)) if conditions else ""
+
+    def raw(self, plan: ColumnPlan, q: str) -> str:
+        """See Family."""
+        return f"CAST({q} AS BINARY)" if _textual(plan) else _text(plan, q)
+
+    def from_raw(self, plan: ColumnPlan, value: bytes) -> bytes:
+        """See Family."""
+        if _textual(plan):
+            value = Cleaner(plan)(value)
+        return escape(_checked(plan, value))
+
+    def wire(self, plan: ColumnPlan, code: int, meta: int) -> Wire:
+        """See Family."""
+        name = own(plan, "json")
+        check = _checker(plan)
+        if _textual(plan):
+            if code not in (layout.BLOB, layout.BLOB_COMPRESSED):
+                raise mismatch(plan, code)
+            wire = text_wire(plan, code)
+            if check is None:
+                return wire
+            return Wire("", "%b", f"{name}({wire.expression})", {**wire.names, name: check}, True)
+        if code != layout.JSON:
+            raise mismatch(plan, code)
+        decode: Callable[[bytes], bytes] = json_text
+        if check is not None:
+            checked = check
+
+            def decode(data: bytes) -> bytes:
+                text = json_text(data)
+                return checked(text) if b"\\u0000" in text else text
+
+        return Wire("", "%b", f"{name}({{v}}).replace(b'\\\\', b'\\\\\\\\')", {name: decode})
+
+    def digest_source(self, plan: ColumnPlan, q: str) -> str:
+        """See Family."""
+        text = _text(plan, q)
+        if target_of(plan).base == "jsonb" and nul_replacement(plan) is not None:
+            # Pairs of backslashes are set aside, so that what remains before u0000 is an escape.
+            aside, back = "_utf8mb4 0x01", nul_replacement(plan) or ""
+            text = f"REPLACE({text}, {_PAIR}, {aside})"
+            text = f"REPLACE({text}, {_NUL}, {literal(_inner(back))})"
+            text = f"REPLACE({text}, {aside}, {_PAIR})"
+        return text
+
+    def digest_target(self, plan: ColumnPlan, q: str) -> str:
+        """See Family."""
+        return f"{q}::text"
+
+    def same(self, plan: ColumnPlan, source_text: bytes, target_text: bytes) -> bool:
+        """See Family. Compares what jsonb compares: members without order, numbers by value."""
+        if source_text == target_text:
+            return True
+        if target_of(plan).base != "jsonb":
+            return False
+        try:
+            return bool(_canonical(source_text) == _canonical(target_text))
+        except ValueError:
+            return False
+
+
+def _textual(plan: ColumnPlan) -> bool:
+    """Whether the source's JSON is text."""
+    return plan.source.flavor == "mariadb"
+
+
+def _text(plan: ColumnPlan, q: str) -> str:
+    if _textual(plan):
+        return utf8(plan.source, q)
+    return f"CAST({q} AS CHAR CHARACTER SET utf8mb4) COLLATE utf8mb4_bin"
+
+
+def _refused_mysql(plan: ColumnPlan, text: str) -> list[str]:
+    """MySQL conditions for what jsonb refuses; each looks for a rare substring first."""
+    found = []
+    if nul_replacement(plan) is None:
+        escapes = f"REPLACE({text}, {_PAIR}, _utf8mb4 '')"
+        found.append(f"(LOCATE({_NUL}, {text}) > 0 AND LOCATE({_NUL}, {escapes}) > 0)")
+    return found
+
+
+def _checker(plan: ColumnPlan) -> Callable[[bytes], bytes] | None:
+    """What the stream has to look at; None: nothing."""
+    if target_of(plan).base != "jsonb":
+        return None
+    return lambda text: _checked(plan, text)
+
+
+def _checked(plan: ColumnPlan, text: bytes) -> bytes:
+    """The document as jsonb takes it; raises BadValue."""
+    if target_of(plan).base != "jsonb" or b"\\u0000" not in text:
+        return text
+    replacement = nul_replacement(plan)
+    inner = None if replacement is None else _inner(replacement).encode()
+
+    def one(match: re.Match[bytes]) -> bytes:
+        if match[1] != b"0000":
+            return match[0]
+        if inner is None:
+            raise BadValue("nul-character", text[:100].decode(errors="replace"))
+        return inner
+
+    return _ESCAPE.sub(one, text)
+
+
+def _inner(replacement: str) -> str:
+    """A text as it stands inside a JSON string."""
+    return json.dumps(replacement, ensure_ascii=False)[1:-1]
+
+
+def _canonical(text: bytes) -> Any:
+    return _tagged(json.loads(text, parse_int=Decimal, parse_float=Decimal))
+
+
+def _tagged(value: Any) -> Any:
+    """Truth values told from numbers, which Python holds equal."""
+    if isinstance(value, bool):
+        return ("truth", value)
+    if isinstance(value, dict):
+        return {key: _tagged(member) for key, member in value.items()}
+    if isinstance(value, list):
+        return [_tagged(member) for member in value]
+    return value

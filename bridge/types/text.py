@@ -1,0 +1,207 @@
+"""CHAR, VARCHAR and the TEXTs, in any character set.
+
+Rows events hold text in the column's character set; CHAR comes without the spaces at its end, as
+the servers print it too. Two things may not be text in PostgreSQL: the character NUL (policy
+`nul`), and bytes that are no text in their character set (policy `invalid`). Which bytes the
+servers store unchecked was found by experiment (MariaDB 10.11, MySQL 9.7): any byte in single-byte
+sets, every well-formed code in multi-byte ones though no character is assigned to it, lone
+surrogates in ucs2, and on MariaDB UTF-8 encoded surrogates in utf8mb3, utf8mb4 and utf32. All else
+they refuse or cut.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from bridge.errors import BadValue
+from bridge.types import layout
+from bridge.types.base import ColumnPlan, Family, Proposal, SourceColumn, Wire
+from bridge.types.charsets import DECODERS, EXACT, UTF8, WIDE
+from bridge.types.copytext import escape, escaped_mysql, literal, never_null, own
+from bridge.types.integers import mismatch
+from bridge.types.target import refuse, refuse_policy, target_of
+from bridge.types.zipped import unzipped
+
+_NUL = "_utf8mb4 0x00"
+_TEXTS = frozenset({"tinytext", "text", "mediumtext", "longtext"})
+_CODES = {
+    "char": frozenset({layout.STRING}),
+    "varchar": frozenset({layout.VARCHAR, layout.VARCHAR_COMPRESSED}),
+}
+_BLOBS = frozenset({layout.BLOB, layout.BLOB_COMPRESSED})
+
+
+def charset_of(column: SourceColumn) -> str:
+    """The column's character set."""
+    return column.charset or "utf8mb4"
+
+
+def utf8(column: SourceColumn, q: str) -> str:
+    """MySQL expression of the text in utf8mb4, compared byte by byte.
+
+    The binary collation makes REPLACE many times faster on MariaDB.
+    """
+    if charset_of(column) == "utf8mb4":
+        return f"{q} COLLATE utf8mb4_bin"
+    return f"CONVERT({q} USING utf8mb4) COLLATE utf8mb4_bin"
+
+
+def nul_replacement(plan: ColumnPlan) -> str | None:
+    """What the policy puts in the place of NUL; None: quarantine."""
+    word, colon, text = plan.policy.nul.partition(":")
+    if word == "strip":
+        return ""
+    return text if word == "replace" and colon else None
+
+
+def refuse_nul(plan: ColumnPlan) -> str:
+    """Why the nul policy does not work for the column, '' if it does."""
+    return refuse_policy(plan, "nul", ("quarantine", "strip", "replace:"))
+
+
+def refuse_text(plan: ColumnPlan) -> str:
+    """Why the policies for text do not work for the column, '' if they do."""
+    charset = charset_of(plan.source)
+    if charset not in DECODERS:
+        return f"the character set {charset} of {plan.source.name} is not known"
+    replacement = nul_replacement(plan)
+    if replacement and len(replacement) > 1 and target_of(plan).limit:
+        return "nul: a replacement of more than one character may not fit into the target"
+    return refuse_nul(plan) or refuse_policy(plan, "invalid", ("quarantine", "replace"))
+
+
+def unreadable(plan: ColumnPlan, q: str) -> str:
+    """MySQL condition: the value holds bytes that are no text; '' if it cannot.
+
+    A code without a character becomes a question mark (or U+FFFD) when the server converts it, so
+    the question marks are counted before and after. ED A0 to ED BF begins an encoded surrogate.
+    """
+    charset = charset_of(plan.source)
+    if charset in UTF8 or charset == "utf32":
+        if plan.source.flavor != "mariadb":
+            return ""
+        binary = f"CAST({utf8(plan.source, q)} AS BINARY)"
+        return f"(LOCATE(0xED, {binary}) > 0 AND HEX({binary}) REGEXP '^(..)*ED[AB]')"
+    if charset in EXACT:
+        return ""
+    text = utf8(plan.source, q)
+    question = f"_{charset} 0x003F" if charset == "ucs2" else f"_{charset} 0x3F"
+    before = f"CHAR_LENGTH({q}) - CHAR_LENGTH(REPLACE({q}, {question}, _{charset} ''))"
+    after = f"CHAR_LENGTH({text}) - CHAR_LENGTH(REPLACE({text}, _utf8mb4 0x3F, _utf8mb4 ''))"
+    found = [
+        f"LOCATE(_utf8mb4 0xEFBFBD, {text}) > 0",
+        f"(LOCATE(_utf8mb4 0x3F, {text}) > 0 AND {before} <> {after})",
+    ]
+    if charset in WIDE:
+        found = [f"CHAR_LENGTH({q}) <> CHAR_LENGTH({text})", *found[1:]]
+        if plan.source.flavor == "mariadb":
+            found.append(f"HEX({text}) REGEXP '^(..)*ED[AB]'")
+    return f"({' OR '.join(found)})"
+
+
+class Cleaner:
+    """How one column turns bytes of its character set into UTF-8 (not yet escaped)."""
+
+    def __init__(self, plan: ColumnPlan) -> None:
+        self.charset = charset_of(plan.source)
+        self.decode = DECODERS[self.charset]
+        self.nul = nul_replacement(plan)
+        self.replace = plan.policy.invalid == "replace"
+        self.limit = _binding_limit(plan)
+
+    def __call__(self, raw: bytes) -> bytes:
+        """The text; raises BadValue."""
+        try:
+            text = self.decode(raw)
+        except UnicodeDecodeError as error:
+            raise BadValue("invalid-text", f"{raw[:100]!r}: {error.reason}") from None
+        if "\0" in text:
+            if self.nul is None:
+                raise BadValue("nul-character", ascii(text[:100]))
+            text = text.replace("\0", self.nul)
+        if self.limit is not None and len(text) > self.limit:
+            raise BadValue("too-long", f"{len(text)} characters, {self.limit} fit")
+        return text.encode()
+
+
+def _binding_limit(plan: ColumnPlan) -> int | None:
+    """The target's length in characters, if the source may hold more."""
+    limit = target_of(plan).limit
+    if limit is None or (
+        (plan.source.length or 2**32) <= limit and plan.source.data_type in _CODES
+    ):
+        return None
+    return limit
+
+
+class Texts(Family):
+    """Character strings."""
+
+    names = _TEXTS | frozenset(_CODES)
+
+    def proposals(self, column: SourceColumn) -> Sequence[Proposal]:
+        """See Family."""
+        if column.data_type in _TEXTS:
+            return (Proposal("text"),)
+        return (Proposal(f"varchar({column.length})"), Proposal("text", "without a limit"))
+
+    def accepts(self, plan: ColumnPlan) -> str:
+        """See Family. A smaller varchar is accepted: longer values go to quarantine."""
+        if not target_of(plan).is_text:
+            return refuse(plan, "varchar, text, citext")
+        return refuse_text(plan)
+
+    def copy_text(self, plan: ColumnPlan, q: str) -> str:
+        """See Family."""
+        return escaped_mysql(self.digest_source(plan, q))
+
+    def bad(self, plan: ColumnPlan, q: str) -> str:
+        """See Family."""
+        conditions = []
+        if nul_replacement(plan) is None:
+            conditions.append(f"LOCATE({_NUL}, {utf8(plan.source, q)}) > 0")
+        if plan.policy.invalid == "quarantine" and unreadable(plan, q):
+            conditions.append(unreadable(plan, q))
+        limit = _binding_limit(plan)
+        if limit is not None:
+            conditions.append(f"CHAR_LENGTH({self.digest_source(plan, q)}) > {limit}")
+        return never_null(plan, " OR ".join(conditions)) if conditions else ""
+
+    def raw(self, plan: ColumnPlan, q: str) -> str:
+        """See Family. The bytes as they are stored."""
+        return f"CAST({q} AS BINARY)"
+
+    def from_raw(self, plan: ColumnPlan, value: bytes) -> bytes:
+        """See Family."""
+        return escape(Cleaner(plan)(value))
+
+    def wire(self, plan: ColumnPlan, code: int, meta: int) -> Wire:
+        """See Family."""
+        if code not in _CODES.get(plan.source.data_type, _BLOBS):
+            raise mismatch(plan, code)
+        return text_wire(plan, code)
+
+    def digest_source(self, plan: ColumnPlan, q: str) -> str:
+        """See Family."""
+        text = utf8(plan.source, q)
+        replacement = nul_replacement(plan)
+        if replacement is not None:
+            text = f"REPLACE({text}, {_NUL}, {literal(replacement)})"
+        return text
+
+    def digest_target(self, plan: ColumnPlan, q: str) -> str:
+        """See Family."""
+        return f"{q}::text"
+
+
+def text_wire(plan: ColumnPlan, code: int) -> Wire:
+    """The stream's form of text: plain ASCII passes as it is."""
+    name = own(plan, "text")
+    cleaner = Cleaner(plan)
+    clean: Callable[[bytes], bytes] = cleaner
+    if code in (layout.VARCHAR_COMPRESSED, layout.BLOB_COMPRESSED):
+        return Wire("", "%b", f"{name}({{v}})", {name: lambda v: clean(unzipped(v))}, escape=True)
+    if cleaner.limit is not None or cleaner.charset == "swe7" or cleaner.charset in WIDE:
+        return Wire("", "%b", f"{name}({{v}})", {name: clean}, escape=True)
+    expression = f"({{v}} if {{v}}.isascii() and 0 not in {{v}} else {name}({{v}}))"
+    return Wire("", "%b", expression, {name: clean}, escape=True)
