@@ -7,7 +7,7 @@ DDL statement was seen is then the one sign of a change.
 from __future__ import annotations
 
 from bridge.capture.binlog.table_map import MapColumn, TableMap
-from bridge.errors import ConfigError, TableStopped
+from bridge.errors import TableStopped
 from bridge.mapping.plan import TablePlan
 from bridge.types import family_of
 from bridge.types.base import ColumnPlan, SourceColumn, Wire
@@ -35,8 +35,11 @@ def check_definition(plan: TablePlan, table_map: TableMap) -> None:
 
 def wire_of(plan: TablePlan, column: ColumnPlan, mapped: MapColumn) -> Wire:
     """The column's Wire; raises TableStopped('definition-changed') if its type is another one."""
+    family = family_of(column.source)
+    if family is None:
+        raise changed(plan, f"column {column.source.name} is {column.source.column_type}")
     try:
-        return family_of(column.source).wire(column, mapped.code, mapped.meta)
+        return family.wire(column, mapped.code, mapped.meta)
     except TableStopped as error:
         raise changed(plan, error.message) from error
 
@@ -68,12 +71,10 @@ def _difference(column: SourceColumn, mapped: MapColumn) -> str:
 
 def _check_type(plan: TablePlan, column: SourceColumn, mapped: MapColumn) -> None:
     """A column that is not carried: its type, where its family is known at all."""
-    try:
-        family = family_of(column)
-    except ConfigError:
-        return
-    proposal = next(iter(family.proposals(column)))
-    wire_of(plan, ColumnPlan(column, column.name, proposal.target_type), mapped)
+    family = family_of(column)
+    if family is not None:
+        target_type = family.proposals(column)[0].target_type
+        wire_of(plan, ColumnPlan(column, column.name, target_type), mapped)
 
 
 def _listed(names: tuple[str, ...]) -> str:

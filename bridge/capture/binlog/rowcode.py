@@ -4,12 +4,13 @@ With the bitmap known, the place of every column is known up to the next one of 
 a run of fixed-width columns, and the length of what follows it, is one `Struct.unpack_from`. Values
 go into the line through one bytes `%`.
 
-Every function reads rows while their bitmaps are the ones it was made for, and gives back (where it
-stopped, rows done). Where a value cannot be represented it gives -1 - (where the row begins).
+Every function reads rows while their bitmaps are the ones it was made for, and gives back (where
+it stopped, rows done). Where a value cannot be represented it gives -1 - (where the row begins).
 """
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from struct import Struct
@@ -19,6 +20,7 @@ from bridge.errors import BadValue
 from bridge.types.base import ColumnPlan, Wire
 from bridge.types.copytext import escape
 
+_NUMBERS = {1: "B", 2: "H", 4: "I", 8: "Q"}
 _PREFIX = {1: "B", 2: "H", 3: "HB", 4: "I"}
 _TAB = b"\t"
 _INEXACT = frozenset("efd")
@@ -67,7 +69,8 @@ class _Walk:
     """Emits the reading of one row image, left to right.
 
     `base` + `offset` is how far the emitted code has got; `run` and `targets` are the struct and
-    the variables of columns that wait for their common unpack.
+    the variables of columns that wait for their common unpack. `check` holds the lines that look
+    at the bitmap, which is part of the first unpack where a struct code has its width.
     """
 
     code: _Code
@@ -77,6 +80,23 @@ class _Walk:
     run: list[str] = field(default_factory=list)
     run_size: int = 0
     targets: list[str] = field(default_factory=list)
+    check: list[str] = field(default_factory=list)
+
+    def bitmap(self, bitmap: bytes, *, checked: bool) -> None:
+        """Begins the image; the code leaves the loop at another bitmap if it is to be checked."""
+        form = _NUMBERS.get(len(bitmap))
+        if not checked:
+            self.offset += len(bitmap)
+        elif form:
+            self.run.append(form)
+            self.run_size += len(bitmap)
+            self.targets.append(f"m{self.tag}")
+            self.check = [f"if m{self.tag} != {int.from_bytes(bitmap, 'little')}:", "    break"]
+        else:
+            here = self.here()
+            self.code.add(f"if data[{here}:{here} + {len(bitmap)}] != {bitmap!r}:")
+            self.code.add("    break")
+            self.offset += len(bitmap)
 
     def fixed(self, each: Field, variable: str | None, form: str) -> None:
         self.run.append(form if variable else f"{each.size}x")
@@ -109,6 +129,8 @@ class _Walk:
         if self.targets:
             unpack = self.code.struct("".join(self.run))
             self.code.add(f"{', '.join(self.targets)}, = {unpack}(data, {self.here()})")
+            self.code.lines += self.check
+            self.check = []
         self._skip()
 
     def here(self) -> str:
@@ -130,7 +152,6 @@ class RowCode:
     def insert(self, bitmap: bytes) -> Callable[..., tuple[int, int]]:
         """``(data, pos, end, rows)``: puts each row's line under its key."""
         code = _Code()
-        self._check(code, "pos", bitmap)
         end = self._image(code, bitmap, "", "pos")
         self._line(code, bitmap, "")
         code.add("rows[key] = line")
@@ -139,9 +160,7 @@ class RowCode:
     def update(self, before: bytes, after: bytes) -> Callable[..., tuple[int, int]]:
         """The same for pairs of images; the old key of a changed key gets None."""
         code = _Code()
-        self._check(code, "pos", before)
         code.add(f"after = {self._skim(code, before, 'o', 'pos')}")
-        self._check(code, "after", after)
         end = self._image(code, after, "", "after")
         self._line(code, after, "")
         code.add(f"if {self._key_changed()}:")
@@ -155,7 +174,6 @@ class RowCode:
     def delete(self, bitmap: bytes) -> Callable[..., tuple[int, int]]:
         """The same for before-images: each key gets None."""
         code = _Code()
-        self._check(code, "pos", bitmap)
         end = self._skim(code, bitmap, "", "pos")
         self._key_text(code, "")
         code.add("rows[key] = None")
@@ -167,7 +185,7 @@ class RowCode:
         Raises BadValue.
         """
         code = _Code()
-        end = self._image(code, bitmap, "", "pos")
+        end = self._image(code, bitmap, "", "pos", checked=False)
         self._line(code, bitmap, "")
         code.add(f"return line, {end}")
         body = "\n".join("    " + line for line in code.lines)
@@ -176,30 +194,33 @@ class RowCode:
     def skip(self, bitmap: bytes) -> Callable[[bytes, int], int]:
         """``(data, pos)``: where the image with that bitmap ends."""
         code = _Code()
-        end = self._walk(code, bitmap, "", "pos", ())
+        end = self._walk(code, bitmap, "", "pos", (), checked=False)
         code.add(f"return {end}")
         body = "\n".join("    " + line for line in code.lines)
         return _compiled(f"def decode(data, pos):\n{body}", code.names)
 
-    def _check(self, code: _Code, at: str, bitmap: bytes) -> None:
-        if len(bitmap) == 1:
-            code.add(f"if data[{at}] != {bitmap[0]}:")
-        else:
-            code.add(f"if data[{at}:{at} + {len(bitmap)}] != {bitmap!r}:")
-        code.add("    break")
-
-    def _image(self, code: _Code, bitmap: bytes, tag: str, base: str) -> str:
+    def _image(
+        self, code: _Code, bitmap: bytes, tag: str, base: str, *, checked: bool = True
+    ) -> str:
         """Reads all carried columns into variables; returns the expression of the image's end."""
-        return self._walk(code, bitmap, tag, base, self._places())
+        return self._walk(code, bitmap, tag, base, self._places(), checked=checked)
 
     def _skim(self, code: _Code, bitmap: bytes, tag: str, base: str) -> str:
         """Reads only the key's columns."""
-        return self._walk(code, bitmap, tag, base, self._places()[: self._key])
+        return self._walk(code, bitmap, tag, base, self._places()[: self._key], checked=True)
 
     def _walk(
-        self, code: _Code, bitmap: bytes, tag: str, base: str, wanted: Collection[int]
+        self,
+        code: _Code,
+        bitmap: bytes,
+        tag: str,
+        base: str,
+        wanted: Collection[int],
+        *,
+        checked: bool,
     ) -> str:
-        walk = _Walk(code, tag, base, self._bytes)
+        walk = _Walk(code, tag, base, 0)
+        walk.bitmap(bitmap, checked=checked)
         for index, each in enumerate(self._fields):
             if is_null(bitmap, index):
                 continue
@@ -279,7 +300,8 @@ class RowCode:
             together = "together"
             joined = " + ".join(texts) if len(texts) < 4 else f"join(({', '.join(texts)}))"
             code.add(f"together = {joined}")
-        tests = " or ".join(f"{byte!r} in {together}" for byte in (b"\\", b"\t", b"\n", b"\r"))
+        # Numbers, because `bytes in bytes` costs five times as much as `int in bytes`.
+        tests = " or ".join(f"{byte} in {together}" for byte in b"\\\t\n\r")
         code.add(f"if {tests}:")
         for text in texts:
             code.add(f"    {text} = escape({text})")
@@ -304,6 +326,9 @@ class RowCode:
             f"{body}\n"
             "    except BadValue:\n"
             "        return -1 - pos, count\n"
+            "    except struct_error:\n"
+            "        # Near the event's end a row with another bitmap may be shorter.\n"
+            "        pass\n"
             "    return pos, count",
             code.names,
         )
@@ -332,6 +357,7 @@ def _compiled(source: str, names: dict[str, object]) -> Callable[..., Any]:
     space: dict[str, Any] = {
         **names,
         "BadValue": BadValue,
+        "struct_error": struct.error,
         "escape": escape,
         "join": b"".join,
         "float_bits": _float_bits,

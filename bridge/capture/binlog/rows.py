@@ -180,6 +180,8 @@ class RowDecoder:
             slow = False
             if function is not None:
                 pos, done = function(event, pos, end, rows)
+                if not done and pos >= 0:
+                    raise ValueError("the last row goes on behind the event's end")
                 count += done
             else:
                 pos = self._apply_slowly(kind, event, pos, rows, at)
