@@ -68,8 +68,12 @@ def find(text: str, followed: list[TableName]) -> TableName:
     hits = sorted({name for name in followed if text in (name.table, str(name))})
     if len(hits) == 1:
         return hits[0]
-    near = difflib.get_close_matches(text, [str(n) for n in followed] + [n.table for n in followed], 1)
+    near = difflib.get_close_matches(
+        text, [str(n) for n in followed] + [n.table for n in followed], 1
+    )
     raise ConfigError(
-        f"“{text}” is not a followed table" if not hits else f"“{text}” is the name of several tables",
+        f"“{text}” is not a followed table"
+        if not hits
+        else f"“{text}” is the name of several tables",
         f"did you mean {near[0]}?" if near and not hits else "dbbridge status lists them",
     )

@@ -55,11 +55,17 @@ class Builder:
 
     `until` (binlog coordinates, or a position where the coordinates are not comparable) ends the
     stream: `reached` becomes true at the first point outside a transaction that is not before it, and
-    nothing later is taken in. `at_end` says that the source had nothing more to send.
+    nothing later is taken in. `at_end` says that the source had nothing more to send. `over_copy`: the
+    changes pass over rows that were copied later than they happened.
     """
 
     def __init__(
-        self, targets: Iterable[Target], start: Position, until: Position | None = None
+        self,
+        targets: Iterable[Target],
+        start: Position,
+        until: Position | None = None,
+        *,
+        over_copy: bool = False,
     ) -> None:
         targets = list(targets)
         roles = parent_roles(target.plan.table for target in targets)
@@ -72,6 +78,7 @@ class Builder:
         self.at_end = False
         self.source_time = 0.0
         self._until = until
+        self._over_copy = over_copy
         self._mysql_gtid: tuple[str, int] | None = None
         self._mariadb_gtid: tuple[int, int, int] | None = None
         self._in_transaction = False
@@ -209,9 +216,7 @@ class Builder:
         if not self._in_transaction or statement.kind in ("commit", "rollback"):
             self._commit(event)
 
-    def _schema_change(
-        self, kind: str, tables: Sequence[TableName], query: ev.Query
-    ) -> None:
+    def _schema_change(self, kind: str, tables: Sequence[TableName], query: ev.Query) -> None:
         if kind in ("unknown", "drop-database", "alter-database"):
             named = {name.schema for name in tables} | {query.database}
             hit = [name for name in self._routes if name.schema in named]
@@ -270,7 +275,9 @@ class Builder:
     def _xa(self, event: bytes) -> None:
         if self._touched and not ev.xa_prepare(event).one_phase:
             raise self._stopped(
-                min(self._touched), "xa", "changed by a prepared XA transaction, which is not followed"
+                min(self._touched),
+                "xa",
+                "changed by a prepared XA transaction, which is not followed",
             )
         self._commit(event)
 
@@ -326,7 +333,9 @@ class Builder:
         plan = route.target.plan
         ops = self._ops(route.name)
         if not plan.key:
-            for image, change in ((i, c) for pair in pairs for i, c in zip(pair, (-1, 1), strict=True)):
+            for image, change in (
+                (i, c) for pair in pairs for i, c in zip(pair, (-1, 1), strict=True)
+            ):
                 if isinstance(image, BadRow):
                     raise TableStopped(
                         f"{route.name}: a row cannot be represented ({image.code} in"
@@ -360,6 +369,12 @@ class Builder:
                 found.append(Cascade(route.name, role.columns, old, new))
         if not found:
             return
+        if self._over_copy and any(role.harms_copy(deleted=c.new is None) for c in found):
+            raise self._stopped(
+                route.name,
+                "cascade-during-copy",
+                "a cascade that the source did not log changed rows while they were copied",
+            )
         if any(name in self._tables for name in role.descendants) or self._self_pending(route):
             self._new_segment()
         self._segments[-1].cascades.extend(found)

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import sys
 import threading
+import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 
 import structlog
 
-from bridge.errors import BridgeError, LeaseHeld
+from bridge.errors import BridgeError
 from bridge.mapping.model import TableMapping
 from bridge.names import TableName
 from bridge.replicate.board import Board
@@ -61,6 +62,7 @@ class Daemon:
         pause = FIRST_PAUSE
         held = False
         while not self._stopping.is_set():
+            began = time.monotonic()
             try:
                 lease = self._lease()
                 held = True
@@ -68,16 +70,14 @@ class Daemon:
                 return
             except Exception as error:
                 known = meaning(error)
-                if isinstance(known, LeaseHeld) and held:
-                    raise
                 if not (isinstance(known, BridgeError) and known.transient and held):
                     raise known from error
+                if time.monotonic() - began > LONGEST_PAUSE:
+                    pause = FIRST_PAUSE
                 self.board.phase, self.board.message = "waiting", known.message
                 log.warning("waiting", reason=known.message, hint=known.hint, seconds=pause)
                 self._stopping.wait(pause)
                 pause = min(2 * pause, LONGEST_PAUSE)
-            else:
-                pause = FIRST_PAUSE
 
     def _lease(self) -> Lease:
         conn = self._servers.target()

@@ -9,7 +9,7 @@ anew from its position.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import closing, suppress
 from threading import Event
 
@@ -22,16 +22,16 @@ from bridge.replicate.builder import Builder
 from bridge.replicate.copying import Copier, Job
 from bridge.replicate.plans import Planner
 from bridge.replicate.points import passing
+from bridge.replicate.requests import Requests
 from bridge.replicate.servers import Servers, meaning
 from bridge.replicate.stage import Stages
 from bridge.replicate.stream import Stream
 from bridge.replicate.until import Until
 from bridge.sink.apply import Applier
 from bridge.sink.quarantine import Quarantine
-from bridge.sink.target import Target
 from bridge.store.checkpoint import Checkpoint, FrontierCheckpoint, PipelineCheckpoint
 from bridge.store.lease import Lease
-from bridge.store.state import Connection, PipelineState, Q, TableState, read_pipeline, read_tables
+from bridge.store.state import Connection, PipelineState, TableState, read_pipeline, read_tables
 
 TICK_SECONDS = 0.1
 """How often the engine looks at its threads, at requests and at the board."""
@@ -72,7 +72,7 @@ class Engine:
         self._main: Stream | None = None
         self._source_id = ""
         self.stages = Stages(self._control, servers, lease, planner)
-        self.requests: Callable[[], bool] = lambda: False
+        self._requests = Requests(self._control, servers, lease, self.stages)
 
     def run(self) -> None:
         """See the class."""
@@ -91,6 +91,9 @@ class Engine:
 
     def _step(self) -> bool:
         """Does the next thing; true when the goal is reached."""
+        if self._requests.waiting():
+            self._end_main()
+            self._requests.serve()
         tables = self._tables()
         self._keep_main(tables)
         waiting = [t for t in tables if t.active and t.stage in ("new", "copying")]
@@ -120,7 +123,7 @@ class Engine:
         if main is not None and main.ended.is_set():
             self._end_main()
             raise Replan
-        if self.requests():
+        if self._requests.waiting():
             raise Replan
 
     def _tables(self) -> list[TableState]:
@@ -183,9 +186,10 @@ class Engine:
         until: Position | None,
         *,
         catching_up: bool,
+        over_copy: bool = False,
     ) -> Stream:
         targets = self.stages.targets(tables)
-        builder = Builder(targets, start, until)
+        builder = Builder(targets, start, until, over_copy=over_copy)
         applier = Applier(self._servers.target(), targets, checkpoint, self._quarantine)
         servers = self._servers
         return Stream(
@@ -200,7 +204,10 @@ class Engine:
     def _copy(self, tables: Sequence[TableState]) -> None:
         self._board.phase = "copying"
         states = self.stages.begin_copies(tables)
-        jobs = [Job(target, state) for target, state in zip(self.stages.targets(states), states, strict=True)]
+        jobs = [
+            Job(target, state)
+            for target, state in zip(self.stages.targets(states), states, strict=True)
+        ]
         if not jobs:
             raise Replan
         copier = Copier(self._servers, self._lease, self._board, self._readers, self.stages.copied)
@@ -227,9 +234,11 @@ class Engine:
         tables = self.stages.with_bounds(tables)
         frontier = tables[0].frontier
         assert frontier is not None
-        end = max(((t.until[0], t.until[1]) for t in tables if t.until), default=None, key=_coordinates)
+        end = max(
+            ((t.until[0], t.until[1]) for t in tables if t.until), default=None, key=_coordinates
+        )
         if end is not None:
-            frontier = self._run_to(tables, frontier, Position.at(*end))
+            frontier = self._run_to(tables, frontier, Position.at(*end), over_copy=True)
         self._board.phase = "indexing"
         for table in tables:
             if not table.indexed:
@@ -276,10 +285,11 @@ class Engine:
         end: Position,
         *,
         ticking: bool = True,
+        over_copy: bool = False,
     ) -> Position:
         """Streams the tables alone from `start` to `end`; returns the position reached."""
         checkpoint = FrontierCheckpoint(self._lease, tables)
-        stream = self._stream(tables, start, checkpoint, end, catching_up=True)
+        stream = self._stream(tables, start, checkpoint, end, catching_up=True, over_copy=over_copy)
         return self._await(stream, ticking=ticking)
 
     def _advance_main(self, end: Position) -> None:

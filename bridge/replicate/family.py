@@ -31,36 +31,43 @@ def families(tables: Iterable[SourceTable]) -> dict[TableName, frozenset[TableNa
 class ParentRole:
     """What a table's changes can do to followed child rows.
 
-    `columns` are the referenced columns; `descendants` all tables that a cascade from here can reach;
-    `on_update` says that changes of the referenced columns carry over, too.
+    `columns` are the referenced columns, `descendants` all tables that a cascade can reach. `on_update`:
+    changes of the referenced columns carry over, too. `deep`: children have children of their own.
+    `moves`: children take over a changed value (ON UPDATE CASCADE), rather than NULL.
     """
 
     columns: tuple[str, ...]
     descendants: frozenset[TableName]
     on_update: bool
+    moves: bool
+    deep: bool
+
+    def harms_copy(self, *, deleted: bool) -> bool:
+        """Whether replaying such a cascade over rows that were copied later could go wrong.
+
+        Rows heal through their later images, but a row that only an unlogged cascade touched has none.
+        One level of ON DELETE or of ON UPDATE SET NULL converges (tests/models/test_cascade_copy.py).
+        """
+        return self.deep if deleted else self.moves or self.deep
 
 
 def parent_roles(tables: Iterable[SourceTable]) -> Mapping[TableName, ParentRole]:
     """The followed tables whose deletes or key changes cascade to followed tables."""
+    links = [(t.name, key) for t in tables for key in t.foreign_keys if key.cascades]
     children: dict[TableName, set[TableName]] = {}
-    columns: dict[TableName, set[str]] = {}
-    updating: set[TableName] = set()
-    for table in tables:
-        for key in table.foreign_keys:
-            if not key.cascades:
-                continue
-            children.setdefault(key.parent, set()).add(table.name)
-            columns.setdefault(key.parent, set()).update(key.parent_columns)
-            if key.on_update in ("CASCADE", "SET NULL"):
-                updating.add(key.parent)
-    return {
-        parent: ParentRole(
-            tuple(sorted(columns[parent])),
-            _reachable(parent, children),
-            parent in updating,
+    for child, key in links:
+        children.setdefault(key.parent, set()).add(child)
+    roles = {}
+    for parent, mine in children.items():
+        keys = [key for _, key in links if key.parent == parent]
+        roles[parent] = ParentRole(
+            columns=tuple(sorted({name for key in keys for name in key.parent_columns})),
+            descendants=_reachable(parent, children),
+            on_update=any(key.on_update in ("CASCADE", "SET NULL") for key in keys),
+            moves=any(key.on_update == "CASCADE" for key in keys),
+            deep=any(child in children for child in mine),
         )
-        for parent in children
-    }
+    return roles
 
 
 def _reachable(

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 from contextlib import closing
+from typing import Any
 
 from bridge.capture.snapshot import read_row
 from bridge.change.batch import BadRow, Batch, Image, Segment, TableOps
@@ -17,6 +17,7 @@ from bridge.sink.quarantine import Quarantine
 from bridge.store.lease import Lease
 from bridge.store.state import Connection, Q, TableState
 
+LOOK_SECONDS = 0.5
 ANSWER_SECONDS = 30.0
 """How long the command line waits for the daemon's answer."""
 
@@ -54,24 +55,26 @@ class Requests:
         servers: Servers,
         lease: Lease,
         stages: Stages,
-        end_main: Callable[[], None],
     ) -> None:
         self._conn = conn
         self._servers = servers
         self._lease = lease
         self._stages = stages
-        self._end_main = end_main
         self._looked = 0.0
 
-    def serve(self) -> bool:
-        """Carries out what is asked for; true if anything was, so that states must be read again."""
-        if time.monotonic() - self._looked < 0.5:
+    def waiting(self) -> bool:
+        """Whether anything is asked for; looks every half second."""
+        if time.monotonic() - self._looked < LOOK_SECONDS:
             return False
         self._looked = time.monotonic()
-        names = {"pipeline": self._lease.pipeline}
-        found = self._conn.execute(Q["open_requests"], names).fetchall()
-        for number, verb, schema, table, argument in found:
-            self._end_main()
+        if self._open():
+            self._looked = 0.0
+            return True
+        return False
+
+    def serve(self) -> None:
+        """Carries out what is asked for; no stream and no copy runs meanwhile."""
+        for number, verb, schema, table, argument in self._open():
             try:
                 result = self._carry_out(verb, TableName(schema, table), argument)
             except BridgeError as error:
@@ -79,7 +82,9 @@ class Requests:
                     raise
                 result = f"refused: {error.message}; {error.hint}"
             self._conn.execute(Q["answer_request"], {"id": number, "result": result})
-        return bool(found)
+
+    def _open(self) -> list[Any]:
+        return self._conn.execute(Q["open_requests"], {"pipeline": self._lease.pipeline}).fetchall()
 
     def _carry_out(self, verb: str, name: TableName, argument: str) -> str:
         states = [t for t in self._stages.tables() if t.source == name]
@@ -114,7 +119,9 @@ class Requests:
         with closing(self._servers.copy_source()) as source:
             image: Image | None = read_row(source, target.plan, key)
         with closing(self._servers.target()) as conn:
-            applier = Applier(conn, [target], _Guarded(self._lease), Quarantine(self._lease.pipeline))
+            applier = Applier(
+                conn, [target], _Guarded(self._lease), Quarantine(self._lease.pipeline)
+            )
             position = state.frontier or self._stages.position()
             batch = Batch([Segment(tables={state.source: TableOps(rows={key: image})})], position)
             try:
@@ -137,6 +144,6 @@ class _Guarded:
     def __init__(self, lease: Lease) -> None:
         self._lease = lease
 
-    def save(self, conn: Connection, position: object, source_time: float) -> None:  # noqa: ARG002
+    def save(self, conn: Connection, position: object, source_time: float) -> None:
         """See bridge.store.checkpoint.Checkpoint."""
         self._lease.guard(conn)

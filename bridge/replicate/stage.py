@@ -24,7 +24,15 @@ from bridge.sink import ddl, swap
 from bridge.sink.target import Target
 from bridge.store.checkpoint import PipelineCheckpoint
 from bridge.store.lease import Lease
-from bridge.store.state import Connection, Q, TableState, add_event, bind, read_tables
+from bridge.store.state import (
+    Connection,
+    Q,
+    TableState,
+    add_event,
+    bind,
+    read_pipeline,
+    read_tables,
+)
 
 
 class Stages:
@@ -48,7 +56,9 @@ class Stages:
         for name, (plan, document) in self._planner.wanted().items():
             if name not in known:
                 with self._transaction() as conn:
-                    self._add(conn, plan.source, 1, plan.target, document, plan.version, plan.table.rows)
+                    self._add(
+                        conn, plan.source, 1, plan.target, document, plan.version, plan.table.rows
+                    )
             elif self._planner.differs(known[name]):
                 self.note(
                     "mapping",
@@ -74,6 +84,13 @@ class Stages:
         """The tables that move with this one, itself included."""
         known = [self._planner.source_table(table) for table in self.tables()]
         return families(table for table in known if table).get(name, frozenset({name}))
+
+    def position(self) -> Position:
+        """The main stream's position."""
+        state = read_pipeline(self._conn, self._pipeline)
+        assert state is not None
+        assert state.position is not None
+        return state.position
 
     # -- copy --------------------------------------------------------------------------------
 
@@ -117,9 +134,7 @@ class Stages:
                 "it has no key, and cascading foreign keys tie it to other tables",
                 "name a unique NOT NULL key in its mapping file, or leave the table out",
             )
-        found = self._conn.execute(
-            "SELECT to_regclass(%s)", (table.target.postgres,)
-        ).fetchone()
+        found = self._conn.execute("SELECT to_regclass(%s)", (table.target.postgres,)).fetchone()
         if not found or found[0] is None:
             raise _stop(
                 table.source,
@@ -256,7 +271,7 @@ class Stages:
             for table in self.tables():
                 if table.source not in family:
                     continue
-                fault = {"code": None, "error": None, "hint": None}
+                fault: dict[str, str | None] = {"code": None, "error": None, "hint": None}
                 if stop is not None:
                     mine = table.source == name
                     fault = {
@@ -267,7 +282,13 @@ class Stages:
                 ddl_seen = int(stop is not None and stop.code == "ddl" and table.source == name)
                 conn.execute(
                     Q["leave_stream"],
-                    {"pipeline": self._pipeline, **table.key, **fault, "paused": paused, "ddl": ddl_seen},
+                    {
+                        "pipeline": self._pipeline,
+                        **table.key,
+                        **fault,
+                        "paused": paused,
+                        "ddl": ddl_seen,
+                    },
                 )
 
     def resume(self, name: TableName) -> None:
@@ -297,7 +318,9 @@ class Stages:
                 self._forget(oldest)
             with self._transaction() as conn:
                 swap.create(conn, plan, relation)
-                self._add(conn, member, generation, relation, document, plan.version, plan.table.rows)
+                self._add(
+                    conn, member, generation, relation, document, plan.version, plan.table.rows
+                )
             self._planner.refresh(table.source for table in tables)
         self.note("resync", name, "by an operator")
 
@@ -356,4 +379,3 @@ def _stop(name: TableName, code: str, what: str, hint: str = "") -> TableStopped
     )
     stop.table = name
     return stop
-

@@ -127,16 +127,18 @@ class Stream:
             for batch in builder.feed(events):
                 self._put(batch)
             if builder.reached:
-                batch = builder.flush(position_only=True)
-                if batch is not None:
-                    self._put(batch)
+                self._flush(position_only=True)
                 return
             if self._outstanding == 0:
                 due = time.monotonic() - written > POSITION_SECONDS
-                batch = builder.flush(position_only=due)
-                if batch is not None:
+                if self._flush(position_only=due):
                     written = time.monotonic()
-                    self._put(batch)
+
+    def _flush(self, *, position_only: bool) -> bool:
+        batch = self._builder.flush(position_only=position_only)
+        if batch is not None:
+            self._put(batch)
+        return batch is not None
 
     def _put(self, batch: Batch | None) -> None:
         """Hands over, and gives up when the applier has ended."""

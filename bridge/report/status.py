@@ -6,7 +6,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from bridge.store.state import Connection, DaemonState, TableState, read_daemon, read_pipeline, read_tables
+from bridge.store.state import (
+    Connection,
+    DaemonState,
+    TableState,
+    read_daemon,
+    read_pipeline,
+    read_tables,
+)
 
 SILENT_SECONDS = 10.0
 """A daemon that has not renewed its lease for so long is said to be silent."""

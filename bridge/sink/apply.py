@@ -250,7 +250,7 @@ def _blame(name: TableName, *, careful: bool) -> Iterator[None]:
             raise _stop(name, error) from error
         raise
     except TableStopped as error:
-        error.table = name
+        error.table = error.table or name
         raise
 
 

@@ -15,6 +15,7 @@ from typing import Any
 import psycopg
 
 from bridge.change.batch import Cascade
+from bridge.errors import TableStopped
 from bridge.names import TableName, quote_postgres
 from bridge.sink.target import Target
 from bridge.types.base import NULL, ColumnPlan
@@ -99,6 +100,7 @@ class Cascades:
         self, conn: psycopg.Connection[Any], link: Link, old: list[Values]
     ) -> None:
         child = link.child
+        _refuse_quarantined(child)
         wanted = self._referenced(child.source)
         plans = [_plan(child, name) for name in wanted]
         returned = ", ".join(f"t.{quote_postgres(p.target_name)}::text" for p in plans) or "1"
@@ -118,13 +120,12 @@ class Cascades:
     ) -> None:
         """One pair after the other, as the source did: a value may move on from where it came to."""
         child = link.child
+        _refuse_quarantined(child)
         wanted = self._referenced(child.source)
         plans = [_plan(child, name) for name in wanted]
         returned = ", ".join(f"t.{quote_postgres(p.target_name)}::text" for p in plans) or "1"
         own = [_plan(child, name) for name in link.key.columns]
-        setting = ", ".join(
-            f"{quote_postgres(p.target_name)} = n.v{i}" for i, p in enumerate(own)
-        )
+        setting = ", ".join(f"{quote_postgres(p.target_name)} = n.v{i}" for i, p in enumerate(own))
         sql = (
             f"UPDATE {child.relation.postgres} t SET {setting}"
             f" FROM {_listed(link, 'o')}, {_listed(link, 'n')} WHERE {_matches(link)}"
@@ -217,3 +218,15 @@ def _arrays(rows: list[Values]) -> list[list[str | None]]:
     return [list(column) for column in zip(*rows, strict=True)]
 
 
+def _refuse_quarantined(child: Target) -> None:
+    """A cascade reaches rows in quarantine, too, and their referring columns are not known there."""
+    if child.quarantined:
+        stop = TableStopped(
+            f"{child.source}: a cascade that the source did not log may have changed rows which are"
+            " in quarantine",
+            "mend the quarantined rows in the source or give their columns a policy, then: dbbridge"
+            f" tables resync {child.source}",
+            "cascade-in-quarantine",
+        )
+        stop.table = child.source
+        raise stop

@@ -58,12 +58,12 @@ def swap(conn: Connection, plan: TablePlan, *, old: TableName, new: TableName) -
         stop.table = plan.source
         raise stop from error
     target = plan.target
-    conn.execute(
-        f"ALTER TABLE {new.postgres} RENAME TO {quote_postgres(target.table)}".encode()
-    )
+    conn.execute(f"ALTER TABLE {new.postgres} RENAME TO {quote_postgres(target.table)}".encode())
     for made, wanted in names:
         index = TableName(target.schema, made)
-        conn.execute(f"ALTER INDEX IF EXISTS {index.postgres} RENAME TO {quote_postgres(wanted)}".encode())
+        conn.execute(
+            f"ALTER INDEX IF EXISTS {index.postgres} RENAME TO {quote_postgres(wanted)}".encode()
+        )
     for kind, name in owned:
         wanted = fit_postgres(name.replace(new.table, target.table, 1))
         if wanted == name:
