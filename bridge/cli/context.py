@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from bridge.config import Settings
     from bridge.databases.endpoint import Endpoint
+    from bridge.mapping.model import TableMapping
     from bridge.mapping.plan import TablePlan
     from bridge.names import TableName
 
@@ -100,15 +101,42 @@ class Context:
         self.closing.callback(_close, connection)
         return connection
 
+    def mappings(self) -> dict[TableName, TableMapping]:
+        """The mapping files as they are now. Raises MappingError, ConfigError."""
+        from bridge.mapping import files
+
+        return files.read_all(self.settings.mappings)
+
     def plans(self, tables: Sequence[str] = ()) -> dict[TableName, TablePlan]:
         """The mapping files compiled against the source's catalogue as it is now.
 
-        `tables` picks some by name (``orders`` or ``shop.orders``). Raises MappingError,
-        ConfigError, ServerUnreachable, ServerRefused.
+        Tables that the files leave out are not among them. `tables` picks some by name (``orders``
+        or ``shop.orders``). Raises MappingError, ConfigError, ServerUnreachable, ServerRefused.
         """
-        from bridge.mapping import load
+        from bridge.capture.catalog import read_catalog
+        from bridge.mapping import files
+        from bridge.mapping.compile import compile_table
 
-        return load.plans(self.source(), self.settings.mappings, tables)
+        chosen = {
+            name: mapping
+            for name, mapping in files.choose(self.mappings(), tables).items()
+            if mapping.target is not None
+        }
+        source = self.source()
+        catalog = {}
+        for schema in sorted({name.schema for name in chosen}):
+            wanted = {name.table for name in chosen if name.schema == schema}
+            catalog |= read_catalog(source, schema, wanted)
+        plans = {}
+        for name, mapping in chosen.items():
+            if name not in catalog:
+                raise mapping.error(
+                    ("table",),
+                    f"there is no table {name} in the source",
+                    "remove the file if the table is gone, or run `dbbridge init` again",
+                )
+            plans[name] = compile_table(mapping, catalog[name])
+        return plans
 
     def _endpoint(self, name: str, kind: str) -> Endpoint:
         endpoint = self.settings.endpoint(name)
