@@ -1,0 +1,147 @@
+"""The row hash: one number per row, the same on MySQL, MariaDB and PostgreSQL when the rows agree.
+
+A row's text is its columns' canonical texts (`digest_source`, `digest_target` of the families), joined
+so that different rows have different texts: bits first that say which columns are NULL, then the
+values one after the other, separated; a value that may hold the separator has its length in front.
+The hash is the first 60 bits of SHA-256 of that text. A set of rows is compared by its number of rows
+and the sum of their hashes: SHA-256 because sums of CRC32 cancel out, 60 bits because PostgreSQL's
+bigint is signed, SHA and not MD5 because MySQL 9.6 and FIPS hosts have no MD5.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from bridge.names import quote_mysql, quote_postgres
+from bridge.types import family_of
+from bridge.types.base import ColumnPlan, Family
+from bridge.types.target import target_of
+
+TOO_LONG = 1 << 60
+"""The hash of a row whose text MySQL could not build (longer than max_allowed_packet, so NULL with
+warning 1301). No real hash is so large, so such a row never passes for an equal one."""
+_SEPARATOR = "\x1f"
+_GROUP = 90
+"""PostgreSQL functions take at most 100 arguments."""
+_PLAIN = frozenset(
+    {"tinyint", "smallint", "mediumint", "int", "bigint", "year", "decimal", "float", "double", "bit"}
+    | {"date", "datetime", "timestamp", "time", "binary", "varbinary", "uuid"}
+    | {"tinyblob", "blob", "mediumblob", "longblob"}
+)
+"""Types whose canonical text, unless the target is a text, never holds the separator."""
+
+
+@dataclass(frozen=True, slots=True)
+class Digest:
+    """The row hash of some columns, as SQL expressions over unqualified column names.
+
+    `source` is for MySQL and MariaDB, `target` for PostgreSQL (where the names may be qualified by
+    `alias`); both give an integer, never NULL.
+    """
+
+    source: str
+    target: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Item:
+    """One column in the row's text."""
+
+    source: str
+    target: str
+    null_source: str
+    null_target: str
+    nullable: bool
+    plain: bool
+
+
+def row_digest(columns: Sequence[ColumnPlan], alias: str = "") -> Digest:
+    """The hash over the values of `columns`."""
+    items = [_item(column, alias) for column in columns]
+    items.sort(key=lambda item: not item.plain)
+    source, target = _bits(items), _target_bits(items)
+    for item in items:
+        if not item.plain and item is not items[-1]:
+            source.append(f"LENGTH({item.source})")
+            target.append(f"octet_length({item.target})::text")
+        source.append(item.source)
+        target.append(item.target)
+    separator = f"_utf8mb4 0x{_SEPARATOR.encode().hex()}"
+    return Digest(
+        hash_mysql(_join(source, separator, "CONCAT_WS")),
+        hash_postgres(_join(target, f"chr({ord(_SEPARATOR)})", "concat_ws")),
+    )
+
+
+def hash_mysql(text: str) -> str:
+    """MySQL's 60-bit hash of a text. CONV gives a string, which SUM would add as doubles."""
+    return f"IFNULL(CAST(CONV(LEFT(SHA2({text},256),15),16,10) AS UNSIGNED),{TOO_LONG})"
+
+
+def hash_postgres(text: str) -> str:
+    """PostgreSQL's: bit(60) keeps the first 15 of the 16 hexadecimal digits."""
+    return f"('x'||encode(substr(sha256(convert_to({text},'UTF8')),1,8),'hex'))::bit(60)::bigint"
+
+
+def source_text(column: ColumnPlan) -> str:
+    """MySQL's canonical text of a column."""
+    return family(column).digest_source(column, quote_mysql(column.source.name))
+
+
+def target_text(column: ColumnPlan, alias: str = "") -> str:
+    """PostgreSQL's canonical text of a column."""
+    return family(column).digest_target(column, target_name(column, alias))
+
+
+def family(column: ColumnPlan) -> Family:
+    """The family of a carried column."""
+    found = family_of(column.source)
+    assert found is not None, f"{column.source.name} is carried, so its type is known"
+    return found
+
+
+def target_name(column: ColumnPlan, alias: str = "") -> str:
+    """The target column's quoted name, qualified by the alias."""
+    return f"{alias}{'.' if alias else ''}{quote_postgres(column.target_name)}"
+
+
+def null_source(column: ColumnPlan) -> str:
+    """MySQL condition: the target is meant to hold NULL (the value is, or a policy makes it so)."""
+    policy = column.policy
+    if "as-null" in (policy.zero_date, policy.out_of_range):
+        return f"ISNULL({source_text(column)})"
+    return f"ISNULL({quote_mysql(column.source.name)})"
+
+
+def _item(column: ColumnPlan, alias: str) -> _Item:
+    plain = column.source.data_type in _PLAIN and not target_of(column).is_text
+    nullable = column.source.nullable or column.target_nullable
+    return _Item(
+        source_text(column),
+        target_text(column, alias),
+        null_source(column),
+        f"{target_name(column, alias)} IS NULL",
+        nullable,
+        plain,
+    )
+
+
+def _bits(items: Sequence[_Item]) -> list[str]:
+    nulls = [item.null_source for item in items if item.nullable]
+    return [f"CONCAT({','.join(nulls)})"] if nulls else []
+
+
+def _target_bits(items: Sequence[_Item]) -> list[str]:
+    nulls = [
+        f"CASE WHEN {item.null_target} THEN '1' ELSE '0' END" for item in items if item.nullable
+    ]
+    return ["||".join(nulls)] if nulls else []
+
+
+def _join(texts: Sequence[str], separator: str, function: str) -> str:
+    """The texts joined; NULLs are left out, as the bits in front say. In groups, alike on both sides."""
+    if len(texts) <= _GROUP:
+        return f"{function}({separator},{','.join(texts)})"
+    groups = [texts[at : at + _GROUP] for at in range(0, len(texts), _GROUP)]
+    return _join([_join(group, separator, function) for group in groups], separator, function)
