@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from bridge.mapping.model import TableMapping
     from bridge.mapping.plan import TablePlan
     from bridge.names import TableName
+    from bridge.types.table import SourceTable
 
 
 @dataclass
@@ -123,7 +124,7 @@ class Context:
             if mapping.target is not None
         }
         source = self.source()
-        catalog = {}
+        catalog: dict[TableName, SourceTable] = {}
         for schema in sorted({name.schema for name in chosen}):
             wanted = {name.table for name in chosen if name.schema == schema}
             catalog |= read_catalog(source, schema, wanted)

@@ -45,11 +45,11 @@ VERBS: dict[str, tuple[str, str]] = {
 class Verbs(TyperGroup):
     """The root command; its verbs are imported when they are called."""
 
-    def list_commands(self, ctx: Any) -> list[str]:  # noqa: ARG002 (click's signature)
+    def list_commands(self, ctx: Any) -> list[str]:
         """The verbs, in the order of `VERBS`."""
         return list(VERBS)
 
-    def get_command(self, ctx: Any, cmd_name: str) -> Any:  # noqa: ARG002 (click's signature)
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
         """The verb, imported now; None if there is none of that name."""
         if cmd_name not in VERBS:
             return None
@@ -57,7 +57,7 @@ class Verbs(TyperGroup):
             self.commands[cmd_name] = _load(cmd_name)
         return self.commands[cmd_name]
 
-    def format_commands(self, ctx: Any, formatter: Any) -> None:  # noqa: ARG002 (click's signature)
+    def format_commands(self, ctx: Any, formatter: Any) -> None:
         """The list in ``--help``, without importing any verb."""
         with formatter.section("Verbs"):
             formatter.write_dl([(name, text) for name, (_, text) in VERBS.items()])
