@@ -1,0 +1,170 @@
+"""Positions that bound what a read of the source sees.
+
+A server's log and what its sessions see do not line up: a commit stands in the log before others
+see it, and MySQL adds it to gtid_executed only after they do. So there are two questions with two
+answers.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pymysql
+from pymysql.constants import ER
+
+from bridge.change.position import Position
+from bridge.databases.mysql import source_error
+from bridge.errors import BridgeError, SourceError
+
+
+def lower_bound(connection: pymysql.Connection[Any], *, with_snapshot: bool = False) -> Position:
+    """A position up to which everything is surely visible to reads that begin now.
+
+    MySQL with GTIDs: gtid_executed. MySQL without: the beginning of the current file, since the
+    server opens a file only when all prepared transactions of the one before are committed.
+    MariaDB: the position of a consistent snapshot, with coordinates.
+
+    With `with_snapshot` a transaction is left open that reads a snapshot: on MariaDB taken exactly
+    at the position, on MySQL after it (for tables that another session holds locked that is exact,
+    too). Ends any transaction of the session. Raises SourceError, ServerRefused,
+    ServerUnreachable.
+    """
+    source = _Source(connection)
+    if source.mariadb:
+        return source.snapshot_position(keep=with_snapshot)
+    if source.uses_gtid():
+        position = Position("mysql-gtid", source.gtid_set("gtid_executed"))
+    else:
+        position = Position.at(source.status()[0], 4)
+    if with_snapshot:
+        source.begin_snapshot()
+    return position
+
+
+def upper_bound(connection: pymysql.Connection[Any]) -> Position:
+    """A position after which there is nothing that was visible so far.
+
+    MySQL: binlog coordinates. MariaDB: its GTID position, with coordinates. Raises what
+    `lower_bound` raises.
+    """
+    source = _Source(connection)
+    if source.mariadb:
+        text = source.value("SELECT @@GLOBAL.gtid_binlog_pos")
+        file, offset = source.status()
+        return Position("mariadb-gtid", text, file, offset)
+    return Position.at(*source.status())
+
+
+def oldest_available(connection: pymysql.Connection[Any]) -> Position:
+    """What has been purged from the source's log: any position that covers it can be read from.
+
+    In the kind that `lower_bound` gives.
+    """
+    source = _Source(connection)
+    if not source.mariadb and source.uses_gtid():
+        return Position("mysql-gtid", source.gtid_set("gtid_purged"))
+    logs = source.rows("SHOW BINARY LOGS")
+    if not logs:
+        raise _no_binlog()
+    first = _text(logs[0][0])
+    if source.mariadb:
+        return Position("mariadb-gtid", source.gtid_at(first, 4), first, 4)
+    return Position.at(first, 4)
+
+
+def server_identity(connection: pymysql.Connection[Any]) -> str:
+    """What tells this server from others, a replica that took its place included."""
+    source = _Source(connection)
+    if source.mariadb:
+        return source.value("SELECT CONCAT(@@server_id, '@', @@hostname, ':', @@port)")
+    return source.value("SELECT @@GLOBAL.server_uuid")
+
+
+class _Source:
+    def __init__(self, connection: pymysql.Connection[Any]) -> None:
+        self._connection = connection
+        self.mariadb = "mariadb" in self.value("SELECT VERSION()").lower()
+
+    def rows(self, query: str, arguments: tuple[object, ...] | None = None) -> list[Any]:
+        try:
+            with self._connection.cursor() as cursor:
+                cursor.execute(query, arguments)
+                return list(cursor.fetchall())
+        except (pymysql.Error, OSError) as error:
+            if _code(error) == ER.NO_BINARY_LOGGING:
+                raise _no_binlog() from error
+            raise source_error(error) from error
+
+    def value(self, query: str, arguments: tuple[object, ...] | None = None) -> str:
+        """The one value, as text; '' for NULL."""
+        value = self.rows(query, arguments)[0][0]
+        return "" if value is None else _text(value)
+
+    def uses_gtid(self) -> bool:
+        """Whether every transaction has a GTID (MySQL)."""
+        return self.value("SELECT @@GLOBAL.gtid_mode") == "ON"
+
+    def gtid_set(self, variable: str) -> str:
+        text = self.value(f"SELECT @@GLOBAL.{variable}")
+        return Position.parse(text).text if text else ""
+
+    def status(self) -> tuple[str, int]:
+        """Where the log ends: file and offset."""
+        try:
+            found = self.rows("SHOW MASTER STATUS")
+        except BridgeError as error:
+            if _code(error.__cause__) != ER.PARSE_ERROR:
+                raise
+            # MySQL 8.4 knows only these words.
+            found = self.rows("SHOW BINARY LOG STATUS")
+        if not found:
+            raise _no_binlog()
+        return _text(found[0][0]), int(found[0][1])
+
+    def begin_snapshot(self) -> None:
+        """A transaction that reads one snapshot."""
+        self.rows("ROLLBACK")
+        self.rows("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
+        self.rows("START TRANSACTION WITH CONSISTENT SNAPSHOT")
+
+    def snapshot_position(self, *, keep: bool) -> Position:
+        """MariaDB: the position of a snapshot begun here."""
+        self.begin_snapshot()
+        status = {
+            _text(name).lower(): _text(value)
+            for name, value in self.rows("SHOW STATUS LIKE 'binlog_snapshot_%%'", ())
+        }
+        file = status.get("binlog_snapshot_file", "")
+        if not file:
+            raise _no_binlog()
+        offset = int(status["binlog_snapshot_position"])
+        text = self.gtid_at(file, offset)
+        if not keep:
+            self.rows("ROLLBACK")
+        return Position("mariadb-gtid", text, file, offset)
+
+    def gtid_at(self, file: str, offset: int) -> str:
+        """MariaDB: the GTID position of coordinates; '' before the first transaction."""
+        value = self.rows("SELECT BINLOG_GTID_POS(%s, %s)", (file, offset))[0][0]
+        if value is None:
+            raise SourceError(
+                f"the source does not know the GTID position of {file}:{offset}",
+                "was its binlog purged or reset just now? try again",
+            )
+        return _text(value)
+
+
+def _no_binlog() -> SourceError:
+    return SourceError(
+        "the source writes no binlog",
+        "set log_bin on the source and restart it (log_replica_updates too, if it is a replica)",
+    )
+
+
+def _code(error: BaseException | None) -> int:
+    code = error.args[0] if isinstance(error, pymysql.Error) and error.args else 0
+    return code if isinstance(code, int) else 0
+
+
+def _text(value: object) -> str:
+    return value.decode() if isinstance(value, bytes) else str(value)
