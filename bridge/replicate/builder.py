@@ -120,7 +120,8 @@ class Builder:
         full: list[Batch] = []
         maps = self._maps
         kinds = ev.ROW_KIND
-        self.at_end = False
+        if events:
+            self.at_end = False
         for event in events:
             code = event[4]
             if code == ev.TABLE_MAP:

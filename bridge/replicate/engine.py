@@ -116,15 +116,26 @@ class Engine:
 
     def _tick(self) -> None:
         """What must not wait while something else is under way."""
-        if self._stopping.is_set():
-            raise Replan
+        self._look()
         main = self._main
-        self._board.streamed(main.facts() if main else None)
         if main is not None and main.ended.is_set():
             self._end_main()
             raise Replan
         if self._requests.waiting():
             raise Replan
+
+    def _tick_patiently(self) -> None:
+        """The same while an index is built, which would have to begin anew: only the end ends it."""
+        self._look()
+        main = self._main
+        if main is not None and main.ended.is_set():
+            self._end_main()
+            self._keep_main(self._tables())
+
+    def _look(self) -> None:
+        if self._stopping.is_set():
+            raise Replan
+        self._board.streamed(self._main.facts() if self._main else None)
 
     def _tables(self) -> list[TableState]:
         return read_tables(self._control, self._lease.pipeline)
@@ -242,7 +253,7 @@ class Engine:
         self._board.phase = "indexing"
         for table in tables:
             if not table.indexed:
-                self.stages.build_indexes(table, self._tick)
+                self.stages.build_indexes(table, self._tick_patiently)
         self._board.phase = "catching-up"
         self._join(tables, frontier)
 

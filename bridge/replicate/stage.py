@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import closing, contextmanager
 from dataclasses import replace
 from typing import Any
@@ -189,38 +189,42 @@ class Stages:
         return [replace(t, until=(end.file, end.offset)) if t.until else t for t in tables]
 
     def build_indexes(self, table: TableState, tick: Callable[[], None]) -> None:
-        """Builds what is missing of the table's indexes; `tick` is called meanwhile."""
+        """Builds what is missing of the table's indexes; `tick` is called meanwhile, and what it raises
+        cancels the one that is being built."""
         plan = replace(self._planner.applied(table), target=table.target)
-        with ThreadPoolExecutor(1) as pool:
-            work = pool.submit(self._build, table, ddl.indexes(plan))
-            while not work.done():
-                try:
-                    work.exception(timeout=0.1)
-                except TimeoutError:
+        with closing(self._servers.target()) as conn, ThreadPoolExecutor(1) as pool:
+            work = pool.submit(self._build, conn, table, ddl.indexes(plan))
+            try:
+                while not work.done():
+                    wait([work], timeout=0.1)
                     tick()
+            except BaseException:
+                conn.cancel_safe()
+                raise
             work.result()
         passing("index.built")
 
-    def _build(self, table: TableState, statements: Sequence[ddl.Statement]) -> None:
-        with closing(self._servers.target()) as conn:
-            conn.execute("SET maintenance_work_mem = '256MB'")
-            for statement in statements:
-                try:
-                    with conn.transaction():
-                        self._lease.guard(conn)
-                        conn.execute(statement.sql.encode())
-                except (psycopg.IntegrityError, psycopg.ProgrammingError) as error:
-                    raise _stop(
-                        table.source,
-                        "index-failed",
-                        f"{statement.name} cannot be built: {error.diag.message_primary}",
-                        "mend it or leave the index out in the mapping file, then: dbbridge tables"
-                        f" resume {table.source}",
-                    ) from error
-            conn.execute(f"ANALYZE {table.target.postgres}".encode())
-            with conn.transaction():
-                self._lease.guard(conn)
-                conn.execute(Q["indexed"], {"pipeline": self._pipeline, **table.key})
+    def _build(
+        self, conn: Connection, table: TableState, statements: Sequence[ddl.Statement]
+    ) -> None:
+        conn.execute("SET maintenance_work_mem = '256MB'")
+        for statement in statements:
+            try:
+                with conn.transaction():
+                    self._lease.guard(conn)
+                    conn.execute(statement.sql.encode())
+            except (psycopg.IntegrityError, psycopg.ProgrammingError) as error:
+                raise _stop(
+                    table.source,
+                    "index-failed",
+                    f"{statement.name} cannot be built: {error.diag.message_primary}",
+                    "mend it or leave the index out in the mapping file, then: dbbridge tables"
+                    f" resume {table.source}",
+                ) from error
+        conn.execute(f"ANALYZE {table.target.postgres}".encode())
+        with conn.transaction():
+            self._lease.guard(conn)
+            conn.execute(Q["indexed"], {"pipeline": self._pipeline, **table.key})
 
     def join(self, tables: Sequence[TableState], frontier: Position, first: str = "") -> None:
         """The tables stand where the main stream stands: from now on they follow it.
