@@ -92,16 +92,6 @@ class Daemon:
         """One run of the engine; a thread of its own renews the lease."""
         halt = threading.Event()
         lost: list[Exception] = []
-        ending = _Either(self._stopping, halt)
-        engine = Engine(
-            self._servers,
-            lease,
-            self._planner,
-            self.board,
-            ending,
-            readers=self._readers,
-            until=self._until,
-        )
 
         def renew() -> None:
             try:
@@ -114,12 +104,21 @@ class Daemon:
         thread = threading.Thread(target=renew, name="lease", daemon=True)
         thread.start()
         try:
-            engine.run()
+            Engine(
+                self._servers,
+                lease,
+                self._planner,
+                self.board,
+                _Either(self._stopping, halt),
+                readers=self._readers,
+                until=self._until,
+            ).run()
         finally:
             halt.set()
             thread.join()
             with suppress(Exception):
-                lease.release() if not lost else lease.conn.close()
+                lease.release()
+            lease.conn.close()
         if lost:
             raise lost[0]
 

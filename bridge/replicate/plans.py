@@ -12,7 +12,7 @@ from typing import Any
 import pymysql
 
 from bridge.capture.catalog import read_catalog
-from bridge.errors import BridgeError, TableStopped
+from bridge.errors import BridgeError, MappingError, TableStopped
 from bridge.mapping.compile import compile_table
 from bridge.mapping.model import TableMapping, from_document, to_document
 from bridge.mapping.plan import TablePlan
@@ -51,7 +51,9 @@ class Planner:
 
     def from_file(self, name: TableName) -> tuple[TablePlan, dict[str, Any]]:
         """One table's plan and document as the files are now; raises MappingError."""
-        mapping = self._files[name]
+        mapping = self._files.get(name)
+        if mapping is None:
+            raise MappingError(f"no mapping file carries {name}", "write one: dbbridge init")
         return compile_table(mapping, self._known(name)), to_document(mapping)
 
     def differs(self, state: TableState) -> bool:

@@ -66,7 +66,6 @@ class Lease:
     def release(self) -> None:
         """Gives the lease back; the next daemon starts at once."""
         self.conn.execute(Q["release"], {"pipeline": self.pipeline, "epoch": self.epoch})
-        self.conn.close()
 
 
 def application_name(pipeline: str) -> str:
@@ -136,10 +135,13 @@ def _boot() -> str:
 
 
 def _dead(holder: DaemonState) -> bool:
+    """Whether the holder is gone, or is this very process over a connection that broke."""
     if holder.silent_seconds > STALE_SECONDS:
         return True
     if (holder.host, holder.boot) != (platform.node(), _boot()):
         return False
+    if holder.pid == os.getpid():
+        return True
     try:
         os.kill(holder.pid, 0)
     except ProcessLookupError:
