@@ -28,7 +28,7 @@ def impossible(q: str) -> str:
     """
     return (
         f"(MONTH({q}) = 0 OR DAYOFMONTH({q}) = 0 OR YEAR({q}) = 0"
-        f" OR (DAYOFMONTH({q}) > 28 AND FROM_DAYS(TO_DAYS({q})) <> DATE({q})))"
+        f" OR (DAYOFMONTH({q}) > 28 AND DAYOFMONTH(FROM_DAYS(TO_DAYS({q}))) <> DAYOFMONTH({q})))"
     )
 
 
@@ -65,13 +65,13 @@ def refuse_zero_date(plan: ColumnPlan, *, with_time: bool, infinite: bool = True
     return ""
 
 
-def replaced(plan: ColumnPlan, q: str, value: str) -> str:
-    """MySQL expression: q, with impossible dates as the policy wants them (`value` a sentinel)."""
+def replaced(plan: ColumnPlan, q: str, text: str, value: str) -> str:
+    """MySQL expression: `text` for a possible q, else what the policy wants (`value` a sentinel)."""
     if plan.policy.zero_date == "as-null":
-        return f"IF({impossible(q)}, NULL, {q})"
+        return f"IF({impossible(q)}, NULL, {text})"
     if value:
-        return f"IF({impossible(q)}, {literal(value)}, {q})"
-    return q
+        return f"IF({impossible(q)}, {literal(value)}, {text})"
+    return text
 
 
 def quarantined(plan: ColumnPlan) -> bool:
@@ -125,7 +125,7 @@ class Dates(Family):
 
     def copy_text(self, plan: ColumnPlan, q: str) -> str:
         """See Family."""
-        return replaced(plan, q, sentinel(plan))
+        return replaced(plan, q, q, sentinel(plan))
 
     def bad(self, plan: ColumnPlan, q: str) -> str:
         """See Family."""

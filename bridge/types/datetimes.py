@@ -188,7 +188,7 @@ class Datetimes(Family):
     def copy_text(self, plan: ColumnPlan, q: str) -> str:
         """See Family."""
         moments = Moments(plan)
-        text = replaced(plan, q, moments.sentinel)
+        text = replaced(plan, q, q, moments.sentinel)
         if not moments.zone:
             return text
         suffix = literal(f" {moments.zone}")
@@ -228,10 +228,14 @@ class Datetimes(Family):
         target = target_of(plan)
         if target.is_text:
             return self.copy_text(plan, q)
-        text = trimmed(replaced(plan, q, moments.sentinel), moments.fsp)
+        text = trimmed(q, moments.fsp)
+        value = moments.sentinel.rstrip("0").rstrip(".") if moments.fsp else moments.sentinel
         if moments.zone:
-            return _zoned_digest(moments, q, text)
-        return f"CONCAT({text}, '+00')" if target.base == "timestamptz" else text
+            text = _zoned_digest(moments, q, text)
+        elif target.base == "timestamptz":
+            text = f"CONCAT({text}, '+00')"
+            value += "+00" if value and "infinity" not in value else ""
+        return replaced(plan, q, text, value)
 
     def digest_target(self, plan: ColumnPlan, q: str) -> str:
         """See Family. A star marks the earlier instant of a wall-clock time that comes twice."""
@@ -258,7 +262,8 @@ def _zoned_digest(moments: Moments, q: str, text: str) -> str:
         stars += ["'*'" if span.fold and choice == "earlier" else "''", "''"]
     index = f"1 + {moments.index(q)}"
     moved = trimmed(
-        f"DATE_ADD({q}, INTERVAL ELT({index}, {', '.join(shifts)}) SECOND)", moments.fsp
+        f"DATE_ADD({q}, INTERVAL CAST(ELT({index}, {', '.join(shifts)}) AS SIGNED) SECOND)",
+        moments.fsp,
     )
     odd = f"CONCAT({moved}, ELT({index}, {', '.join(stars)}))"
     return f"IF({moments.index(q)} % 2 = 1, {odd}, {text})"
