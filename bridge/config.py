@@ -125,11 +125,14 @@ class Settings:
         """The directory of the mapping files."""
         return self.path.parent / self.pipeline.mappings
 
-    def endpoint(self, name: str) -> Endpoint:
-        """Where a named database is, with its secrets resolved. Raises ConfigError."""
+    def endpoint(self, name: str, *, secrets: bool = True) -> Endpoint:
+        """Where a named database is. `secrets` False leaves the password out, unresolved.
+
+        Raises ConfigError.
+        """
         database = self.databases[name]
         where = self.origins.get(("databases", name, "url"), str(self.path))
-        endpoint = resolve_url(database.url, self.environ, where, self.path.parent)
+        endpoint = resolve_url(database.url, self.environ, where, self.path.parent, secrets=secrets)
         tls = database.tls
         given = {
             key: str(self.path.parent / value) for key, value in _tls_files(tls).items() if value
@@ -156,13 +159,7 @@ class Settings:
         yield Setting(".".join(map(str, place)), text, origin)
 
     def _database_name(self, name: str) -> str:
-        url = self.databases[name].url
-        if _PLACEHOLDER.fullmatch(url.strip()):
-            return self.endpoint(name).database
-        shielded, _ = _shield(url)
-        if "\x00" in split_url(shielded)["database"]:
-            return self.endpoint(name).database
-        return unquote(split_url(shielded)["database"])
+        return self.endpoint(name, secrets=False).database
 
 
 def load(path: Path, environ: Mapping[str, str]) -> Settings:
@@ -217,8 +214,10 @@ def resolve(text: str, environ: Mapping[str, str], where: str, base: Path) -> st
     return _PLACEHOLDER.sub(value, text)
 
 
-def resolve_url(url: str, environ: Mapping[str, str], where: str, base: Path) -> Endpoint:
-    """An endpoint from a URL with placeholders.
+def resolve_url(
+    url: str, environ: Mapping[str, str], where: str, base: Path, *, secrets: bool = True
+) -> Endpoint:
+    """An endpoint from a URL with placeholders; without its password if `secrets` is False.
 
     What a placeholder gives is taken as it is, so that a password needs no percent-encoding; a URL
     that is one placeholder as a whole is read after it is resolved. Raises ConfigError.
@@ -233,7 +232,8 @@ def resolve_url(url: str, environ: Mapping[str, str], where: str, base: Path) ->
         return "".join(plain)
 
     try:
-        return build_endpoint({name: open_up(part) for name, part in split_url(shielded).items()})
+        parts = split_url(shielded) | ({} if secrets else {"password": ""})
+        return build_endpoint({name: open_up(part) for name, part in parts.items()})
     except ConfigError as error:
         at = "" if error.message.startswith(where) else f"{where}: "
         raise ConfigError(f"{at}{error.message}", error.hint) from None

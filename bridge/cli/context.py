@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -48,7 +49,7 @@ class Context:
     @property
     def config_path(self) -> Path:
         """``-c``, else BRIDGE_CONFIG, else bridge.yaml in the working directory."""
-        return self.config or Path(self.environ.get("BRIDGE_CONFIG") or "bridge.yaml")
+        return self.config or Path(self.default_path)
 
     @cached_property
     def settings(self) -> Settings:
@@ -77,6 +78,22 @@ class Context:
     def target_endpoint(self) -> Endpoint:
         """The target, secrets resolved; raises ConfigError."""
         return self._endpoint(self.settings.pipeline.target, "postgresql")
+
+    def use(self, endpoint: Endpoint) -> None:
+        """Takes an endpoint of the command line instead of the settings' source or target."""
+        name = "source_endpoint" if endpoint.kind == "mysql" else "target_endpoint"
+        self.__dict__[name] = endpoint
+
+    def command(self, verb: str) -> str:
+        """A command line that goes on with the same settings, for ``next: …``."""
+        path = str(self.config_path)
+        given = "" if path == self.default_path else f" -c {shlex.quote(path)}"
+        return f"dbbridge {verb}{given}"
+
+    @property
+    def default_path(self) -> str:
+        """The settings' path where ``-c`` is not given."""
+        return self.environ.get("BRIDGE_CONFIG") or "bridge.yaml"
 
     def source(self, **options: Any) -> pymysql.Connection[Any]:
         """A new session on the source, closed at the end of the run (options: mysql.connect)."""
