@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import cast
 
 from bridge.mapping.operands import Operand, operand_of, refuse, shown
@@ -130,6 +131,7 @@ class _Compiler:
             operand.constant(each) for each in cast(list[object], _argument(e, "expressions"))
         ]
         values = frozenset(value for _, value in constants)
+        _check_members(operand, constants)
         read = operand.read
 
         def truth(fields: list[bytes]) -> bool | None:
@@ -189,6 +191,19 @@ class _Compiler:
                 f"{did_you_mean(name, known)}carried are {listed(known)}",
             )
         return self.columns[name.lower()]
+
+
+def _check_members(operand: Operand, constants: Sequence[tuple[str, object]]) -> None:
+    """Refuses constants in a list that no value of a whole-number column equals.
+
+    MySQL 9.7 answers 18446744073709551615 IN (0.5, -1) with 1: mixed lists are compared wrongly.
+    """
+    if operand.range is None:
+        return
+    low, high = operand.range
+    for sql, value in constants:
+        if isinstance(value, Decimal) and not (low <= value <= high and value == int(value)):
+            refuse(f"no value of {operand.name} equals {sql}", "remove it from the list")
 
 
 _FLIPPED = {"<": ">", "<=": ">=", ">": "<", ">=": "<="}

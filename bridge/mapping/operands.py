@@ -12,6 +12,7 @@ from typing import NoReturn
 
 from bridge.names import literal_mysql
 from bridge.types.base import ColumnPlan, Policy, SourceColumn
+from bridge.types.integers import source_range
 
 _INTEGERS = frozenset({"tinyint", "smallint", "mediumint", "int", "bigint"})
 """Not YEAR: MySQL compares it with 99 as with 1999."""
@@ -45,6 +46,8 @@ class Operand:
     constant: Callable[[object], tuple[str, object]]
     ordered: bool = True
     why: str = ""
+    range: tuple[int, int] | None = None
+    """The whole numbers that the column can hold; None for other columns."""
 
 
 def operand_of(plan: ColumnPlan) -> Operand:  # noqa: RET503 (refuse never returns)
@@ -57,7 +60,8 @@ def operand_of(plan: ColumnPlan) -> Operand:  # noqa: RET503 (refuse never retur
         )
     base = plan.target_type.partition("(")[0]
     if source.data_type in _INTEGERS and base in _INTEGER_TARGETS:
-        return Operand(source.name, _decimal if base == "numeric" else int, _number)
+        read = _decimal if base == "numeric" else int
+        return Operand(source.name, read, _number, range=source_range(source))
     if source.data_type == "tinyint" and base == "boolean":
         return Operand(source.name, _truth, _number)
     if source.data_type == "decimal" and base == "numeric":
