@@ -2,7 +2,8 @@
 
 Their latin1 is Windows-1252 with C1 controls in its five holes. Single-byte sets are read by tables
 made from the servers; for multi-byte ones Python's codec is corrected where the servers differ. A
-byte sequence without a character raises UnicodeError: the servers print a question mark for it.
+byte sequence without a character raises UnicodeError, or becomes a question mark, which the servers
+print for it.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from bridge.types.charset_tables import EUCJPMS, SWE7, UPPER
 
 Decode = Callable[[bytes], str]
 _HOLE = "\ufffe"
+_ASCII = "".join(map(chr, range(128)))
 
 _BIG5_UNKNOWN = ("a15a", "a1c3", "a1c5", "a1fe", "a240", "a2cc", "a2ce")
 
@@ -46,26 +48,39 @@ class MultiByte:
             return self._walk(raw)
         return text if self._suspicious.isdisjoint(text) else self._walk(raw)
 
-    def _walk(self, raw: bytes) -> str:
+    def lenient(self, raw: bytes) -> str:
+        """The text, with a question mark for each code that has no character."""
+        return self._walk(raw, "?")
+
+    def _walk(self, raw: bytes, unknown: str | None = None) -> str:
         text = []
         at = 0
         while at < len(raw):
-            for size in (1, 2, 3, 4):
-                code = raw[at : at + size]
-                if code in self._corrections:
-                    char = self._corrections[code]
-                else:
-                    char = _decoded(code, self._codec)
-                    if char is None:
-                        continue
-                break
-            else:
-                char = None
+            char, size = self._code(raw, at)
+            if char is None:
+                char = unknown
             if char is None:
                 raise UnicodeDecodeError(self._codec, raw, at, at + 1, "no character")
             text.append(char)
             at += size
         return "".join(text)
+
+    def _code(self, raw: bytes, at: int) -> tuple[str | None, int]:
+        """The character of the next code, and the code's length."""
+        for size in (1, 2, 3, 4):
+            code = raw[at : at + size]
+            if code in self._corrections:
+                return self._corrections[code], size
+            char = _decoded(code, self._codec)
+            if char is not None:
+                return char, size
+        return None, self._width(raw[at])
+
+    def _width(self, first: int) -> int:
+        """Bytes of a code without a character."""
+        if self._codec == "utf-8" or first == 0x8F and self._codec == "euc_jp":
+            return 3
+        return 4 if self._codec == "utf-32-be" else 2
 
 
 def _decoded(code: bytes, codec: str) -> str | None:
@@ -110,12 +125,24 @@ def _big5() -> dict[bytes, str | None]:
     }
 
 
-_ASCII = "".join(map(chr, range(128)))
+def lenient(charset: str) -> Decode:
+    """How to read a character set with question marks for what has no character."""
+    strict = DECODERS[charset]
+    if isinstance(strict, MultiByte):
+        return strict.lenient
+    table = "".join("?" if char == _HOLE else char for char in _table(charset))
+    return _by_table(table.ljust(256, "?"))
+
+
+def _table(charset: str) -> str:
+    if charset == "swe7":
+        return _ASCII.translate(SWE7)
+    return _ASCII + UPPER.get(charset, "")
+
+
 DECODERS: Mapping[str, Decode] = {
-    **{name: _by_table(_ASCII + upper) for name, upper in UPPER.items()},
+    **{name: _by_table(_table(name)) for name in (*UPPER, "ascii", "swe7")},
     **{name: MultiByte(codec) for name, codec in WIDE.items()},
-    "ascii": _by_table(_ASCII),
-    "swe7": _by_table(_ASCII.translate(SWE7)),
     "utf8mb4": MultiByte("utf-8"),
     "utf8mb3": MultiByte("utf-8"),
     "utf8": MultiByte("utf-8"),

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from bridge.errors import BadValue
 from bridge.types import layout
 from bridge.types.base import ColumnPlan, Family, Proposal, SourceColumn, Wire
-from bridge.types.copytext import escape, literal, own
+from bridge.types.copytext import escape, literal, never_null, own
 from bridge.types.integers import mismatch
 from bridge.types.target import refuse, target_of
 
@@ -41,7 +41,7 @@ class Enums(Family):
 
     def bad(self, plan: ColumnPlan, q: str) -> str:
         """See Family."""
-        return ""
+        return _misread(plan, q, self.digest_source(plan, q))
 
     def raw(self, plan: ColumnPlan, q: str) -> str:
         """See Family."""
@@ -89,11 +89,12 @@ class Sets(Family):
 
     def bad(self, plan: ColumnPlan, q: str) -> str:
         """See Family."""
-        return ""
+        labels = ", ".join(map(literal, plan.source.labels))
+        return _misread(plan, q, f"MAKE_SET({q}, {labels})")
 
     def raw(self, plan: ColumnPlan, q: str) -> str:
         """See Family."""
-        return f"({q} + 0)"
+        return f"CAST({q} AS UNSIGNED)"
 
     def from_raw(self, plan: ColumnPlan, value: bytes) -> bytes:
         """See Family."""
@@ -166,8 +167,19 @@ def _members(plan: ColumnPlan, *, copied: bool) -> list[bytes]:
 
 def _set_mysql(plan: ColumnPlan, q: str, *, copied: bool) -> str:
     members = ", ".join(literal(text) for text in _members(plan, copied=copied))
-    text = f"MAKE_SET({q} + 0, {members})"
+    text = f"MAKE_SET({q}, {members})"
     return f"CONCAT('{{', {text}, '}}')" if target_of(plan).base == "text[]" else text
+
+
+def _misread(plan: ColumnPlan, q: str, text: str) -> str:
+    """MySQL condition: the value is not the text that its label in the catalogue has.
+
+    The catalogues of MySQL and MariaDB print ``?`` for characters beyond U+FFFF, so a label that
+    holds one is looked at. The stream gets true labels from the table map, or stops.
+    """
+    if not any("?" in label for label in plan.source.labels):
+        return ""
+    return never_null(plan, f"CONVERT({q} USING utf8mb4) COLLATE utf8mb4_bin <> {text}")
 
 
 def _escaped(label: str) -> bytes:

@@ -16,7 +16,7 @@ from collections.abc import Callable, Sequence
 from bridge.errors import BadValue
 from bridge.types import layout
 from bridge.types.base import ColumnPlan, Family, Proposal, SourceColumn, Wire
-from bridge.types.charsets import DECODERS, EXACT, UTF8, WIDE
+from bridge.types.charsets import DECODERS, EXACT, UTF8, WIDE, lenient
 from bridge.types.copytext import escape, escaped_mysql, literal, never_null, own
 from bridge.types.integers import mismatch
 from bridge.types.target import refuse, refuse_policy, target_of
@@ -64,9 +64,8 @@ def refuse_text(plan: ColumnPlan) -> str:
     charset = charset_of(plan.source)
     if charset not in DECODERS:
         return f"the character set {charset} of {plan.source.name} is not known"
-    replacement = nul_replacement(plan)
-    if replacement and len(replacement) > 1 and target_of(plan).limit:
-        return "nul: a replacement of more than one character may not fit into the target"
+    if plan.policy.invalid == "replace" and charset == "ucs2" and plan.source.flavor == "mysql":
+        return "invalid: MySQL cuts text in ucs2 at half a surrogate pair instead of replacing it"
     return refuse_nul(plan) or refuse_policy(plan, "invalid", ("quarantine", "replace"))
 
 
@@ -99,14 +98,29 @@ def unreadable(plan: ColumnPlan, q: str) -> str:
     return f"({' OR '.join(found)})"
 
 
+def _readable(plan: ColumnPlan, q: str) -> str:
+    """MySQL expression of the text, with a question mark for each code that has no character.
+
+    The server puts it there itself when it converts, but for encoded surrogates (which go through
+    utf16 for that) and where it prints U+FFFD.
+    """
+    text = utf8(plan.source, q)
+    if plan.policy.invalid != "replace" or not unreadable(plan, q):
+        return text
+    charset = charset_of(plan.source)
+    if charset in UTF8 or charset in WIDE:
+        return f"CONVERT(CONVERT({q} USING utf16) USING utf8mb4) COLLATE utf8mb4_bin"
+    return f"REPLACE({text}, _utf8mb4 0xEFBFBD, _utf8mb4 0x3F)"
+
+
 class Cleaner:
     """How one column turns bytes of its character set into UTF-8 (not yet escaped)."""
 
     def __init__(self, plan: ColumnPlan) -> None:
         self.charset = charset_of(plan.source)
-        self.decode = DECODERS[self.charset]
+        replace = plan.policy.invalid == "replace"
+        self.decode = lenient(self.charset) if replace else DECODERS[self.charset]
         self.nul = nul_replacement(plan)
-        self.replace = plan.policy.invalid == "replace"
         self.limit = _binding_limit(plan)
 
     def __call__(self, raw: bytes) -> bytes:
@@ -125,13 +139,11 @@ class Cleaner:
 
 
 def _binding_limit(plan: ColumnPlan) -> int | None:
-    """The target's length in characters, if the source may hold more."""
+    """The target's length in characters, if there may be more after what the policies do."""
     limit = target_of(plan).limit
-    if limit is None or (
-        (plan.source.length or 2**32) <= limit and plan.source.data_type in _CODES
-    ):
-        return None
-    return limit
+    longest = plan.source.length if plan.source.data_type in _CODES else None
+    grown = len(nul_replacement(plan) or "") > 1
+    return None if limit is None or (longest and longest <= limit and not grown) else limit
 
 
 class Texts(Family):
@@ -183,7 +195,7 @@ class Texts(Family):
 
     def digest_source(self, plan: ColumnPlan, q: str) -> str:
         """See Family."""
-        text = utf8(plan.source, q)
+        text = _readable(plan, q)
         replacement = nul_replacement(plan)
         if replacement is not None:
             text = f"REPLACE({text}, {_NUL}, {literal(replacement)})"

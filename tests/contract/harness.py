@@ -108,6 +108,7 @@ class Bench:
             lambda: connect(self._endpoint), self._position(), server_id, 10.0
         )
         self._tables = 0
+        self.last = ""
 
     def close(self) -> None:
         """Ends the connections to the source."""
@@ -140,7 +141,8 @@ class Bench:
 
     def _create(self, cases: Sequence[Case]) -> TableName:
         self._tables += 1
-        table = TableName(self.database, f"t{self._tables}")
+        self.last = f"t{self._tables}"
+        table = TableName(self.database, self.last)
         columns = ", ".join(f"c{place} {case.column}" for place, case in enumerate(cases))
         self.query(f"CREATE TABLE {table.mysql} (id int PRIMARY KEY, {columns}) CHARSET utf8mb4")
         return table
