@@ -74,13 +74,27 @@ class MultiByte:
             char = _decoded(code, self._codec)
             if char is not None:
                 return char, size
-        return None, self._width(raw[at])
+        return None, self._width(raw[at : at + 2])
 
-    def _width(self, first: int) -> int:
-        """Bytes of a code without a character."""
-        if self._codec == "utf-8" or first == 0x8F and self._codec == "euc_jp":
+    def _width(self, code: bytes) -> int:
+        """Bytes of a code without a character, given at least its first two."""
+        if self._codec == "utf-8" or (self._codec == "euc_jp" and code[0] == 0x8F):
             return 3
-        return 4 if self._codec == "utf-32-be" else 2
+        if self._codec == "utf-32-be" or (self._codec == "gb18030" and code[1:].isdigit()):
+            return 4
+        return 2
+
+
+class Ucs2(MultiByte):
+    """Two bytes for each character: halves of surrogate pairs stay halves, even in a pair."""
+
+    def __call__(self, raw: bytes) -> str:
+        """The text; raises UnicodeDecodeError."""
+        text = super().__call__(raw)
+        return text if 2 * len(text) == len(raw) else self._walk(raw)
+
+    def _code(self, raw: bytes, at: int) -> tuple[str | None, int]:
+        return _decoded(raw[at : at + 2], self._codec), 2
 
 
 def _decoded(code: bytes, codec: str) -> str | None:
@@ -143,6 +157,7 @@ def _table(charset: str) -> str:
 DECODERS: Mapping[str, Decode] = {
     **{name: _by_table(_table(name)) for name in (*UPPER, "ascii", "swe7")},
     **{name: MultiByte(codec) for name, codec in WIDE.items()},
+    "ucs2": Ucs2("utf-16-be"),
     "utf8mb4": MultiByte("utf-8"),
     "utf8mb3": MultiByte("utf-8"),
     "utf8": MultiByte("utf-8"),
@@ -160,6 +175,6 @@ DECODERS: Mapping[str, Decode] = {
 
 COMPLETE = frozenset(name for name, upper in UPPER.items() if _HOLE not in upper)
 """Single-byte sets in which every byte is a character."""
-EXACT = COMPLETE | UTF8 | {"utf16", "utf16le", "gb18030"}
+EXACT = COMPLETE | UTF8 | {"utf16", "utf16le"}
 """Sets whose stored bytes always are text: the servers check it when they store them (surrogates in
 UTF-8 apart, which MariaDB does not see)."""
