@@ -59,7 +59,7 @@ class RowDecoder:
     """Decodes the rows of one table version. Not thread-safe: it learns which bitmaps occur."""
 
     def __init__(self, plan: TablePlan, fields: tuple[Field, ...]) -> None:
-        self._plan = plan
+        self.plan = plan
         self._fields = fields
         self._width = (len(fields) + 7) // 8
         self._code = RowCode(fields)
@@ -145,17 +145,17 @@ class RowDecoder:
 
     def _partial(self) -> TableStopped:
         return TableStopped(
-            f"{self._plan.source}: the binlog has rows of which not all columns were logged",
+            f"{self.plan.source}: the binlog has rows of which not all columns were logged",
             "set binlog_row_image=FULL and binlog_row_value_options='' on the source (in all its"
-            f" sessions), then: dbbridge tables resync {self._plan.source}",
+            f" sessions), then: dbbridge tables resync {self.plan.source}",
             code="partial-image",
         )
 
     def _undecodable(self, error: Exception) -> TableStopped:
         return TableStopped(
-            f"{self._plan.source}: a rows event cannot be read ({type(error).__name__}: {error})",
+            f"{self.plan.source}: a rows event cannot be read ({type(error).__name__}: {error})",
             f"bring the mapping up to date with dbbridge init, then: dbbridge tables resync"
-            f" {self._plan.source}",
+            f" {self.plan.source}",
             code="undecodable",
         )
 
@@ -292,7 +292,7 @@ class RowDecoder:
         if end - pos > ROW_LIMIT:
             text = f"{end - pos} bytes"
             return key, BadRow(key, "row-too-large", "", text, b"", at), end
-        texts = [NULL] * len(self._plan.columns)
+        texts = [NULL] * len(self.plan.columns)
         for index, value in values.items():
             convert = self._converters[index]
             if convert is not None:
@@ -304,7 +304,7 @@ class RowDecoder:
         return key, b"\t".join(texts), end
 
     def _key_texts(self, values: dict[int, Any]) -> list[bytes]:
-        found = [b""] * self._plan.key
+        found = [b""] * self.plan.key
         for index, each in enumerate(self._fields):
             if not each.key:
                 continue
@@ -326,9 +326,9 @@ class RowDecoder:
         column = self._fields[index].plan
         shown = "(masked)" if column and column.policy.mask else text
         return TableStopped(
-            f"{self._plan.source}: the key column {self._name(index)} holds a value that the target"
+            f"{self.plan.source}: the key column {self._name(index)} holds a value that the target"
             f" cannot ({code}: {shown})",
             f"give the column a policy in the mapping, then: dbbridge tables resync"
-            f" {self._plan.source}",
+            f" {self.plan.source}",
             code="bad-key",
         )
