@@ -8,7 +8,8 @@ KEY_BYTES = 2704
 """Bytes of a B-tree entry, a third of a page (PostgreSQL's manual, "B-Tree Indexes"): an entry that
 is longer even after compression is refused."""
 
-_UTF8_BYTES = {"ascii": 1, "utf8": 3, "utf8mb3": 3, "ucs2": 3}
+_ASTRAL = frozenset({"utf8mb4", "utf16", "utf16le", "utf32", "gb18030"})
+"""Charsets with characters that take four bytes in UTF-8; those of the others take three."""
 _FIXED = 16
 """More than any number, date or time takes."""
 
@@ -22,4 +23,6 @@ def key_bytes(column: SourceColumn, prefix: int | None = None) -> int:
         return length
     if column.data_type.endswith("text") and prefix is None:
         return length  # counted in bytes already
-    return length * _UTF8_BYTES.get(column.charset, 4)
+    if column.charset == "ascii":
+        return length
+    return length * (4 if column.charset in _ASTRAL else 3)
