@@ -47,7 +47,7 @@ def register(app: typer.Typer) -> None:
 def run(context: Context, until: str | None, readers: int) -> None:
     """Runs the daemon until its end; exits 130 after an interrupt."""
     from bridge.databases import mysql, postgres
-    from bridge.mapping.files import read_directory
+    from bridge.mapping.files import read_all
     from bridge.observe.logs import set_up
     from bridge.replicate.daemon import Daemon
     from bridge.replicate.servers import Servers
@@ -68,7 +68,7 @@ def run(context: Context, until: str | None, readers: int) -> None:
         replica=copy_source != source,
     )
     mappings = context.settings.mappings
-    daemon = Daemon(servers, lambda: read_directory(mappings), readers=readers, until=goal)
+    daemon = Daemon(servers, lambda: read_all(mappings), readers=readers, until=goal)
     with _signals(daemon) as caught, _progress(context, daemon.board):
         daemon.run()
     context.out.json({"state": "ended", "phase": daemon.board.phase})
