@@ -188,6 +188,12 @@ def _refuse_lossy(mapping: TableMapping, plan: ColumnPlan, place: Place) -> None
             f"“{policy}” could make two rows one, since {plan.source.name} is part of the key",
             "key columns have the policy quarantine; correct such rows in the source",
         )
+    if plan.target_type == "citext" and not (plan.source.collation or "").endswith("_ci"):
+        raise mapping.error(
+            place,
+            f"citext could make two rows one: the key column {plan.source.name} tells case apart",
+            "choose text",
+        )
 
 
 def _types(family: Family, plan: ColumnPlan) -> str:

@@ -105,14 +105,14 @@ def propose_column(
     """One column: the first choice that its type family accepts."""
     family = family_of(column)
     here = source_type(column)
+    refusal = "no conversion is known: type: dropped?"
     if family is None:
-        return ColumnMapping(
-            column.name, here, UNDECIDED, reason="T003 no conversion is known: type: dropped?"
-        )
+        return ColumnMapping(column.name, here, UNDECIDED, reason=f"T003 {refusal}")
     for choice in _choices(table, column, found, key, family):
         nullable = column.nullable if choice.nullable is None else choice.nullable
         plan = ColumnPlan(column, column.name, choice.target, nullable, _policy(choice.policies))
-        if family.accepts(plan):
+        refusal = family.accepts(plan)
+        if refusal:
             continue
         differs = nullable != column.nullable
         mapped = ColumnMapping(
@@ -125,7 +125,7 @@ def propose_column(
             reason=choice.reason,
         )
         return _named(mapped)
-    raise AssertionError(f"{family} proposes nothing that it accepts for {column.column_type}")
+    return ColumnMapping(column.name, here, UNDECIDED, reason=f"T003 {refusal}")
 
 
 def _policy(said: Mapping[str, str]) -> Policy:
