@@ -24,6 +24,8 @@ _SMALL_OBJECT, _LARGE_OBJECT, _SMALL_ARRAY, _LARGE_ARRAY = 0, 1, 2, 3
 _LITERAL, _INT16, _UINT16, _INT32, _UINT32, _INT64, _UINT64, _DOUBLE = 4, 5, 6, 7, 8, 9, 10, 11
 _STRING, _OPAQUE = 12, 15
 _LITERALS = (b"null", b"true", b"false")
+_LINE = 76
+"""Characters of a line of MySQL's base64."""
 _CACHED = 10_000
 """Shapes of objects, and entry structs, that are remembered."""
 
@@ -202,7 +204,9 @@ def _opaque(data: bytes, at: int) -> bytes:
         return decoder(value[0], value[1])(value[2:])
     if kind in (layout.DATE, layout.DATETIME, layout.TIMESTAMP, layout.TIME):
         return b'"%b"' % _time_text(kind, int.from_bytes(value, "little", signed=True))
-    return b'"base64:type%d:%b"' % (kind, b64encode(value))
+    digits = b64encode(value)
+    lines = [digits[place : place + _LINE] for place in range(0, len(digits), _LINE)]
+    return b'"base64:type%d:%b"' % (kind, b"\\n".join(lines))
 
 
 def _time_text(kind: int, packed: int) -> bytes:
