@@ -1,0 +1,1 @@
+"""Real schemas, from the first verb to the last."""

@@ -1,0 +1,1 @@
+"""Everything is killed in the middle: the daemon, the source, the target."""

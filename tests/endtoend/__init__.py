@@ -1,0 +1,1 @@
+"""Whole pipelines: the real command line between real servers."""

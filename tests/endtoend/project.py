@@ -1,0 +1,222 @@
+"""A pipeline as a user has it: a folder, accounts with the least rights, and the command line.
+
+Every verb is a process of its own; what the daemon says goes into a log beside the settings.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from tests.endtoend.accounts import Accounts
+from tests.fix_servers import SourceDatabase, TargetDatabase
+
+CHECKOUT = Path(__file__).resolve().parents[2]
+POLL_SECONDS = 0.02
+VERB_SECONDS = 120.0
+COMMAND = (sys.executable, "-m", "bridge.cli.main")
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a verb gave."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def json(self) -> Any:
+        """What stands on stdout, read."""
+        return json.loads(self.out)
+
+    def __str__(self) -> str:
+        return f"exit {self.code}\n{self.out}\n{self.err}"
+
+
+@dataclass
+class Daemon:
+    """A `dbbridge sync` that runs."""
+
+    process: subprocess.Popen[bytes]
+    path: Path
+
+    @property
+    def log(self) -> str:
+        """What it has said so far."""
+        return self.path.read_text(errors="replace")
+
+    @property
+    def running(self) -> bool:
+        """Whether the process is there."""
+        return self.process.poll() is None
+
+    def kill(self) -> None:
+        """SIGKILL, whatever it does at the moment."""
+        self.process.kill()
+        self.process.wait()
+
+    def send(self, number: signal.Signals) -> None:
+        """Any other signal."""
+        self.process.send_signal(number)
+
+    def wait(self, timeout: float) -> int:
+        """Its exit code; fails if it is still there after `timeout` seconds."""
+        try:
+            return self.process.wait(timeout)
+        except subprocess.TimeoutExpired:
+            raise AssertionError(f"sync has not ended in {timeout} s:\n{self.log}") from None
+
+    def stop(self, timeout: float = 10.0) -> None:
+        """Ends it in order; within `timeout` seconds, and with 0."""
+        self.send(signal.SIGTERM)
+        code = self.wait(timeout)
+        assert code == 0, f"sync ended with {code}:\n{self.log}"
+
+
+@dataclass
+class Project:
+    """A folder with bridge.yaml and mappings/, between two databases."""
+
+    folder: Path
+    source: SourceDatabase
+    target: TargetDatabase
+    accounts: Accounts
+    daemons: list[Daemon] = field(default_factory=list)
+
+    # -- verbs -------------------------------------------------------------------------------
+
+    def run(self, *words: str, code: int | None = 0, timeout: float = VERB_SECONDS) -> Result:
+        """One verb to its end; fails if it exits with another code (None: with any)."""
+        done = subprocess.run(
+            [*COMMAND, *words],
+            cwd=self.folder,
+            env=self._environment(),
+            capture_output=True,
+            text=True,
+            timeout=timeout,
+            check=False,
+        )
+        result = Result(done.returncode, done.stdout, done.stderr)
+        assert code is None or result.code == code, f"{' '.join(words)}: {result}"
+        assert "Traceback" not in result.err, result.err
+        return result
+
+    def init(self) -> Result:
+        """Settings and mapping files out of the live source."""
+        urls = ("--source", self.accounts.source_url, "--target", self.accounts.target_url)
+        return self.run("init", *urls)
+
+    def apply_schema(self) -> Result:
+        """Makes the target's tables: the plan's hash goes into apply."""
+        plan = self.run("schema", "plan", "--format", "json").json["plan"]
+        return self.run("schema", "apply", "--plan", plan)
+
+    def begin(self) -> None:
+        """All that comes before the first `sync`."""
+        self.init()
+        self.apply_schema()
+
+    def sync(self, *words: str, kill_at: str = "") -> Daemon:
+        """Starts the daemon; `kill_at` names a point and a count (bridge.replicate.points)."""
+        path = self.folder / f"sync-{len(self.daemons)}.log"
+        environment = self._environment()
+        if kill_at:
+            environment["DBBRIDGE_KILL_AT"] = kill_at
+        with path.open("wb") as log:
+            process = subprocess.Popen(
+                [*COMMAND, "sync", *words],
+                cwd=self.folder,
+                env=environment,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+            )
+        daemon = Daemon(process, path)
+        self.daemons.append(daemon)
+        return daemon
+
+    def catch_up(self, timeout: float = VERB_SECONDS) -> None:
+        """A `sync --until caught-up` to its good end; the writers rest."""
+        daemon = self.sync("--until", "caught-up")
+        code = daemon.wait(timeout)
+        assert code == 0, f"caught-up ended with {code}:\n{daemon.log}"
+
+    def status(self) -> Any:
+        """`status --format json`."""
+        return self.run("status", "--format", "json").json
+
+    def table(self, name: str) -> Any:
+        """One table's part of the status."""
+        found = [t for t in self.status()["tables"] if t["table"] == f"{self.source.name}.{name}"]
+        assert len(found) == 1, found
+        return found[0]
+
+    def mapping(self, table: str) -> Path:
+        """A table's mapping file."""
+        return self.folder / "mappings" / self.source.name / f"{table}.yaml"
+
+    # -- looking -----------------------------------------------------------------------------
+
+    def ask(self, query: str, *values: Any) -> list[Any]:
+        """Rows of the target, its control schema included."""
+        with self.target.connect() as conn:
+            return conn.execute(query.encode(), values).fetchall()
+
+    def stages(self) -> dict[str, str]:
+        """Each followed table and what it is at, as `status` words it; without the process."""
+        if not self.ask("SELECT to_regclass('dbbridge.tables')")[0][0]:
+            return {}
+        rows = self.ask(
+            "SELECT source_table, CASE WHEN error_code IS NOT NULL THEN 'stopped: ' || error_code"
+            " WHEN paused THEN 'paused' ELSE stage END FROM dbbridge.tables ORDER BY generation"
+        )
+        return dict(rows)
+
+    def streaming(self) -> bool:
+        """Whether every followed table streams."""
+        stages = self.stages()
+        return bool(stages) and set(stages.values()) == {"streaming"}
+
+    def wait_until(
+        self,
+        condition: Callable[[], bool],
+        timeout: float = 60.0,
+        *,
+        daemon: Daemon | None = None,
+    ) -> None:
+        """Asks until it is so; fails when time is up or the daemon has ended without it."""
+        deadline = time.monotonic() + timeout
+        while not condition():
+            log = daemon.log if daemon else ""
+            if daemon is not None and not daemon.running and not condition():
+                raise AssertionError(f"sync ended with {daemon.process.returncode}:\n{log}")
+            if time.monotonic() > deadline:
+                raise AssertionError(f"not within {timeout} s; {self.stages()}\n{log}")
+            time.sleep(POLL_SECONDS)
+
+    def wait_streaming(self, daemon: Daemon, timeout: float = 60.0) -> None:
+        """Waits until every followed table streams."""
+        self.wait_until(self.streaming, timeout, daemon=daemon)
+
+    def close(self) -> None:
+        """Ends every daemon that a test left."""
+        for daemon in self.daemons:
+            if daemon.running:
+                daemon.kill()
+
+    def _environment(self) -> dict[str, str]:
+        kept = {
+            name: value
+            for name, value in os.environ.items()
+            if not name.startswith(("BRIDGE_", "DBBRIDGE_KILL"))
+        }
+        return {**kept, **self.accounts.environment, "PYTHONPATH": str(CHECKOUT)}
