@@ -44,8 +44,8 @@ class Accounts:
         """Makes both accounts without any right but to log in."""
         with closing(self.source.connect()) as conn, conn.cursor() as cursor:
             cursor.execute(f"CREATE USER '{self.name}'@'%' IDENTIFIED BY '{self.password}'")
-        with self.target.connect() as conn:
-            conn.execute(
+        with self.target.connect() as there:
+            there.execute(
                 sql.SQL("CREATE ROLE {} LOGIN PASSWORD {}").format(
                     sql.Identifier(self.name), sql.Literal(self.password)
                 )
@@ -56,22 +56,22 @@ class Accounts:
         with closing(self.source.connect()) as conn, conn.cursor() as cursor:
             for line in on_source:
                 cursor.execute(line)
-        with self.target.connect() as conn:
+        with self.target.connect() as there:
             for line in on_target:
-                conn.execute(line.encode())
+                there.execute(line.encode())
 
     def drop(self) -> None:
         """Removes both accounts and what the target's one owns."""
         with closing(self.source.connect()) as conn, conn.cursor() as cursor:
             cursor.execute(f"DROP USER '{self.name}'@'%'")
-        with self.target.connect() as conn:
+        with self.target.connect() as there:
             name = sql.Identifier(self.name)
-            conn.execute(
+            there.execute(
                 "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = %s",
                 [self.name],
             )
-            conn.execute(sql.SQL("DROP OWNED BY {} CASCADE").format(name))
-            conn.execute(sql.SQL("DROP ROLE {}").format(name))
+            there.execute(sql.SQL("DROP OWNED BY {} CASCADE").format(name))
+            there.execute(sql.SQL("DROP ROLE {}").format(name))
 
 
 def accounts(source: SourceDatabase, target: TargetDatabase) -> Accounts:

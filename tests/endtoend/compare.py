@@ -77,8 +77,8 @@ def compare(
 ) -> tuple[int, list[Difference]]:
     """Rows compared, and the tables that differ.
 
-    `left_out` names columns that are not carried, per table; `renamed` target tables whose names are
-    not the source's. The source's writers must rest.
+    `left_out` names columns that are not carried, per table; `renamed` target tables whose
+    names are not the source's. The source's writers must rest.
     """
     found = []
     compared = 0
@@ -147,7 +147,7 @@ def _formed(rows: Iterable[Row], forms: Sequence[Form]) -> Iterable[Row]:
 
 
 def _decoders() -> dict[int, Any]:
-    """PyMySQL's own, but the faster readers of dates; an impossible date stays the server's text."""
+    """PyMySQL's own, but faster for dates; an impossible date stays the server's text."""
     return {
         **decoders,
         FIELD_TYPE.DATE: _or_text(date.fromisoformat),
@@ -261,7 +261,7 @@ def _date_or_null(value: Any) -> Any:
 
 
 def _single(value: float) -> float:
-    """The nearest number of four bytes, which `real` prints in fewer digits than its exact value."""
+    """The nearest number of four bytes: `real` prints fewer digits than that has."""
     return float(struct.unpack("<f", struct.pack("<f", value))[0])
 
 

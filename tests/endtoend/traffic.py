@@ -48,8 +48,8 @@ _JAPANESE = "日本語カナ abc"
 class Traffic:
     """Writers over the tables of `tables`; `stop` raises what none of them expected.
 
-    `rate`: transactions a second of all writers together (0: as fast as it goes). `large`: sometimes
-    a transaction of 50,000 rows. `survives`: the server may go away and come back.
+    `rate`: transactions a second of all writers together (0: as fast as it goes). `large`:
+    sometimes a transaction of 50,000 rows. `survives`: the server may go away and come back.
     """
 
     def __init__(
@@ -156,11 +156,9 @@ class Traffic:
 
 
 def _gone(error: Exception) -> bool:
-    return (
-        isinstance(error, OSError | pymysql.err.InterfaceError)
-        or bool(error.args)
-        and error.args[0] in GONE
-    )
+    if isinstance(error, OSError | pymysql.err.InterfaceError):
+        return True
+    return bool(error.args) and error.args[0] in GONE
 
 
 # -- values ------------------------------------------------------------------------------------
@@ -384,7 +382,7 @@ def families(chance: random.Random, cursor: Cursor) -> None:
 
 
 def change_families(chance: random.Random, cursor: Cursor) -> None:
-    """Deletes that reach children, children that change and move, perhaps all in one transaction."""
+    """Deletes that reach children, and children that change and move meanwhile."""
     for _ in range(chance.randint(1, 3)):
         cursor.execute("SELECT id FROM parent ORDER BY id DESC LIMIT 30")
         parents = [key for (key,) in cursor.fetchall()]
