@@ -7,7 +7,6 @@ table ``settings``) and in the target (the comment of its schema).
 from __future__ import annotations
 
 from contextlib import closing
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit, urlunsplit
 
@@ -15,7 +14,7 @@ import psycopg
 import pymysql
 from psycopg import sql
 
-from bridge.databases.endpoint import Endpoint, parse_url
+from bridge.databases.endpoint import parse_url
 from bridge.names import quote_mysql
 
 NAME = "shop"
@@ -64,7 +63,7 @@ def connect_source(url: str, **options: Any) -> Source:
 
 def connect_target(url: str) -> Target:
     """A session of the administrator, with autocommit."""
-    endpoint = target_endpoint(url)
+    endpoint = parse_url(url)
     return psycopg.connect(
         host=endpoint.socket or endpoint.host,
         port=endpoint.port,
@@ -75,15 +74,15 @@ def connect_target(url: str) -> Target:
     )
 
 
-def target_endpoint(url: str) -> Endpoint:
-    """Where the target is; a URL without a database means ``postgres``."""
-    endpoint = parse_url(url)
-    return endpoint if endpoint.database else replace(endpoint, database="postgres")
+def named(url: str) -> str:
+    """The target's address with the database that it leads to; without one, ``postgres``."""
+    parts = urlsplit(url)
+    return url if parts.path.strip("/") else urlunsplit(parts._replace(path="/postgres"))
 
 
 def hold(url: str) -> Source:
     """A session whose lock keeps other demos from this source. Raises NotOurs."""
-    conn = connect_source(url)
+    conn = _connect_server(url)
     with conn.cursor() as cursor:
         cursor.execute("SELECT GET_LOCK('dbbridge demo', %s)", (LOCK_SECONDS,))
         row = cursor.fetchone()
@@ -95,7 +94,7 @@ def hold(url: str) -> Source:
 
 def make_source(url: str) -> None:
     """An empty database ``shop``. Raises NotOurs if there is one that the demo did not make."""
-    with closing(connect_source(url)) as conn, conn.cursor() as cursor:
+    with closing(_connect_server(url)) as conn, conn.cursor() as cursor:
         cursor.execute(
             "SELECT table_name, table_comment FROM information_schema.tables"
             " WHERE table_schema = %s",
@@ -133,6 +132,11 @@ def make_target(url: str) -> None:
                     [NAME],
                 )
             conn.execute("DELETE FROM dbbridge.pipeline WHERE name = %s", [NAME])
+
+
+def _connect_server(url: str) -> Source:
+    """A session without a database: the one that the URL names may not exist yet."""
+    return connect_source(urlunsplit(urlsplit(url)._replace(path="")))
 
 
 def _marked(conn: Target) -> str | None:

@@ -1,0 +1,141 @@
+"""Running dbbridge as a user does: the command is shown first, secrets come by the environment."""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import signal
+import subprocess
+import sys
+import threading
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote, urlsplit, urlunsplit
+
+from bridge.databases.endpoint import parse_url
+from compose.local import guard, places
+
+STOP_SECONDS = 20.0
+
+
+class Failed(Exception):
+    """A command did not do what the tour needs of it."""
+
+
+class Daemon:
+    """A ``dbbridge sync`` that runs beside the tour, its words passed on line by line."""
+
+    def __init__(self, process: subprocess.Popen[str]) -> None:
+        self._process = process
+        guard.remember_server(process.pid, signal.SIGTERM)
+        self._reader = threading.Thread(target=self._pass_on, daemon=True)
+        self._reader.start()
+
+    @property
+    def running(self) -> bool:
+        """Whether it has not ended."""
+        return self._process.poll() is None
+
+    def kill(self) -> None:
+        """Ends it by SIGKILL: it gets no chance to tidy up."""
+        self._process.kill()
+        self._over()
+
+    def stop(self) -> int:
+        """Ends it by SIGTERM; its exit code."""
+        if self.running:
+            self._process.terminate()
+        try:
+            self._process.wait(STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            self.kill()
+        return self._over()
+
+    def _over(self) -> int:
+        code = self._process.wait()
+        self._reader.join()
+        return code
+
+    def _pass_on(self) -> None:
+        assert self._process.stderr is not None
+        with self._process.stderr as lines:
+            for line in lines:
+                print(f"    {line.rstrip()}", flush=True)
+
+
+class Dbbridge:
+    """The command line in one working folder."""
+
+    def __init__(self, folder: Path, source: str, target: str) -> None:
+        self.folder = folder
+        self._secrets = {"LEGACY_PASSWORD": _password(source), "MAIN_PASSWORD": _password(target)}
+        self.source = _without_password(source, "LEGACY_PASSWORD")
+        self.target = _without_password(target, "MAIN_PASSWORD")
+
+    def run(self, *words: str, fine: tuple[int, ...] = (0,)) -> int:
+        """Shows and runs a command; what it prints is for people. Raises Failed."""
+        self.show(*words)
+        code = subprocess.run(
+            _command(words), cwd=self.folder, env=self._environment, check=False
+        ).returncode
+        if code not in fine:
+            raise Failed(f"`dbbridge {' '.join(words)}` exited {code}")
+        return code
+
+    def ask(self, *words: str) -> dict[str, Any] | None:
+        """The JSON that a command prints; None if it cannot say anything yet (exit code 2)."""
+        done = subprocess.run(
+            _command((*words, "--format", "json")),
+            cwd=self.folder,
+            env=self._environment,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        if done.returncode == 2:
+            return None
+        if done.returncode != 0:
+            raise Failed(f"`dbbridge {' '.join(words)}` exited {done.returncode}: {done.stderr}")
+        document: dict[str, Any] = json.loads(done.stdout)
+        return document
+
+    def start(self, *words: str) -> Daemon:
+        """Shows a command and starts it beside us; a ^C for us does not reach it."""
+        self.show(*words)
+        process = subprocess.Popen(
+            _command(words),
+            cwd=self.folder,
+            env=self._environment,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+        )
+        return Daemon(process)
+
+    def show(self, *words: str) -> None:
+        """The line that a user would type."""
+        print(f"$ dbbridge {shlex.join(words)}", flush=True)
+
+    @property
+    def _environment(self) -> dict[str, str]:
+        inherited = {k: v for k, v in os.environ.items() if not k.startswith("BRIDGE_")}
+        return {**inherited, **self._secrets, "PYTHONPATH": str(places.CHECKOUT)}
+
+
+def _command(words: tuple[str, ...]) -> list[str]:
+    return [sys.executable, "-m", "bridge.cli.main", *words]
+
+
+def _password(url: str) -> str:
+    return parse_url(url).password.reveal()
+
+
+def _without_password(url: str, variable: str) -> str:
+    """The URL with ``env:VARIABLE`` in the password's place."""
+    parts = urlsplit(url)
+    where = parts.netloc.rpartition("@")[2]
+    user = quote(parse_url(url).user, safe="")
+    return urlunsplit(parts._replace(netloc=f"{user}:env:{variable}@{where}"))

@@ -1,0 +1,86 @@
+"""What ``dbbridge status --format json`` says, as values that the tour decides by."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from compose.demo.commands import Daemon, Dbbridge, Failed
+
+PATIENCE_SECONDS = 180.0
+BEFORE = frozenset({"new", "copying"})
+
+
+@dataclass(frozen=True)
+class Seen:
+    """One look at the pipeline."""
+
+    phase: str
+    lag: float | None
+    states: dict[str, str]
+    copied: int
+    inserts: int
+    updates: int
+    deletes: int
+    quarantined: int
+
+    @classmethod
+    def of(cls, document: dict[str, Any]) -> Seen:
+        """Reads the command's JSON."""
+        tables = document["tables"]
+
+        def total(name: str) -> int:
+            return sum(int(table[name] or 0) for table in tables)
+
+        return cls(
+            phase=document["phase"],
+            lag=document["lag_seconds"],
+            states={table["table"]: table["state"] for table in tables},
+            copied=total("rows_copied"),
+            inserts=total("inserts"),
+            updates=total("updates"),
+            deletes=total("deletes"),
+            quarantined=total("quarantined"),
+        )
+
+    @property
+    def streamed(self) -> int:
+        """Rows that the stream has changed in the target."""
+        return self.inserts + self.updates + self.deletes
+
+    @property
+    def copying(self) -> bool:
+        """Whether some rows are copied and others are not yet."""
+        return self.copied > 0 and bool(BEFORE & set(self.states.values()))
+
+    @property
+    def copied_all(self) -> bool:
+        """Whether every table is past its copy."""
+        return bool(self.states) and not BEFORE & set(self.states.values())
+
+    @property
+    def streaming(self) -> bool:
+        """Whether every table takes part in the main stream."""
+        return bool(self.states) and set(self.states.values()) == {"streaming"}
+
+
+def look(bridge: Dbbridge) -> Seen | None:
+    """One look; None before the first daemon has begun."""
+    document = bridge.ask("status")
+    return Seen.of(document) if document else None
+
+
+def until(bridge: Dbbridge, daemon: Daemon, what: str, reached: Callable[[Seen], bool]) -> Seen:
+    """Looks again and again until it is so. Raises Failed if the daemon ends, or after minutes."""
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while True:
+        alive = daemon.running
+        seen = look(bridge)
+        if seen and reached(seen):
+            return seen
+        if not alive:
+            raise Failed(f"`dbbridge sync` ended by itself before {what}")
+        if time.monotonic() > deadline:
+            raise Failed(f"after {PATIENCE_SECONDS:.0f} s still not: {what}; last seen: {seen}")

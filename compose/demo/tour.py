@@ -1,0 +1,240 @@
+"""The story: a shop is moved while it is open, and the mover is killed twice on the way."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from psycopg import sql
+
+from bridge.cli.output import aligned, number
+from bridge.names import quote_mysql
+from compose.demo import databases, observed, shop
+from compose.demo.commands import Daemon, Dbbridge, Failed
+from compose.demo.observed import Seen
+from compose.demo.servers import Pair
+from compose.demo.writers import Writers
+from compose.local import places
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+MAPPINGS = places.CHECKOUT / "mappings"
+SHARE_BEFORE_KILL = 0.1
+"""The part of the rows that is copied before the first kill."""
+SECONDS_OF_CHANGES = 3.0
+"""How long the writers go on, about, before and after the second kill."""
+
+
+@dataclass(frozen=True)
+class Size:
+    """How large the shop is, and how busy."""
+
+    rows: int = shop.ROWS
+    rate: float = 300.0
+    seed: int = 1
+
+
+@dataclass
+class Figures:
+    """What is told in the end."""
+
+    tables: int = 0
+    rows: int = 0
+    copied: int = 0
+    copy_seconds: float = 0.0
+    streamed: int = 0
+    kills: int = 0
+    began: float = field(default_factory=time.monotonic)
+
+    @property
+    def seconds(self) -> float:
+        """Since the beginning."""
+        return time.monotonic() - self.began
+
+    def line(self) -> str:
+        """The figures, as the last line has them."""
+        rate = self.copied / self.copy_seconds if self.copy_seconds else 0
+        return (
+            f"{self.tables} tables, {number(self.rows)} rows,"
+            f" {number(self.streamed)} changes streamed, {self.kills} kills,"
+            f" {self.seconds:.0f} s, {number(rate)} rows/s copied"
+        )
+
+
+class Tour:
+    """One run; `tell` gives the exit code."""
+
+    def __init__(self, pair: Pair, folder: Path, size: Size, figures: Figures) -> None:
+        self._pair = pair
+        self._size = size
+        self._shop = databases.shop_url(pair.source)
+        self._target = databases.named(pair.target)
+        self._bridge = Dbbridge(folder, self._shop, self._target)
+        self._writers = Writers(self._shop, size.seed, size.rate)
+        self._figures = figures
+
+    def tell(self) -> bool:
+        """The whole story; whether both sides are equal in the end. Raises Failed, NotOurs."""
+        with closing(databases.hold(self._pair.source)):
+            self._open_shop()
+            with self._writers:
+                self._say_hello()
+                self._prepare()
+                with self._copy() as daemon:
+                    self._stream(daemon)
+                self._step("The last customers leave")
+            done = self._writers.counts
+            _say(f"{number(done.transactions)} transactions in all, {done.rollbacks} rolled back")
+            self._catch_up()
+            return self._prove()
+
+    def _open_shop(self) -> None:
+        self._step(f"A shop of ten years, on {self._pair.described}")
+        databases.make_target(self._target)
+        databases.make_source(self._pair.source)
+        began = time.monotonic()
+        rows = shop.fill(self._shop, self._size.rows)
+        _say(f"{number(rows)} rows written in {time.monotonic() - began:.1f} s:")
+        _say("zero dates, latin1, enums, unsigned bigints, cascades, a table without a key …")
+
+    def _say_hello(self) -> None:
+        self._step("It is open: customers keep changing it until the end")
+        _say(f"about {self._size.rate:.0f} transactions a second, with rollbacks, cascades,")
+        _say("key changes and values that swap places")
+
+    def _prepare(self) -> None:
+        self._step("dbbridge looks at it")
+        shutil.copytree(MAPPINGS, self._bridge.folder / "mappings")
+        before = _texts(self._bridge.folder / "mappings")
+        self._bridge.run("init", "--source", self._bridge.source, "--target", self._bridge.target)
+        if _texts(self._bridge.folder / "mappings") != before:
+            raise Failed("`dbbridge init` changed mapping files that fit the source")
+        _say("mappings/ came with the project; init found nothing to change in it")
+        self._step("What would go wrong?")
+        self._bridge.run("check")
+        self._step("Tables and primary keys in PostgreSQL")
+        self._bridge.run("schema", "plan")
+        plan = self._bridge.ask("schema", "plan") or {}
+        self._bridge.run("schema", "apply", "--plan", str(plan.get("hash")))
+
+    @contextmanager
+    def _copy(self) -> Iterator[Daemon]:
+        """Copies, is killed in the middle, goes on; the second daemon, which streams."""
+        self._step("The copy, killed in the middle")
+        total = self._size.rows
+        began = time.monotonic()
+        with self._daemon() as daemon:
+            seen = observed.until(
+                self._bridge,
+                daemon,
+                "a part of the rows was copied",
+                lambda seen: seen.copied >= SHARE_BEFORE_KILL * total,
+            )
+            self._kill(daemon, f"{number(seen.copied)} rows are copied")
+            self._figures.copy_seconds = time.monotonic() - began
+        if not seen.copying:
+            raise Failed("the copy was over before it could be killed; give it more --rows")
+        _say("it goes on where it was: chunks that are done stay done")
+        began = time.monotonic()
+        with self._daemon() as daemon:
+            seen = observed.until(
+                self._bridge, daemon, "all was copied", lambda seen: seen.copied_all
+            )
+            self._figures.copy_seconds += time.monotonic() - began
+            self._figures.copied = seen.copied
+            yield daemon
+
+    def _stream(self, daemon: Daemon) -> None:
+        """Streams, is killed, goes on."""
+        self._step("The stream, killed as well")
+        seen = self._streamed(daemon, 0)
+        seen = self._streamed(daemon, seen.streamed + self._enough)
+        self._kill(daemon, f"{number(seen.streamed)} changes are streamed")
+        _say("rows and position are committed together: nothing is lost, nothing comes twice")
+        with self._daemon() as again:
+            self._streamed(again, seen.streamed + self._enough)
+            _say("stopped in order, by SIGTERM")
+
+    def _streamed(self, daemon: Daemon, changes: int) -> Seen:
+        return observed.until(
+            self._bridge,
+            daemon,
+            f"{number(changes)} changes were streamed",
+            lambda seen: seen.streaming and seen.streamed >= changes,
+        )
+
+    def _catch_up(self) -> None:
+        self._step("What is left in the log")
+        self._bridge.run("sync", "--until", "caught-up")
+        self._bridge.run("status")
+        seen = observed.look(self._bridge)
+        if seen is None:
+            raise Failed("`dbbridge status` knows nothing of the pipeline")
+        self._figures.streamed = seen.streamed
+        self._figures.tables = len(seen.states)
+
+    def _prove(self) -> bool:
+        self._step("The proof, by digests and by counting")
+        equal = self._bridge.run("verify", fine=(0, 1, 3)) == 0
+        counts = self._counts()
+        self._figures.rows = sum(target for _, _, target in counts)
+        headers = ("table", "MySQL", "PostgreSQL", "")
+        rows = [
+            (name, number(source), number(target), "equal" if source == target else "DIFFERS")
+            for name, source, target in counts
+        ]
+        for line in aligned(headers, rows, right=headers[1:3]):
+            _say(line)
+        return equal and all(source == target for _, source, target in counts)
+
+    def _counts(self) -> list[tuple[str, int, int]]:
+        """Rows a table on both sides, counted without dbbridge."""
+        found = []
+        with (
+            closing(databases.connect_source(self._shop)) as source,
+            closing(databases.connect_target(self._target)) as target,
+            source.cursor() as cursor,
+        ):
+            for name in shop.tables(source):
+                cursor.execute(f"SELECT COUNT(*) FROM {quote_mysql(name)}")
+                here = cursor.fetchone()
+                table = sql.Identifier(databases.NAME, name)
+                there = target.execute(sql.SQL("SELECT count(*) FROM {}").format(table)).fetchone()
+                assert here is not None
+                assert there is not None
+                found.append((name, int(here[0]), int(there[0])))
+        return found
+
+    @property
+    def _enough(self) -> int:
+        """Changed rows of some seconds; a transaction changes two or more."""
+        return int(2 * self._size.rate * SECONDS_OF_CHANGES)
+
+    @contextmanager
+    def _daemon(self) -> Iterator[Daemon]:
+        daemon = self._bridge.start("sync")
+        try:
+            yield daemon
+        finally:
+            daemon.stop()
+
+    def _kill(self, daemon: Daemon, why: str) -> None:
+        daemon.kill()
+        self._figures.kills += 1
+        _say(f"status says that {why}: SIGKILL")
+
+    def _step(self, title: str) -> None:
+        print(f"\n[{self._figures.seconds:4.1f} s] {title}", flush=True)
+
+
+def _say(text: str) -> None:
+    print(f"  {text}", flush=True)
+
+
+def _texts(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.glob("**/*.yaml")}
