@@ -1,0 +1,57 @@
+"""The condition that finds one row of the source by its key as the target knows it."""
+
+from __future__ import annotations
+
+import re
+
+from bridge.capture.rowsql import family
+from bridge.mapping.plan import TablePlan
+from bridge.names import quote_mysql
+from bridge.types.base import ColumnPlan, Policy
+
+_NUMBERS = frozenset({"tinyint", "smallint", "mediumint", "int", "bigint", "decimal"})
+_STRINGS = frozenset({"char", "varchar"})
+_BYTES = frozenset({"binary", "varbinary"})
+_MOMENTS = frozenset({"date", "datetime", "timestamp"})
+_CHARSETS = frozenset({"utf8mb4", "utf8mb3", "utf8", "latin1"})
+_NUMBER = re.compile(rb"-?\d+(\.\d+)?")
+_MOMENT = re.compile(rb"\d{4}-\d\d-\d\d( \d\d:\d\d:\d\d(\.\d{1,6})?)?")
+_BINARY = re.compile(rb"\\x((?:[0-9A-F]{2})*)")
+_ESCAPED = re.compile(rb"\\(.)", re.DOTALL)
+_LETTERS = {b"t": b"\t", b"n": b"\n", b"r": b"\r"}
+
+
+def key_condition(plan: TablePlan, key: bytes) -> str:
+    """MySQL condition for the row whose key has this COPY text.
+
+    What decides is that the key's columns print as this very text. Beside it stands what an index
+    can find, where the column's values turn back into constants; elsewhere the table is scanned.
+    """
+    conditions = []
+    for column, text in zip(plan.key_columns, key.split(b"\t"), strict=True):
+        name = quote_mysql(column.source.name)
+        found = _constant(column, _unescaped(text))
+        if found:
+            conditions.append(f"{name} = {found}")
+        printed = family(column).copy_text(column, name)
+        conditions.append(f"CAST({printed} AS BINARY) = x'{text.hex()}'")
+    return " AND ".join(conditions)
+
+
+def _constant(column: ColumnPlan, text: bytes) -> str:
+    """A MySQL constant that every value printed as this text is equal to; '' if none is known."""
+    if column.policy not in (Policy(), Policy(mask=True)):
+        return ""
+    kind = column.source.data_type
+    if kind in _NUMBERS and _NUMBER.fullmatch(text):
+        return text.decode()
+    if (kind in _MOMENTS and _MOMENT.fullmatch(text)) or (
+        kind in _STRINGS and column.source.charset in _CHARSETS
+    ):
+        return f"_utf8mb4 x'{text.hex()}'"
+    match = _BINARY.fullmatch(text) if kind in _BYTES else None
+    return f"x'{match[1].decode()}'" if match else ""
+
+
+def _unescaped(text: bytes) -> bytes:
+    return _ESCAPED.sub(lambda match: _LETTERS.get(match[1], match[1]), text)

@@ -1,0 +1,105 @@
+"""The queries that read rows of a plan: as COPY lines made by the server, or value by value.
+
+The server writes each row as one line of COPY text, so that nobody converts values one at a time.
+Two kinds of rows have no line and come out NULL: those with a value that their target cannot hold,
+and those whose text does not fit into max_allowed_packet, since functions then give NULL (and
+warning 1301). Both are read again value by value.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+from bridge.capture.resultset import LONGEST_LINE
+from bridge.errors import TableStopped
+from bridge.mapping.plan import TablePlan
+from bridge.names import quote_mysql
+from bridge.types import family_of
+from bridge.types.base import ColumnPlan, Family
+
+LARGEST_ROW = 64 << 20
+"""Bytes of a row's text and binary values; a larger row goes to quarantine."""
+
+_TAB = "_utf8mb4 x'09'"
+_NULL = "_utf8mb4 x'5c4e'"
+_SHORT = frozenset(
+    {
+        "tinyint", "smallint", "mediumint", "int", "bigint", "decimal", "float", "double", "bit",
+        "year", "date", "time", "datetime", "timestamp", "enum", "set",
+    }
+)  # fmt: skip
+"""Types whose text never comes near max_allowed_packet."""
+
+
+def family(column: ColumnPlan) -> Family:
+    """The column's family; raises TableStopped for a type that has none."""
+    found = family_of(column.source)
+    if found is None:
+        raise TableStopped(
+            f"column {column.source.name} is {column.source.column_type}, which cannot be carried",
+            "write it as {type: dropped, reason: …} in the mapping file",
+            code="unknown-type",
+        )
+    return found
+
+
+@dataclass(frozen=True)
+class RowSql:
+    """The select lists for one plan's rows."""
+
+    plan: TablePlan
+
+    @cached_property
+    def line(self) -> str:
+        """The row as a COPY line; NULL if it has none."""
+        fields = f", {_TAB}, ".join(map(_field, self.plan.columns))
+        bad = [family(column).bad(column, _name(column)) for column in self.plan.columns]
+        conditions = " OR ".join(f"({condition})" for condition in bad if condition)
+        line = f"CONCAT({fields})"
+        return f"CASE WHEN {conditions} THEN NULL ELSE {line} END" if conditions else line
+
+    @cached_property
+    def no_line(self) -> str:
+        """Condition: the row's line is NULL, or longer than is taken."""
+        return f"COALESCE(LENGTH({self.line}), {LONGEST_LINE + 1}) > {LONGEST_LINE}"
+
+    @cached_property
+    def values(self) -> str:
+        """The row's size in bytes, NULL flags, and what the families convert, column by column.
+
+        The flags are one text with a digit a column, 1 for NULL. Of a row that is too large only
+        its key and its short columns are fetched.
+        """
+        names = [_name(column) for column in self.plan.columns]
+        nulls = ", ".join(f"{name} IS NULL" for name in names)
+        return ", ".join([self._size, f"CONCAT({nulls})", *map(self._value, range(len(names)))])
+
+    @cached_property
+    def _size(self) -> str:
+        long = [_name(c) for c in self.plan.columns if c.source.data_type not in _SHORT]
+        return " + ".join(f"COALESCE(LENGTH({name}), 0)" for name in long) or "0"
+
+    def _value(self, place: int) -> str:
+        column = self.plan.columns[place]
+        raw = family(column).raw(column, _name(column))
+        if place < self.plan.key or column.source.data_type in _SHORT:
+            return raw
+        return f"IF({self._size} > {LARGEST_ROW}, NULL, {raw})"
+
+
+def _field(column: ColumnPlan) -> str:
+    """The column's text, or COPY's NULL; NULL itself only if the text would be too long.
+
+    For long values ``IFNULL(text, '\\N')`` would be wrong: it makes a NULL of what is too long. A
+    short value's text is NULL where a policy wants it.
+    """
+    name = _name(column)
+    text = family(column).copy_text(column, name)
+    if column.source.data_type in _SHORT:
+        return f"IFNULL({text}, {_NULL})"
+    return f"IF({name} IS NULL, {_NULL}, {text})" if column.source.nullable else text
+
+
+def _name(column: ColumnPlan) -> str:
+    return quote_mysql(column.source.name)
