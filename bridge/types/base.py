@@ -117,8 +117,8 @@ class Wire:
     ``{v}`` (the raw value; it appears there once or more) and the names in `names`; its result goes
     into the line with `format`: '%d' for an int, '%b' for bytes. `escape` says that the bytes may
     hold characters that COPY text escapes, so the generator must care (without it the result is
-    COPY text, perhaps NULL). The expression may raise BadValue and assign variables; their names and
-    those in `names` end in the column's ordinal, so that no other column of the table has them.
+    COPY text, perhaps NULL). The expression may raise BadValue and assign variables; their names
+    and those in `names` end in the column's ordinal, so that no other column of the table has them.
     """
 
     struct: str = ""

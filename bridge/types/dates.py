@@ -66,7 +66,7 @@ def refuse_zero_date(plan: ColumnPlan, *, with_time: bool, infinite: bool = True
 
 
 def replaced(plan: ColumnPlan, q: str, text: str, value: str) -> str:
-    """MySQL expression: `text` for a possible q, else what the policy wants (`value` a sentinel)."""
+    """MySQL expression: `text` if q is possible, else what the policy wants (`value`: sentinel)."""
     if plan.policy.zero_date == "as-null":
         return f"IF({impossible(q)}, NULL, {text})"
     if value:

@@ -34,9 +34,21 @@ from bridge.types.text import (
 
 _PAIR = "_utf8mb4 0x5C5C"
 _NUL = "_utf8mb4 0x5C7530303030"
-_SURROGATE = re.compile(rb"\\u([dD][89abAB]..)(?!\\u[dD][c-fC-F])|(?<!.....)\\u[dD][c-fC-F]")
 _ESCAPE = re.compile(rb"\\(?:u([0-9a-fA-F]{4})|.)", re.DOTALL)
-_LONG_EXPONENT = re.compile(rb"[0-9][eE][+-]?[0-9]{4}")
+_LAX = r"[.](?![0-9])|\\"
+"""Where text that MariaDB takes for JSON may be none: ``1.``, or an escape like ``\\x``."""
+_LAX_NUMERIC = _LAX + "|[eE][+-]?[0-9]{5}"
+"""The same, and numbers that may be beyond numeric."""
+_TOKENS = (
+    r'^(?:[^"0-9]++|"(?:[^"\\]++|\\["\\/bfnrt]|\\u[0-9a-fA-F]{4})*+"'
+    r"|[0-9]++(?:[.][0-9]++)?+(?:[eE][+-]?[0-9]++)?+(?![.eE]))*+$"
+)
+_TOKENS_NUMERIC = _TOKENS.replace("[0-9]++)?+(?![.eE])", "[0-9]{1,4}+(?![0-9]))?+(?![.eE])")
+"""JSON of well-formed strings and numbers, given that MariaDB took it for valid.
+
+Read alike by PCRE and Python. Exponents of five digits are refused for numeric, whose limits lie
+at 1e131072 and 1e-16384.
+"""
 
 
 class Documents(Family):
@@ -68,13 +80,10 @@ class Documents(Family):
     def bad(self, plan: ColumnPlan, q: str) -> str:
         """See Family."""
         text = _text(plan, q)
-        conditions = []
-        if target_of(plan).base == "jsonb":
-            conditions = _refused_mysql(plan, text)
+        conditions = [unreadable(plan, q)] if _textual(plan) and unreadable(plan, q) else []
         if _textual(plan):
             conditions.append(f"LOCATE(_utf8mb4 0x00, {text}) > 0")
-            if unreadable(plan, q):
-                conditions.append(unreadable(plan, q))
+        conditions += _refused_mysql(plan, text)
         return never_null(plan, " OR ".join(conditions)) if conditions else ""
 
     def raw(self, plan: ColumnPlan, q: str) -> str:
@@ -85,7 +94,8 @@ class Documents(Family):
         """See Family."""
         if _textual(plan):
             value = Cleaner(plan)(value)
-        return escape(_checked(plan, value))
+        check = _checker(plan)
+        return escape(check(value) if check else value)
 
     def wire(self, plan: ColumnPlan, code: int, meta: int) -> Wire:
         """See Family."""
@@ -105,8 +115,7 @@ class Documents(Family):
             checked = check
 
             def decode(data: bytes) -> bytes:
-                text = json_text(data)
-                return checked(text) if b"\\u0000" in text else text
+                return checked(json_text(data))
 
         return Wire("", "%b", f"{name}({{v}}).replace(b'\\\\', b'\\\\\\\\')", {name: decode})
 
@@ -148,26 +157,47 @@ def _text(plan: ColumnPlan, q: str) -> str:
     return f"CAST({q} AS CHAR CHARACTER SET utf8mb4) COLLATE utf8mb4_bin"
 
 
+def _strict(plan: ColumnPlan) -> tuple[str, str] | None:
+    """(Pattern of what has to be looked at, pattern that it must match); None if all is well."""
+    if not _textual(plan) or target_of(plan).base == "text":
+        return None
+    numeric = target_of(plan).base == "jsonb"
+    return (_LAX_NUMERIC, _TOKENS_NUMERIC) if numeric else (_LAX, _TOKENS)
+
+
 def _refused_mysql(plan: ColumnPlan, text: str) -> list[str]:
-    """MySQL conditions for what jsonb refuses; each looks for a rare substring first."""
+    """MySQL conditions for what the target refuses; each looks for something rare first."""
     found = []
-    if nul_replacement(plan) is None:
+    strict = _strict(plan)
+    if strict:
+        lax, tokens = map(literal, strict)
+        found.append(f"({text} REGEXP {lax} AND NOT {text} REGEXP {tokens})")
+    if target_of(plan).base == "jsonb" and nul_replacement(plan) is None:
         escapes = f"REPLACE({text}, {_PAIR}, _utf8mb4 '')"
         found.append(f"(LOCATE({_NUL}, {text}) > 0 AND LOCATE({_NUL}, {escapes}) > 0)")
     return found
 
 
 def _checker(plan: ColumnPlan) -> Callable[[bytes], bytes] | None:
-    """What the stream has to look at; None: nothing."""
-    if target_of(plan).base != "jsonb":
-        return None
-    return lambda text: _checked(plan, text)
+    """Text to the text for the target, or BadValue; None: the stream need not look."""
+    strict = _strict(plan)
+    escapes = _escapes(plan) if target_of(plan).base == "jsonb" else None
+    if strict is None:
+        return escapes
+    lax, tokens = (re.compile(pattern.encode()) for pattern in strict)
+    loose = re.compile(_TOKENS.encode())
+
+    def check(text: bytes) -> bytes:
+        if lax.search(text) and not tokens.search(text):
+            code = "out-of-range" if loose.search(text) else "invalid-json"
+            raise BadValue(code, text[:100].decode())
+        return escapes(text) if escapes else text
+
+    return check
 
 
-def _checked(plan: ColumnPlan, text: bytes) -> bytes:
-    """The document as jsonb takes it; raises BadValue."""
-    if target_of(plan).base != "jsonb" or b"\\u0000" not in text:
-        return text
+def _escapes(plan: ColumnPlan) -> Callable[[bytes], bytes]:
+    """Applies the policy for NUL to escaped ones."""
     replacement = nul_replacement(plan)
     inner = None if replacement is None else _inner(replacement).encode()
 
@@ -175,10 +205,10 @@ def _checked(plan: ColumnPlan, text: bytes) -> bytes:
         if match[1] != b"0000":
             return match[0]
         if inner is None:
-            raise BadValue("nul-character", text[:100].decode(errors="replace"))
+            raise BadValue("nul-character", match.string[:100].decode(errors="replace"))
         return inner
 
-    return _ESCAPE.sub(one, text)
+    return lambda text: _ESCAPE.sub(one, text) if b"\\u0000" in text else text
 
 
 def _inner(replacement: str) -> str:

@@ -60,6 +60,33 @@ def test_documents(bench: Bench) -> None:
     assert {each.case.target for each in bad} == {"jsonb"}
 
 
+def test_what_mariadb_takes_for_json(bench: Bench) -> None:
+    """1. and unknown escapes are JSON to MariaDB only, and numeric has limits."""
+    if bench.flavor != "mariadb":
+        return
+    wrong = ["1.", "[-1.]", '"\\x41"', '["\\U0041"]', '{"a\\q":1}', '"\\\\\\x"', '[1.5, 2., "3"]']
+    large = ["1e10000", "[-1E-99999]", "1e131072", "1.5e+16384"]
+    fine = [
+        '"1."',
+        '"a.\\nb.\\t\\u00e4\\\\x"',
+        "1e9999",
+        "[1.50]",
+        '{"1.":"1e99999"}',
+        "1e+5",
+        "\n[1]\n",
+    ]
+    fine += ["[" + ",".join(["1.5"] * 5000) + "]", '"' + "\\n." * 5000 + '"']
+    outcomes = bench.run(
+        [Case("json", form, wrong + large + fine) for form in ("json", "jsonb", "text")]
+    )
+    check(outcomes)
+    bad = {
+        form: {o.value for o in outcomes if o.bad and o.case.target == form}
+        for form in ("json", "jsonb", "text")
+    }
+    assert bad == {"json": set(wrong), "jsonb": set(wrong + large), "text": set()}
+
+
 def test_values_of_sql_types(bench: Bench) -> None:
     """MySQL keeps decimals, times and bytes in JSON."""
     values = [
