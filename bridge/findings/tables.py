@@ -219,4 +219,12 @@ TABLES = (
         " or doubled.",
         "drop or disable them until the target takes over",
     ),
+    Code(
+        "T032",
+        "name-clash",
+        "error",
+        "Tables and indexes share one list of names per schema in PostgreSQL. The names of indexes"
+        " are made of the table's and the index's, and two of them came out alike.",
+        "give one of the tables another name in its mapping, or list the index under not_carried",
+    ),
 )
