@@ -1,4 +1,4 @@
-"""The one tree of errors: every error says what happened, what to do, and whether it heals by itself.
+"""The one tree of errors: what happened, what to do, and whether it heals by itself.
 
 The command line prints them as two lines (``error: …`` and ``hint: …``) and exits with `exit_code`.
 """

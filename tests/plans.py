@@ -16,7 +16,7 @@ def plan(
     key: int = 1,
     foreign_keys: Sequence[ForeignKey] = (),
 ) -> TablePlan:
-    """A plan of table ``s.NAME`` → ``public.NAME`` with (name, PostgreSQL type) columns, key first."""
+    """A plan of ``s.NAME`` → ``public.NAME``; columns are (name, PostgreSQL type), key first."""
     sources = tuple(
         SourceColumn(column, place, "int", "int") for place, (column, _) in enumerate(columns, 1)
     )

@@ -20,7 +20,8 @@ class BadRow:
     """A row image that the target cannot hold; it goes to quarantine under its key.
 
     `key` is COPY text of the key's columns, `raw` the row image as the source sent it (the bytes of
-    the rows event, NULL bitmap included), `at` where it was met (``file:offset``, or a chunk's name).
+    the rows event, NULL bitmap included), `at` where it was met (``file:offset``, or a chunk's
+    name).
     """
 
     key: bytes
@@ -75,9 +76,9 @@ class Segment:
 class Batch:
     """Segments and the position that they lead to.
 
-    `position` is None when the batch ends inside a source transaction: it is applied without commit.
-    `rows` counts row events (inserts, updates, deletes) per table; `transactions` whole ones;
-    `source_time` is the source's clock (seconds since 1970) at the last commit.
+    `position` is None when the batch ends inside a source transaction: it is applied without
+    commit. `rows` counts row events (inserts, updates, deletes) per table; `transactions` whole
+    ones; `source_time` is the source's clock (seconds since 1970) at the last commit.
     """
 
     segments: list[Segment]

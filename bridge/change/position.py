@@ -36,7 +36,7 @@ def merge_intervals(intervals: list[tuple[int, int]]) -> Intervals:
 
 
 def parse_gtid_set(text: str) -> dict[str, Intervals]:
-    """MySQL's text of a GTID set, ``uuid[:tag]:1-5:7,…`` with any white space (manual, "GTID Sets").
+    """MySQL's text of a GTID set, ``uuid[:tag]:1-5:7,…`` (manual, "GTID Sets").
 
     Keys are ``uuid`` or ``uuid:tag``. Raises ConfigError.
     """
@@ -63,8 +63,8 @@ def parse_gtid_set(text: str) -> dict[str, Intervals]:
 class Position:
     """Everything up to a point in the log.
 
-    `text` is the canonical form without coordinates. `file` and `offset` are the binlog coordinates of
-    the server that was read, where they are known (they mean nothing on another server).
+    `text` is the canonical form without coordinates. `file` and `offset` are the binlog coordinates
+    of the server that was read, where they are known (they mean nothing on another server).
     """
 
     kind: Kind
@@ -170,7 +170,7 @@ class Progress:
         return any(a <= number <= b for a, b in self._sets.get(sid, ()))
 
     def add_mysql(self, sid: str, number: int) -> None:
-        """Adds a transaction of MySQL (`sid` is the lower-case UUID, with ``:tag`` if it has one)."""
+        """Adds a transaction of MySQL; `sid` is the UUID in lower case, with ``:tag`` if any."""
         spans = self._sets.setdefault(sid, [])
         if spans and spans[-1][1] + 1 == number:
             spans[-1] = (spans[-1][0], number)

@@ -16,7 +16,7 @@ _Ids = Annotated[list[int], typer.Argument(metavar="ID…", help="as `quarantine
 
 @dataclass(frozen=True)
 class Entry:
-    """One row in quarantine; `key` is COPY text, `raw` the image as hex, `since` seconds since 1970."""
+    """One row in quarantine; `key` is COPY text, `raw` hex, `since` seconds since 1970."""
 
     id: int
     table: str

@@ -1,4 +1,4 @@
-"""`dbbridge tables pause|resume|resync`: one table at a time stands still, goes on, or is copied again."""
+"""`dbbridge tables pause|resume|resync`: tables stand still, go on, or are copied again."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def register(app: typer.Typer) -> None:
 
     @tables.command(
         epilog="Example: dbbridge tables resync orders",
-        help="Copy tables into new ones beside the stream and swap them in; the old serve until then.",
+        help="Copy tables again, beside the stream, and swap; the old ones serve until then.",
     )
     def resync(ctx: typer.Context, names: _Names) -> None:
         _ask(of(ctx), "resync", names)

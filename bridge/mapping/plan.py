@@ -18,9 +18,10 @@ class TablePlan:
     """How one source table becomes one target table.
 
     `columns` are the carried columns in the order of every COPY line: the `key` first ones are the
-    key (0: the table has none and is a multiset). Columns that PostgreSQL computes (STORED generated
-    ones) are not among them; see `computed`. `where` is the row filter as MySQL reads it, `keep` the
-    same over a COPY line (None: every row). `version` changes whenever rows would be decoded otherwise.
+    key (0: the table has none and is a multiset). Columns that PostgreSQL computes (STORED
+    generated ones) are not among them; see `computed`. `where` is the row filter as MySQL reads it,
+    `keep` the same over a COPY line (None: every row). `version` changes whenever rows would be
+    decoded otherwise.
     """
 
     table: SourceTable

@@ -1,8 +1,8 @@
 """Builds batches out of binlog events: transactions, positions, segments.
 
 One flat loop, because thirty thousand transactions a second pass it. It holds the rules of order: a
-batch ends at a source commit; only the last image of a key counts inside a segment; a segment is closed
-before a cascade that could reach rows which are pending in it (see bridge.change.batch).
+batch ends at a source commit; only the last image of a key counts inside a segment; a segment is
+closed before a cascade that could reach rows which are pending in it (see bridge.change.batch).
 """
 
 from __future__ import annotations
@@ -54,9 +54,9 @@ class Builder:
     """Turns events into batches for the tables of one stream.
 
     `until` (binlog coordinates, or a position where the coordinates are not comparable) ends the
-    stream: `reached` becomes true at the first point outside a transaction that is not before it, and
-    nothing later is taken in. `at_end` says that the source had nothing more to send. `over_copy`: the
-    changes pass over rows that were copied later than they happened.
+    stream: `reached` becomes true at the first point outside a transaction that is not before it,
+    and nothing later is taken in. `at_end` says that the source had nothing more to send.
+    `over_copy`: the changes pass over rows that were copied later than they happened.
     """
 
     def __init__(
@@ -111,11 +111,11 @@ class Builder:
             return None
         return self._take(self.progress.position())
 
-    def feed(self, events: Sequence[bytes]) -> list[Batch]:
+    def feed(self, events: Sequence[bytes]) -> list[Batch]:  # noqa: C901 (one flat, hot loop)
         """Takes events in; gives the batches that have become full.
 
-        Raises TableStopped for a table that cannot go on (its earlier changes in this batch are lost,
-        so the stream must start again from its checkpoint), SourceError for the whole stream.
+        Raises TableStopped for a table that cannot go on (its earlier changes in this batch are
+        lost, so the stream must start again from its checkpoint), SourceError for the whole stream.
         """
         full: list[Batch] = []
         maps = self._maps
@@ -297,7 +297,8 @@ class Builder:
 
     def _change(self, mapped: _Mapped, kind: int, event: bytes) -> None:
         route, decoder = mapped.route, mapped.decoder
-        assert route is not None and decoder is not None
+        assert route is not None
+        assert decoder is not None
         name = route.name
         self._touched.add(name)
         at = f"{self.progress.file}:{int.from_bytes(event[13:17], 'little')}"
@@ -340,7 +341,7 @@ class Builder:
                 if isinstance(image, BadRow):
                     raise TableStopped(
                         f"{route.name}: a row cannot be represented ({image.code} in"
-                        f" {image.column}: {image.text}), and the table has no key to set it aside by",
+                        f" {image.column}: {image.text}), and no key is there to set it aside by",
                         "give the column a policy in the mapping, then resync the table",
                         "bad-row-without-key",
                     )

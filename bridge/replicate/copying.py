@@ -1,8 +1,8 @@
 """Copies tables: one thread plans chunks, several read them and put them straight into the target.
 
-Nothing streams into a table while it is copied. A chunk's rows, its quarantine and its done mark are one
-transaction, so a crash repeats whole chunks and nothing else; planned bounds are kept, so that a
-resumed copy reads the same chunks.
+Nothing streams into a table while it is copied. A chunk's rows, its quarantine and its done mark
+are one transaction, so a crash repeats whole chunks and nothing else; planned bounds are kept, so
+that a resumed copy reads the same chunks.
 """
 
 from __future__ import annotations
@@ -112,7 +112,7 @@ class Copier:
     def _guarded(self, work: Callable[[], None]) -> None:
         try:
             work()
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 (handed to the thread that waits)
             with self._lock:
                 self.failure = self.failure or error
             self.halt.set()

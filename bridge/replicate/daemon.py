@@ -1,7 +1,7 @@
 """The daemon: holds the lease, says that it lives, waits for servers that went away.
 
-A server that dies is no reason to stop: all threads end, the connections close, and after a pause that
-grows from one second to thirty everything starts again from the control schema.
+A server that dies is no reason to stop: all threads end, the connections close, and after a pause
+that grows from one second to thirty everything starts again from the control schema.
 """
 
 from __future__ import annotations
@@ -97,7 +97,7 @@ class Daemon:
             try:
                 while not halt.wait(RENEW_SECONDS):
                     lease.renew(self.board.document())
-            except Exception as error:
+            except Exception as error:  # noqa: BLE001 (handed to the thread that waits)
                 lost.append(error)
                 halt.set()
 

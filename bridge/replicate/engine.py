@@ -1,9 +1,9 @@
 """Brings every followed table from where it is to the main stream, and keeps the stream going.
 
-All starts over from the control schema: the engine reads what each table needs, does the next thing, and
-reads again. A table goes new → copying → catching-up → streaming. Changing who is in a stream (a table
-joins, pauses, stops) is always the same act: end the stream at a commit, write it down, start a stream
-anew from its position.
+All starts over from the control schema: the engine reads what each table needs, does the next
+thing, and reads again. A table goes new → copying → catching-up → streaming. Changing who is in a
+stream (a table joins, pauses, stops) is always the same act: end the stream at a commit, write it
+down, start a stream anew from its position.
 """
 
 from __future__ import annotations
@@ -46,8 +46,8 @@ class Replan(Exception):
 class Engine:
     """One run of a pipeline under one lease; ends when `stopping` is set or the goal is reached.
 
-    Raises what is fatal (LeaseLost, SourceError, ConfigError) and what is transient; in each case the
-    control schema says where to go on.
+    Raises what is fatal (LeaseLost, SourceError, ConfigError) and what is transient; in each case
+    the control schema says where to go on.
     """
 
     def __init__(
@@ -125,7 +125,7 @@ class Engine:
             raise Replan
 
     def _tick_patiently(self) -> None:
-        """The same while an index is built, which would have to begin anew: only the end ends it."""
+        """The same while an index is built, which only the end of all may end."""
         self._look()
         main = self._main
         if main is not None and main.ended.is_set():

@@ -31,9 +31,9 @@ def families(tables: Iterable[SourceTable]) -> dict[TableName, frozenset[TableNa
 class ParentRole:
     """What a table's changes can do to followed child rows.
 
-    `columns` are the referenced columns, `descendants` all tables that a cascade can reach. `on_update`:
-    changes of the referenced columns carry over, too. `deep`: children have children of their own.
-    `moves`: children take over a changed value (ON UPDATE CASCADE), rather than NULL.
+    `columns` are the referenced columns, `descendants` all tables that a cascade can reach.
+    `on_update`: changes of the referenced columns carry over, too. `deep`: children have children
+    of their own. `moves`: children take over a changed value (ON UPDATE CASCADE), rather than NULL.
     """
 
     columns: tuple[str, ...]
@@ -45,8 +45,9 @@ class ParentRole:
     def harms_copy(self, *, deleted: bool) -> bool:
         """Whether replaying such a cascade over rows that were copied later could go wrong.
 
-        Rows heal through their later images, but a row that only an unlogged cascade touched has none.
-        One level of ON DELETE or of ON UPDATE SET NULL converges (tests/models/test_cascade_copy.py).
+        Rows heal through their later images, but a row that only an unlogged cascade touched has
+        none. One level of ON DELETE or of ON UPDATE SET NULL converges
+        (tests/models/test_cascade_copy.py).
         """
         return self.deep if deleted else self.moves or self.deep
 

@@ -1,7 +1,7 @@
 """Which plan holds for which table: the mapping that was applied, or the files as they are now.
 
-A table goes on with the mapping it was begun with, which the control schema keeps; an edited file takes
-effect when the table is copied again.
+A table goes on with the mapping it was begun with, which the control schema keeps; an edited file
+takes effect when the table is copied again.
 """
 
 from __future__ import annotations
@@ -64,8 +64,8 @@ class Planner:
     def applied(self, state: TableState) -> TablePlan:
         """The plan that a table goes on with.
 
-        Raises TableStopped if the source's definition is no longer the one that it was made for: some
-        DDL lies between the table's frontier and now.
+        Raises TableStopped if the source's definition is no longer the one that it was made for:
+        some DDL lies between the table's frontier and now.
         """
         key = (state.source, state.generation)
         plan = self._applied.get(key)
@@ -86,8 +86,8 @@ class Planner:
     def changed_since(self, names: Iterable[TableName]) -> list[TableName]:
         """Reads the catalogue again: the tables whose definition is not the one compiled before.
 
-        Called after the position was noted from which these tables' streams will begin, so that every
-        later change of definition is in the stream.
+        Called after the position was noted from which these tables' streams will begin, so that
+        every later change of definition is in the stream.
         """
         now = self._catalogue(set(names))
         return [

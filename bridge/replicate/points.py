@@ -1,7 +1,7 @@
 """Named points at which the crash tests kill the daemon.
 
-``DBBRIDGE_KILL_AT=stream.committed:3`` sends SIGKILL to the process at the third passage of that point.
-Unset (always, outside tests) a point costs one attribute look-up and a comparison.
+``DBBRIDGE_KILL_AT=stream.committed:3`` sends SIGKILL to the process at the third passage of that
+point. Unset (always, outside tests) a point costs one attribute look-up and a comparison.
 """
 
 from __future__ import annotations

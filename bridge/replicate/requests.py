@@ -104,8 +104,8 @@ class Requests:
     def _retry(self, state: TableState, entry: int) -> str:
         """Reads the quarantined row again and applies it.
 
-        The row may be newer than the stream's position; the stream's older images of it, and then the
-        one just read, pass over it again.
+        The row may be newer than the stream's position; the stream's older images of it, and then
+        the one just read, pass over it again.
         """
         if state.stage != "streaming" or not state.active:
             return f"refused: {state.source} is {state.state}; only a streaming table can retry"

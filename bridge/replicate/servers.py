@@ -19,16 +19,17 @@ from bridge.errors import BridgeError, ServerUnreachable
 HEARTBEAT_SECONDS = 1.0
 """How soon an idle source says that it is idle."""
 _TRANSIENT_STATES = ("08", "53", "57", "25006", "40001", "40P01", "55P03")
-"""SQLSTATEs after which the same work can succeed: connection, resources, shutdown, a standby that is
-being promoted, serialization, deadlock, lock timeout (manual, "PostgreSQL Error Codes")."""
+"""SQLSTATEs after which the same work can succeed: connection, resources, shutdown, a standby that
+is being promoted, serialization, deadlock, lock timeout (manual, "PostgreSQL Error Codes").
+"""
 
 
 @dataclass(frozen=True, slots=True)
 class Servers:
     """Opens sessions: on the source, on the server that is copied from, on the target.
 
-    `replica` tells that the copy does not come from the source itself, whose binlog coordinates then
-    mean nothing there.
+    `replica` tells that the copy does not come from the source itself, whose binlog coordinates
+    then mean nothing there.
     """
 
     source: Callable[[], pymysql.Connection[Any]]

@@ -97,8 +97,8 @@ class Stages:
     def begin_copies(self, tables: Sequence[TableState]) -> list[TableState]:
         """Notes where the new tables' streams will begin; gives all tables that are to be copied.
 
-        All new tables get one position, noted before anything is read of them, so that families share
-        it; then their definitions are looked at once more.
+        All new tables get one position, noted before anything is read of them, so that families
+        share it; then their definitions are looked at once more.
         """
         new = [t for t in tables if t.stage == "new"]
         if new:
@@ -189,8 +189,10 @@ class Stages:
         return [replace(t, until=(end.file, end.offset)) if t.until else t for t in tables]
 
     def build_indexes(self, table: TableState, tick: Callable[[], None]) -> None:
-        """Builds what is missing of the table's indexes; `tick` is called meanwhile, and what it raises
-        cancels the one that is being built."""
+        """Builds what is missing of the table's indexes.
+
+        `tick` is called meanwhile; what it raises cancels the index that is being built.
+        """
         plan = replace(self._planner.applied(table), target=table.target)
         with closing(self._servers.target()) as conn, ThreadPoolExecutor(1) as pool:
             work = pool.submit(self._build, conn, table, ddl.indexes(plan))
@@ -229,8 +231,8 @@ class Stages:
     def join(self, tables: Sequence[TableState], frontier: Position, first: str = "") -> None:
         """The tables stand where the main stream stands: from now on they follow it.
 
-        `first` (the source's identity) begins the main stream at `frontier`. A table that was copied
-        again takes its predecessor's place.
+        `first` (the source's identity) begins the main stream at `frontier`. A table that was
+        copied again takes its predecessor's place.
         """
         older = {
             t.source: t
@@ -306,7 +308,7 @@ class Stages:
         self.note("resumed", name, "by an operator")
 
     def resync(self, name: TableName) -> None:
-        """The table and its family are copied again beside what serves now, by the files' mapping."""
+        """Copies the table and its family again beside what serves now, by the files."""
         tables = self.tables()
         self._planner.refresh(table.source for table in tables)
         for member in sorted(self.family(name)):

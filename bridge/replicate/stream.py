@@ -1,8 +1,8 @@
 """One running stream: a thread that reads and builds batches, a thread that applies them.
 
-Two threads because libpq releases the GIL while PostgreSQL works. A batch is handed over at once when
-the applier is idle, and grows while it is busy: single transactions arrive within milliseconds, a
-backlog goes many transactions at a time.
+Two threads because libpq releases the GIL while PostgreSQL works. A batch is handed over at once
+when the applier is idle, and grows while it is busy: single transactions arrive within
+milliseconds, a backlog goes many transactions at a time.
 """
 
 from __future__ import annotations
@@ -33,8 +33,8 @@ POSITION_SECONDS = 1.0
 class StreamFacts:
     """How a stream does, for `status`.
 
-    `position` is applied; `received` is the coordinate that was read (file, offset); `at_end` says that
-    the source had nothing more; `source_time` is its clock at the last commit taken in.
+    `position` is applied; `received` is the coordinate that was read (file, offset); `at_end` says
+    that the source had nothing more; `source_time` is its clock at the last commit taken in.
     """
 
     position: Position
@@ -83,7 +83,8 @@ class Stream:
     def stop(self) -> Position:
         """Ends at the last source commit that is handed over; returns the applied position.
 
-        What was applied of an unfinished transaction is rolled back. Raises what made the stream fail.
+        What was applied of an unfinished transaction is rolled back. Raises what made the stream
+        fail.
         """
         self._stopping.set()
         self._reader.join()
@@ -113,7 +114,7 @@ class Stream:
             with self._open_source(self._position) as connection:
                 self._connection = connection
                 self._read(connection)
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 (handed to the thread that waits)
             self._fail(error)
         finally:
             self._put(None)
@@ -168,7 +169,7 @@ class Stream:
                 with self._lock:
                     self._outstanding -= 1
             self._applier.abandon()
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 (handed to the thread that waits)
             self._fail(error)
         finally:
             self.ended.set()

@@ -1,9 +1,9 @@
 """Applies batches to PostgreSQL: rows and position in one transaction.
 
-A batch goes through staging tables: COPY, then one DELETE and one INSERT … ON CONFLICT a table. Where
-PostgreSQL refuses a value, the batch is rolled back and applied again carefully: touched keys are
-deleted first (which also solves unique values that move between rows), and halving finds the rows that
-are to blame; they go to quarantine, the others in.
+A batch goes through staging tables: COPY, then one DELETE and one INSERT … ON CONFLICT a table.
+Where PostgreSQL refuses a value, the batch is rolled back and applied again carefully: touched keys
+are deleted first (which also solves unique values that move between rows), and halving finds the
+rows that are to blame; they go to quarantine, the others in.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Any
 
 import psycopg
 
-from bridge.change.batch import BadRow, Batch, Segment, TableOps
+from bridge.change.batch import BadRow, Batch, Image, Segment, TableOps
 from bridge.errors import TableStopped
 from bridge.names import TableName
 from bridge.sink.cascade import Cascades
@@ -57,8 +57,8 @@ class Applier:
     def apply(self, batch: Batch) -> None:
         """Applies a batch; commits with its position if it ends at a source commit.
 
-        Raises TableStopped for a table that cannot go on, LeaseLost, or psycopg's errors for a server
-        that went away; in each case nothing of the open transaction remains.
+        Raises TableStopped for a table that cannot go on, LeaseLost, or psycopg's errors for a
+        server that went away; in each case nothing of the open transaction remains.
         """
         try:
             self._begin()
@@ -124,26 +124,20 @@ class Applier:
             self._quarantine.clear(self._conn, target)
         if ops.counts:
             self._multiset(target, ops.counts)
-        if not ops.rows:
-            return
-        lines: dict[bytes, bytes] = {}
-        gone: list[bytes] = []
-        bad: list[BadRow] = []
-        for key, image in ops.rows.items():
-            if type(image) is bytes:
-                lines[key] = image
-            else:
-                gone.append(key)
-                if image is not None:
-                    bad.append(image)  # type: ignore[arg-type]
+        if ops.rows:
+            self._keyed(target, ops.rows, careful=careful)
+
+    def _keyed(self, target: Target, rows: Mapping[bytes, Image | None], *, careful: bool) -> None:
+        lines = {key: image for key, image in rows.items() if type(image) is bytes}
+        bad = [image for image in rows.values() if isinstance(image, BadRow)]
         if target.quarantined or bad:
-            self._quarantine.replace(self._conn, target, list(ops.rows), bad)
+            self._quarantine.replace(self._conn, target, list(rows), bad)
         if careful:
-            self._delete(target, list(ops.rows))
+            self._delete(target, list(rows))
             self._insert_or_quarantine(target, list(lines.items()))
             return
-        if gone:
-            self._delete(target, gone)
+        if len(lines) < len(rows):
+            self._delete(target, [key for key in rows if key not in lines])
         if lines:
             self._fill(target, target.copy_rows, lines.values())
             self._conn.execute(target.upsert_rows.encode())
@@ -180,7 +174,7 @@ class Applier:
             found = self._conn.execute(target.delete_equal.encode()).rowcount
             if found != len(fewer):
                 raise TableStopped(
-                    f"{target.source}: {len(fewer) - found} rows to be deleted are not in the target",
+                    f"{target.source}: {len(fewer) - found} rows to delete are not in the target",
                     f"copy the table again: dbbridge tables resync {target.source}",
                     "row-not-found",
                 )
@@ -238,8 +232,8 @@ class Applier:
 def _blame(name: TableName, *, careful: bool) -> Iterator[None]:
     """Turns errors of the target's schema into a stop of the one table.
 
-    In the careful pass so do refused rows that no halving could single out: a key, or a child row that
-    a cascade changes.
+    In the careful pass so do refused rows that no halving could single out: a key, or a child row
+    that a cascade changes.
     """
     try:
         yield

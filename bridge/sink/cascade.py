@@ -1,8 +1,8 @@
 """Carries out what a source's foreign keys did to child rows without logging it.
 
-InnoDB applies ON DELETE and ON UPDATE actions inside the storage engine, so that MariaDB's and, before
-9.6, MySQL's binlog holds the parent's change alone (MySQL bug 32506). A chain of cascades is followed
-through all followed tables.
+InnoDB applies ON DELETE and ON UPDATE actions inside the storage engine, so that MariaDB's and,
+before 9.6, MySQL's binlog holds the parent's change alone (MySQL bug 32506). A chain of cascades is
+followed through all followed tables.
 """
 
 from __future__ import annotations
@@ -118,7 +118,7 @@ class Cascades:
         link: Link,
         moved: list[tuple[Values, Values]],
     ) -> None:
-        """One pair after the other, as the source did: a value may move on from where it came to."""
+        """One pair after the other, as the source did: a value may move twice."""
         child = link.child
         _refuse_quarantined(child)
         wanted = self._referenced(child.source)
@@ -219,7 +219,7 @@ def _arrays(rows: list[Values]) -> list[list[str | None]]:
 
 
 def _refuse_quarantined(child: Target) -> None:
-    """A cascade reaches rows in quarantine, too, and their referring columns are not known there."""
+    """A cascade reaches rows in quarantine too; their referring columns are not known."""
     if child.quarantined:
         stop = TableStopped(
             f"{child.source}: a cascade that the source did not log may have changed rows which are"

@@ -1,6 +1,7 @@
 """Rows that the target cannot hold: kept in the control schema, out of the target.
 
-The entry of a key is replaced with each change of that key: a later good image or a delete removes it.
+The entry of a key is replaced with each change of that key: a later good image or a delete removes
+it.
 """
 
 from __future__ import annotations

@@ -37,8 +37,8 @@ def create(conn: Connection, plan: TablePlan, relation: TableName) -> None:
 def swap(conn: Connection, plan: TablePlan, *, old: TableName, new: TableName) -> None:
     """Drops `old` and gives `new` its name, and its indexes, constraints and sequences theirs.
 
-    Part of the caller's transaction. Raises TableStopped where something else in the target (a view, a
-    foreign key) hangs on the old table.
+    Part of the caller's transaction. Raises TableStopped where something else in the target (a
+    view, a foreign key) hangs on the old table.
     """
     names = [
         (made.name, wanted.name)

@@ -14,8 +14,8 @@ from bridge.types.base import ColumnPlan
 class Target:
     """A followed table's place in PostgreSQL: its plan, its generation, and its statements.
 
-    `relation` is where the rows go, which differs from the plan's target while a table is copied again
-    into a new one. `quarantined` is true once the quarantine may hold rows of it.
+    `relation` is where the rows go, which differs from the plan's target while a table is copied
+    again into a new one. `quarantined` is true once the quarantine may hold rows of it.
     """
 
     plan: TablePlan

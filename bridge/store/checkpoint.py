@@ -11,7 +11,7 @@ from bridge.store.state import Connection, Q, TableState, bind
 
 
 class Checkpoint(Protocol):
-    """Saves a position inside the caller's open transaction; LeaseLost if the lease has moved on."""
+    """Saves a position in the caller's open transaction; raises LeaseLost."""
 
     def save(self, conn: Connection, position: Position, source_time: float) -> None:
         """Everything up to `position` is in the target when this transaction commits."""

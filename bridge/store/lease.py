@@ -2,8 +2,8 @@
 
 Two things together. A session advisory lock says whether the holder lives: PostgreSQL drops it with
 the holder's connection. The pipeline's epoch makes it safe: it rises with each takeover, and every
-target transaction of the daemon checks it (`guard`, or the UPDATE of the position), so that a daemon
-that was stopped in the middle and wakes up late cannot commit.
+target transaction of the daemon checks it (`guard`, or the UPDATE of the position), so that a
+daemon that was stopped in the middle and wakes up late cannot commit.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ class Lease:
     def lost(self) -> LeaseLost:
         """The error for a transaction that found another epoch."""
         return LeaseLost(
-            f"another daemon has taken over pipeline “{self.pipeline}”; this one wrote nothing more",
+            f"another daemon took over pipeline “{self.pipeline}”; this one wrote nothing more",
             "see who runs it: dbbridge status",
         )
 

@@ -20,7 +20,8 @@ Q = queries("bridge.store", "queries.sql")
 class PipelineState:
     """The main stream: everything up to `position` is in the target (None: nothing streams yet).
 
-    `source_id` names the server that the position's coordinates belong to; times are seconds since 1970.
+    `source_id` names the server that the position's coordinates belong to; times are seconds since
+    1970.
     """
 
     epoch: int
@@ -44,8 +45,8 @@ class TableState:
     """One followed table (one generation of it).
 
     `frontier` is the position up to which it is applied; None: where the pipeline's position is.
-    `until` are the binlog coordinates (file, offset) that the stream must pass before the copied rows
-    and the stream agree (None: it has; file '': unknown on this server, to be taken anew).
+    `until` are the binlog coordinates (file, offset) that the stream must pass before the copied
+    rows and the stream agree (None: it has; file '': unknown on this server, to be taken anew).
     """
 
     source: TableName

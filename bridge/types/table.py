@@ -23,7 +23,7 @@ class IndexPart:
 
 @dataclass(frozen=True, slots=True)
 class SourceIndex:
-    """An index other than the primary key. `kind` is BTREE, HASH, FULLTEXT, SPATIAL …"""
+    """An index other than the primary key. `kind`: BTREE, HASH, FULLTEXT, SPATIAL and others."""
 
     name: str
     parts: tuple[IndexPart, ...]

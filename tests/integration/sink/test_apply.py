@@ -56,7 +56,8 @@ class Rig:
         for made in PLANS:
             self.look.execute(
                 "INSERT INTO dbbridge.tables (pipeline, source_schema, source_table, target_schema,"
-                " target_table, mapping, version) VALUES ('test', 's', %s, 'public', %s, '{}', 'v')",
+                " target_table, mapping, version) VALUES"
+                " ('test', 's', %s, 'public', %s, '{}', 'v')",
                 (made.source.table, made.source.table),
             )
         self.conn = database.connect()
