@@ -25,7 +25,18 @@ _SEPARATOR = "\x1f"
 _GROUP = 90
 """PostgreSQL functions take at most 100 arguments."""
 _PLAIN = frozenset(
-    {"tinyint", "smallint", "mediumint", "int", "bigint", "year", "decimal", "float", "double", "bit"}
+    {
+        "tinyint",
+        "smallint",
+        "mediumint",
+        "int",
+        "bigint",
+        "year",
+        "decimal",
+        "float",
+        "double",
+        "bit",
+    }
     | {"date", "datetime", "timestamp", "time", "binary", "varbinary", "uuid"}
     | {"tinyblob", "blob", "mediumblob", "longblob"}
 )

@@ -104,7 +104,7 @@ class Keys:
     def target_range(self, lower: Key | None, upper: Key | None) -> tuple[list[str], list[str]]:
         """PostgreSQL conditions for the same range in the target's order, and their bindings."""
         columns = self.plan.key_columns
-        names = ",".join(target_name(column) for column in columns)
+        names = _bindable(",".join(target_name(column) for column in columns))
         casts = ",".join(f"%s::{_element_type(column)}" for column in columns)
         conditions, values = [], []
         for bound, sign in ((lower, ">"), (upper, "<=")):
@@ -115,6 +115,10 @@ class Keys:
                     for column, text in zip(columns, bound, strict=True)
                 ]
         return conditions, values
+
+    def target_order(self) -> list[str]:
+        """What PostgreSQL orders by: the columns."""
+        return [target_name(column) for column in self.plan.key_columns]
 
     def ascending(self) -> str:
         """PostgreSQL expression: the bound given first is before the other in the target's order."""
@@ -132,7 +136,7 @@ class Keys:
     def target_condition(self, alias: str = "") -> str:
         """PostgreSQL condition for the rows of the keys bound as `target_arrays`."""
         casts = [f"%s::text[]::{_array_type(column)}" for column in self.plan.key_columns]
-        names = [_looked_up(column, alias) for column in self.plan.key_columns]
+        names = [_bindable(_looked_up(column, alias)) for column in self.plan.key_columns]
         if len(names) == 1:
             return f"{names[0]} = ANY({casts[0]})"
         return f"({','.join(names)}) IN (SELECT * FROM unnest({','.join(casts)}))"
@@ -146,6 +150,10 @@ class Keys:
             if None not in row:
                 rows.append([text or "" for text in row])
         return [list(column) for column in zip(*rows, strict=True)] or [[] for _ in columns]
+
+
+def _bindable(text: str) -> str:
+    return text.replace("%", "%%")
 
 
 def source_literal(column: ColumnPlan, text: str) -> str:
@@ -199,7 +207,12 @@ def _target_key(column: ColumnPlan, alias: str) -> str:
 def _compared(column: ColumnPlan) -> str:
     """What MySQL compares with `source_literal`: the column itself where its type has constants."""
     kind = column.source.data_type
-    known = kind in _NUMBERS | _TEXTS | _BINARIES or kind in ("date", "datetime", "timestamp", "time")
+    known = kind in _NUMBERS | _TEXTS | _BINARIES or kind in (
+        "date",
+        "datetime",
+        "timestamp",
+        "time",
+    )
     if known or (kind in _FLOATS and not target_of(column).is_text):
         return quote_mysql(column.source.name)
     return f"CAST({source_text(column)} AS BINARY)"
@@ -217,7 +230,12 @@ def _by_text(column: ColumnPlan) -> bool:
 
 def _ordered(column: ColumnPlan) -> bool:
     kind = column.source.data_type
-    known = kind in _NUMBERS | _TEXTS | _BINARIES or kind in ("date", "datetime", "timestamp", "time")
+    known = kind in _NUMBERS | _TEXTS | _BINARIES or kind in (
+        "date",
+        "datetime",
+        "timestamp",
+        "time",
+    )
     return known and not _by_text(column)
 
 
@@ -234,11 +252,15 @@ def _order_literal(column: ColumnPlan, text: str) -> str:
 
 
 def _beyond(names: Sequence[str], values: Sequence[str], sign: str, last: str) -> str:
-    """``(a > 1 OR (a = 1 AND b > 2))``, the last column compared with `last`."""
+    """``(a >= 1 AND (a > 1 OR (a = 1 AND b > 2)))``, the last column compared with `last`.
+
+    Optimizers find no range without the first part, nor in a row comparison.
+    """
     name, value = names[0], values[0]
     if len(names) == 1:
         return f"{name}{last}{value}"
-    return f"({name}{sign}{value} OR ({name}={value} AND {_beyond(names[1:], values[1:], sign, last)}))"
+    deeper = f"{name}={value} AND {_beyond(names[1:], values[1:], sign, last)}"
+    return f"({name}{sign}={value} AND ({name}{sign}{value} OR ({deeper})))"
 
 
 def _looked_up(column: ColumnPlan, alias: str) -> str:

@@ -39,6 +39,7 @@ Key = tuple[str, ...]
 Value = Hashable
 Kind = Literal["missing", "extra", "differs"]
 
+RESTLESS = "rows that change each time they are looked at"
 QUIET_ROUNDS = 2
 STEADY_ROUNDS = 6
 SAMPLED_KEYS = 500
@@ -118,22 +119,36 @@ class Patience:
     settle: float = 60.0
 
 
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """A confirmed difference, with the values that were seen (None: no row)."""
+
+    kind: Kind
+    source: Value | None
+    target: Value | None
+
+
 @dataclass(slots=True)
 class Outcome:
-    """What became of the keys. `in_flight` ones are undecided, for `reason`; `hint` says what helps."""
+    """What became of the keys; `equal` ones with the value that both sides had (None: no row).
 
-    confirmed: dict[Key, Kind] = field(default_factory=dict)
-    equal: int = 0
+    `in_flight` ones are undecided, for `reason`; `hint` is the command that helps.
+    """
+
+    confirmed: dict[Key, Finding] = field(default_factory=dict)
+    equal: dict[Key, Value | None] = field(default_factory=dict)
     in_flight: tuple[Key, ...] = ()
     reason: str = ""
     hint: str = ""
+    stuck: bool = False
+    """The stream stands still, so that nothing else can be judged either."""
 
 
 @dataclass(slots=True)
 class _Trace:
     """What the rounds saw of one key; `steady` counts those that saw the same as the one before."""
 
-    source: Value = None
+    source: Value | None = None
     held: Held | None = None
     steady: int = 0
 
@@ -184,12 +199,13 @@ class Recheck:
         deadline = self._clock() + self._patience.settle
         while traces:
             reading = self._source.read(list(traces))
-            seen = {key: {reading.rows.get(key)} for key in traces}
+            seen: dict[Key, set[Value | None]] = {key: {reading.rows.get(key)} for key in traces}
             waited = self._clock()
             stuck = self._await(reading.high, seen)
             deadline += self._clock() - waited
             if stuck is not None:
                 outcome.reason, outcome.hint = stuck.obstacle, stuck.hint
+                outcome.stuck = True
                 break
             after = self._target.read(list(traces))
             end = self._applied.standing().position
@@ -198,21 +214,23 @@ class Recheck:
             last = bound
             anchored = at_or_past(reading.low, start)
             for key, trace in list(traces.items()):
-                kind = _judge(trace, seen[key], after.get(key), anchored, quiet >= QUIET_ROUNDS)
-                if kind is not None:
+                held = after.get(key)
+                if (None if held is None else held.value) in seen[key]:
+                    outcome.equal[key] = None if held is None else held.value
                     del traces[key]
-                    _note(outcome, key, kind)
+                elif _proven(trace, seen[key], held, anchored, quiet >= QUIET_ROUNDS):
+                    outcome.confirmed[key] = _finding(trace)
+                    del traces[key]
             start = end
             if traces and self._clock() > deadline:
-                outcome.reason = "these rows changed each time they were looked at"
-                outcome.hint = "verify again when the application writes less"
+                outcome.reason = RESTLESS
                 break
             if traces:
                 self._pause(random.uniform(*PAUSE_SECONDS))  # noqa: S311 (a rhythm, not a secret)
         outcome.in_flight = tuple(traces)
         return outcome
 
-    def _await(self, bound: Position, seen: Mapping[Key, set[Value]]) -> Standing | None:
+    def _await(self, bound: Position, seen: Mapping[Key, set[Value | None]]) -> Standing | None:
         """Waits until `bound` is applied, adding what the source shows meanwhile to `seen`.
 
         None when it is, else why it will not be.
@@ -233,7 +251,7 @@ class Recheck:
                 return Standing(
                     standing.position,
                     f"the stream did not reach {bound} within {now - begun:.0f} s",
-                    "look at its progress: dbbridge status",
+                    "dbbridge status",
                 )
             if keys:
                 sampled = self._source.sample(keys)
@@ -242,32 +260,23 @@ class Recheck:
             self._pause(POLL_SECONDS)
 
 
-def _judge(
-    trace: _Trace, seen: set[Value], held: Held | None, anchored: bool, quiet: bool
-) -> Kind | Literal["equal"] | None:
-    """One key after one round; None: not yet."""
-    if (None if held is None else held.value) in seen:
-        return "equal"
+def _proven(
+    trace: _Trace, seen: set[Value | None], held: Held | None, anchored: bool, quiet: bool
+) -> bool:
+    """Whether one of the three proofs holds for a key that looks different after a round."""
     value = next(iter(seen)) if len(seen) == 1 else None
     still = len(seen) == 1 and trace.held == held
     trace.steady = trace.steady + 1 if still and value == trace.source else int(still)
     trace.source, trace.held = value, held
-    if not still:
-        return None
-    proven = (
+    return still and (
         (anchored and held is not None)
         or (quiet and trace.steady >= QUIET_ROUNDS)
         or trace.steady >= STEADY_ROUNDS
     )
-    if not proven:
-        return None
-    if held is None:
-        return "missing"
-    return "extra" if value is None else "differs"
 
 
-def _note(outcome: Outcome, key: Key, kind: Kind | Literal["equal"]) -> None:
-    if kind == "equal":
-        outcome.equal += 1
-    else:
-        outcome.confirmed[key] = kind
+def _finding(trace: _Trace) -> Finding:
+    if trace.held is None:
+        return Finding("missing", trace.source, None)
+    kind: Kind = "extra" if trace.source is None else "differs"
+    return Finding(kind, trace.source, trace.held.value)

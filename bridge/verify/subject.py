@@ -73,23 +73,27 @@ class Subject:
         """The target's key columns that hold text."""
         return tuple(c.target_name for c in self.plan.key_columns if target_of(c).is_text)
 
-    def source(
-        self, outputs: Sequence[str], conditions: Sequence[str] = (), tail: str = ""
-    ) -> str:
+    def source(self, outputs: Sequence[str], conditions: Sequence[str] = (), tail: str = "") -> str:
         """A SELECT over the rows of the source that are carried."""
         where = [*conditions, *([f"({self.plan.where})"] if self.plan.where else [])]
         return _select(outputs, self.plan.source.mysql, where, tail)
 
-    def target(
-        self, outputs: Sequence[str], conditions: Sequence[str] = (), tail: str = ""
-    ) -> str:
-        """A SELECT over the target."""
-        return _select(outputs, self.relation.postgres, conditions, tail)
+    def target(self, outputs: Sequence[str], conditions: Sequence[str] = (), tail: str = "") -> str:
+        """A SELECT over the target, to be executed with bindings (even an empty list of them).
+
+        `conditions` may hold placeholders; in all else a percent sign stands for itself.
+        """
+        literal = [_bindable(output) for output in outputs]
+        return _select(literal, _bindable(self.relation.postgres), conditions, _bindable(tail))
 
 
 def _select(outputs: Sequence[str], table: str, conditions: Sequence[str], tail: str) -> str:
     where = f" WHERE {' AND '.join(conditions)}" if conditions else ""
     return f"SELECT {','.join(outputs)} FROM {table}{where}{' ' if tail else ''}{tail}"
+
+
+def _bindable(text: str) -> str:
+    return text.replace("%", "%%")
 
 
 def _loose(column: ColumnPlan) -> bool:

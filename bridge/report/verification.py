@@ -1,0 +1,152 @@
+"""What `verify` found, as one model; text, JSON, JUnit and Markdown are made from it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from bridge.names import TableName
+
+Verdict = Literal["match", "mismatch", "inconclusive"]
+DifferenceKind = Literal["missing", "extra", "differs", "quarantined", "in-flight"]
+MASKED = "•••"
+"""Stands for every value of a column that the mapping masks."""
+EXIT_CODES: Mapping[Verdict, int] = {"match": 0, "mismatch": 1, "inconclusive": 3}
+
+
+@dataclass(frozen=True, slots=True)
+class ColumnDifference:
+    """One column of a row; texts as a person reads them, None for NULL (and for a row that is not
+    there).
+    """
+
+    name: str
+    source: str | None
+    target: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """One row that is not the same on both sides.
+
+    `kind`: missing in the target, extra in the target, differs; quarantined (not in the target, on
+    purpose) and in-flight (undecided) are no findings of their own. `key` is empty for tables without
+    one; there `rows` says how many equal rows too few or too many there are.
+    """
+
+    key: Mapping[str, str]
+    kind: DifferenceKind
+    columns: tuple[ColumnDifference, ...] = ()
+    rows: int = 1
+
+    def document(self) -> dict[str, Any]:
+        """As JSON has it."""
+        columns = [{"name": c.name, "source": c.source, "target": c.target} for c in self.columns]
+        found: dict[str, Any] = {"key": dict(self.key), "kind": self.kind, "columns": columns}
+        return found if self.key else {**found, "rows": self.rows}
+
+
+@dataclass(frozen=True, slots=True)
+class ColumnFinding:
+    """A column in which rows differ: in how many, and whether in every row that was compared."""
+
+    name: str
+    rows: int
+    whole: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Equivalence:
+    """Why rows count as equal though not every byte is; `rows` None: nobody counted them."""
+
+    column: str
+    reason: str
+    rows: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class TableVerdict:
+    """One table. `reason` and `hint` say why a table is inconclusive and what to do about it.
+
+    `differing` counts rows that differ for sure; `differences` holds them (at most as many as are kept
+    in memory), then quarantined ones and those in flight. `position`: every change up to there is
+    covered by the verdict. `digest` is the sum of the hashes of the rows that are equal.
+    """
+
+    table: TableName
+    verdict: Verdict
+    reason: str = ""
+    hint: str = ""
+    position: str = ""
+    source_rows: int = 0
+    target_rows: int = 0
+    digest: str = ""
+    equivalences: tuple[Equivalence, ...] = ()
+    differing: int = 0
+    quarantined: int = 0
+    in_flight: int = 0
+    differences: tuple[Difference, ...] = ()
+    columns: tuple[ColumnFinding, ...] = ()
+    seconds: float = 0.0
+
+    def document(self) -> dict[str, Any]:
+        """As JSON has it."""
+        return {
+            "table": str(self.table),
+            "verdict": self.verdict,
+            "reason": self.reason,
+            "hint": self.hint,
+            "position": self.position,
+            "source_rows": self.source_rows,
+            "target_rows": self.target_rows,
+            "digest": self.digest,
+            "equivalences": [
+                {"column": e.column, "reason": e.reason, "rows": e.rows} for e in self.equivalences
+            ],
+            "differing": self.differing,
+            "quarantined": self.quarantined,
+            "in_flight": self.in_flight,
+            "columns": [{"name": c.name, "rows": c.rows, "whole": c.whole} for c in self.columns],
+            "differences": [difference.document() for difference in self.differences],
+            "seconds": round(self.seconds, 3),
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Verification:
+    """One run over some tables."""
+
+    pipeline: str
+    level: str
+    tables: tuple[TableVerdict, ...] = ()
+    position: str = ""
+    output: str = field(default="")
+    """File that holds every difference, '' if there is none."""
+
+    @property
+    def verdict(self) -> Verdict:
+        """A mismatch anywhere is one; else match only if every table matches, and there is one."""
+        verdicts = {table.verdict for table in self.tables}
+        if "mismatch" in verdicts:
+            return "mismatch"
+        return "match" if verdicts == {"match"} else "inconclusive"
+
+    @property
+    def next(self) -> str:
+        """The command that comes next."""
+        for wanted in ("mismatch", "inconclusive"):
+            for table in self.tables:
+                if table.verdict == wanted:
+                    return table.hint or f"dbbridge explain {table.table}"
+        return "dbbridge status" if self.tables else "dbbridge init"
+
+    def document(self) -> dict[str, Any]:
+        """The JSON of the command-line contract."""
+        return {
+            "verdict": self.verdict,
+            "position": self.position,
+            "pipeline": self.pipeline,
+            "level": self.level,
+            "tables": [table.document() for table in self.tables],
+        }

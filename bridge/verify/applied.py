@@ -1,0 +1,98 @@
+"""How far the stream has come with one table, out of the control schema in the target."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, cast
+
+import psycopg
+
+from bridge.change.position import Kind, Position
+from bridge.names import TableName
+from bridge.store.sql import queries
+from bridge.verify.recheck import Standing
+
+Q = queries("bridge.verify", "queries.sql")
+SILENT_SECONDS = 30.0
+"""A daemon that has not renewed its lease for so long is taken for dead."""
+
+
+@dataclass(frozen=True, slots=True)
+class Quarantined:
+    """A row that is kept out of the target: COPY text of its key, why, and in which column."""
+
+    key: bytes
+    code: str
+    column: str
+
+
+class StoredPosition:
+    """See `recheck.Applied`. `conn` is in autocommit mode; `source_id` names the source that is read.
+
+    Once looked at, the table must stay the one it was: one that is copied again meanwhile has no
+    position that says anything about what was read before.
+    """
+
+    def __init__(
+        self,
+        conn: psycopg.Connection[Any],
+        pipeline: str,
+        table: TableName,
+        source_id: str,
+    ) -> None:
+        self._conn = conn
+        self._table = table
+        self._source_id = source_id
+        self._names = {"pipeline": pipeline, "schema": table.schema, "table": table.table}
+        self._generation: int | None = None
+
+    def standing(self) -> Standing:
+        """The table's position; an obstacle where it will not move, or is not to be trusted."""
+        row = self._conn.execute(Q["standing"], self._names).fetchone()
+        if row is None:
+            return Standing(None, "the pipeline does not follow this table", "dbbridge sync")
+        generation, stage, paused, code, error, kind, text, file, offset, source_id, silent = row
+        position = self._position(kind, text, file, offset, source_id)
+        known, self._generation = self._generation, generation
+        if known not in (None, generation):
+            return Standing(None, "the table was copied again meanwhile", "dbbridge verify")
+        if code:
+            return Standing(position, f"stopped: {error}", f"dbbridge explain {self._table}")
+        if paused:
+            return Standing(position, "paused", f"dbbridge tables resume {self._table}")
+        if stage != "streaming":
+            return Standing(None, f"still {stage}", "dbbridge status --watch")
+        if silent is None or silent > SILENT_SECONDS:
+            reason = (
+                f"no sync is running, and the stream stands at {position}, before what was read"
+            )
+            return Standing(position, reason, "dbbridge sync")
+        return Standing(position)
+
+    @property
+    def streams(self) -> bool:
+        """Whether the table takes part in the main stream (perhaps one that does not run now)."""
+        standing = self.standing()
+        return not standing.obstacle or standing.hint == "dbbridge sync"
+
+    def quarantined(self) -> list[Quarantined]:
+        """The rows kept out of the target, oldest first."""
+        rows = self._conn.execute(
+            Q["quarantined"], {**self._names, "generation": self._generation or 1}
+        )
+        return [Quarantined(bytes(key), code, column) for key, code, column in rows]
+
+    def discarded(self) -> dict[bytes, str]:
+        """The rows that an operator gave up, with the reason."""
+        return {
+            bytes(key): reason for key, reason in self._conn.execute(Q["discarded"], self._names)
+        }
+
+    def _position(
+        self, kind: str | None, text: str | None, file: str, offset: int, source_id: str
+    ) -> Position | None:
+        if kind is None or text is None:
+            return None
+        if source_id not in ("", self._source_id):
+            file, offset = "", 0
+        return Position(cast(Kind, kind), text, file, offset)

@@ -1,0 +1,134 @@
+"""What is known so far about one table, and the verdict that follows from it."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field, fields
+
+from bridge.mapping.plan import TablePlan
+from bridge.names import TableName
+from bridge.report.verification import (
+    ColumnFinding,
+    Difference,
+    Equivalence,
+    TableVerdict,
+    Verdict,
+)
+from bridge.types.base import Policy
+from bridge.verify.explain import named
+from bridge.verify.recheck import Key
+from bridge.verify.sweep import Tally
+
+KEPT_DIFFERENCES = 10_000
+"""So many differences stay in memory, for the report; all go to the sink."""
+WHOLE_ROWS = 1_000
+"""A column in which so many rows differ, and none that was read does not, need not be looked at in
+each further row."""
+WHOLE_SHARE = 0.99
+LEAST_WHOLE_ROWS = 10
+
+Sink = Callable[[TableName, Difference], None]
+
+
+@dataclass
+class Found:
+    """Collects; not a value."""
+
+    plan: TablePlan
+    sink: Sink
+    keyed: bool = True
+    """Rows are known by their keys; else by their hashes, which nobody wants to read."""
+    tally: Tally = field(default_factory=Tally)
+    kinds: Counter[str] = field(default_factory=Counter)
+    columns: Counter[str] = field(default_factory=Counter)
+    kept: list[Difference] = field(default_factory=list)
+    quarantined: list[Difference] = field(default_factory=list)
+    discarded: Counter[str] = field(default_factory=Counter)
+    in_flight: dict[Key, None] = field(default_factory=dict)
+    whole: frozenset[str] = frozenset()
+    reason: str = ""
+    hint: str = ""
+
+    @property
+    def differing(self) -> int:
+        """Rows that differ for sure."""
+        return self.kinds.total()
+
+    def hold(self, reason: str, hint: str = "") -> None:
+        """Why no match can be said, and the command that helps; the first reason stays."""
+        if not self.reason:
+            self.reason, self.hint = reason, hint
+
+    def add(self, difference: Difference) -> None:
+        """One row that differs for sure."""
+        self.kinds[difference.kind] += difference.rows
+        if difference.kind == "differs":
+            self.columns.update(column.name for column in difference.columns)
+        if len(self.kept) < KEPT_DIFFERENCES:
+            self.kept.append(difference)
+        self.sink(self.plan.source, difference)
+
+    def leave(self, keys: Iterable[Key], reason: str, hint: str = "") -> None:
+        """Rows that could not be judged."""
+        left = dict.fromkeys(keys)
+        if left:
+            self.in_flight |= left
+            self.hold(reason, hint or f"dbbridge verify {self.plan.source}")
+
+    def whole_columns(self) -> frozenset[str]:
+        """Columns that differ in every row that was compared so far, once these are many."""
+        rows = self.kinds["differs"]
+        if rows < WHOLE_ROWS or self.tally.rows > rows * (1 - WHOLE_SHARE):
+            return frozenset()
+        names = {name for name, count in self.columns.items() if count >= rows * WHOLE_SHARE}
+        return frozenset(names) - self.whole
+
+    def verdict(self, position: str, seconds: float) -> TableVerdict:
+        """The verdict on the table."""
+        if self.quarantined:
+            count = len(self.quarantined)
+            self.hold(f"{count} rows are in quarantine", "dbbridge quarantine list")
+        word: Verdict = "inconclusive" if self.reason else "match"
+        if self.differing:
+            word = "mismatch"
+            self.hint = f"dbbridge tables resync {self.plan.source}"
+        alike, kinds = self.tally.rows, self.kinds
+        flying = [
+            Difference(named(self.plan, key) if self.keyed else {}, "in-flight")
+            for key in self.in_flight
+        ]
+        return TableVerdict(
+            table=self.plan.source,
+            verdict=word,
+            reason=self.reason,
+            hint=self.hint,
+            position=position,
+            source_rows=alike + kinds["missing"] + kinds["differs"] + len(self.quarantined),
+            target_rows=alike + kinds["extra"] + kinds["differs"],
+            digest=f"{self.tally.total % (1 << 64):016x}",
+            equivalences=tuple(self._equivalences()),
+            differing=self.differing,
+            quarantined=len(self.quarantined),
+            in_flight=len(self.in_flight),
+            differences=(*self.kept, *self.quarantined, *flying[:KEPT_DIFFERENCES]),
+            columns=tuple(self._column_findings()),
+            seconds=seconds,
+        )
+
+    def _column_findings(self) -> Iterator[ColumnFinding]:
+        compared = self.tally.rows + self.kinds["differs"]
+        for name, rows in sorted(self.columns.items()):
+            most = rows >= LEAST_WHOLE_ROWS and rows >= compared * WHOLE_SHARE
+            yield ColumnFinding(name, rows, name in self.whole or most)
+
+    def _equivalences(self) -> Iterator[Equivalence]:
+        """What the mapping declares to be equal, and rows that an operator gave up."""
+        default = Policy()
+        for column in self.plan.columns:
+            for policy in fields(Policy):
+                value = getattr(column.policy, policy.name)
+                if policy.name != "mask" and value != getattr(default, policy.name):
+                    yield Equivalence(column.source.name, f"{policy.name}: {value}")
+        for reason, rows in sorted(self.discarded.items()):
+            yield Equivalence("", f"discarded by an operator: {reason}", rows)

@@ -1,0 +1,278 @@
+"""Reading one table on either side: sums over ranges, hashes by key, rows of given keys.
+
+A reader holds one session and serves one thread. Each statement sees one consistent state of its
+server; nothing is locked.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import psycopg
+import pymysql
+
+from bridge.capture.binlog.positions import lower_bound, upper_bound
+from bridge.capture.chunks import key_index
+from bridge.change.position import Position
+from bridge.types.base import ColumnPlan
+from bridge.verify.digest import family, source_text, target_text
+from bridge.verify.recheck import Held, Key, Reading, Value
+from bridge.verify.subject import VERSION, Subject
+
+KEYS_A_QUERY = 500
+LOOSE_KEYS_A_QUERY = 50
+"""Where whole documents are fetched with the rows."""
+
+Totals = dict[int, tuple[int, int]]
+"""By bucket: number of rows, sum of hashes."""
+
+
+class LooseRow:
+    """A row with values that may be equal though their texts differ; equal if they are.
+
+    `whole` is the hash over all columns, documents included.
+    """
+
+    __slots__ = ("_columns", "_texts", "rest", "whole")
+
+    def __init__(
+        self,
+        rest: int,
+        whole: int,
+        texts: tuple[bytes | None, ...],
+        columns: tuple[ColumnPlan, ...],
+    ) -> None:
+        self.rest = rest
+        self.whole = whole
+        self._texts = texts
+        self._columns = columns
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, LooseRow) or self.rest != other.rest:
+            return False
+        pairs = zip(self._columns, self._texts, other._texts, strict=True)
+        return all(_same(column, mine, theirs) for column, mine, theirs in pairs)
+
+    def __hash__(self) -> int:
+        return hash(self.rest)
+
+
+def _same(column: ColumnPlan, mine: bytes | None, theirs: bytes | None) -> bool:
+    if mine is None or theirs is None:
+        return mine is theirs
+    return mine == theirs or family(column).same(column, mine, theirs)
+
+
+def whole_hash(value: Value) -> int:
+    """The row hash over all columns."""
+    if isinstance(value, LooseRow):
+        return value.whole
+    assert isinstance(value, int)
+    return value
+
+
+def source_session(conn: pymysql.Connection[Any]) -> pymysql.Connection[Any]:
+    """The session, giving every value as the text that the server sent (bytes if it is binary)."""
+    conn.decoders = {}
+    return conn
+
+
+class SourceReader:
+    """MySQL's or MariaDB's side, over a session of `source_session`."""
+
+    def __init__(self, conn: pymysql.Connection[Any], subject: Subject) -> None:
+        self._conn = conn
+        self.subject = subject
+
+    def about(self, subject: Subject) -> SourceReader:
+        """The same session for another subject."""
+        return SourceReader(self._conn, subject)
+
+    def totals(self, conditions: Sequence[str], bucket: str = "0") -> Totals:
+        """Rows and hash sums by bucket."""
+        outputs = [f"{bucket} AS bucket", "COUNT(*)", f"SUM({self.subject.hash.source})"]
+        rows = self.query(self.subject.source(outputs, conditions, "GROUP BY bucket"))
+        return {int(place): (int(count), int(total)) for place, count, total in rows}
+
+    def hashes(self, conditions: Sequence[str]) -> dict[Key, int]:
+        """The hash of every row."""
+        outputs = [*self.subject.keys.source, self.subject.hash.source]
+        rows = self.query(self.subject.source(outputs, conditions))
+        return {_key(row[:-1]): int(row[-1]) for row in rows}
+
+    def next_bound(
+        self, lower: Key | None, rows: int, conditions: Sequence[str] = ()
+    ) -> Key | None:
+        """The key of the row that is `rows` rows after `lower`; None if there are fewer."""
+        keys = self.subject.keys
+        where = [*keys.source_range(lower, None), *conditions]
+        condition = f" WHERE {' AND '.join(where)}" if where else ""
+        found = self.query(
+            f"SELECT {','.join(keys.source)} FROM {self.subject.plan.source.mysql}"
+            f"{key_index(self.subject.plan).hint}{condition}"
+            f" ORDER BY {','.join(keys.source_order())} LIMIT 1 OFFSET {rows - 1}"
+        )
+        return _key(found[0]) if found else None
+
+    def extent(self, column: str) -> tuple[int, int] | None:
+        """Least and greatest value of an integer column that begins an index."""
+        (low, high), *_ = self.query(
+            f"SELECT MIN({column}),MAX({column}) FROM {self.subject.plan.source.mysql}"
+        )
+        return None if low is None else (int(low), int(high))
+
+    def read(self, keys: Sequence[Key]) -> Reading:
+        """See `recheck.Source`."""
+        low = lower_bound(self._conn, with_snapshot=True)
+        try:
+            rows = self.sample(keys)
+        finally:
+            self._conn.rollback()
+        return Reading(rows, low, self.upper_bound())
+
+    def sample(self, keys: Sequence[Key]) -> Mapping[Key, Value]:
+        """See `recheck.Source`."""
+        subject, found = self.subject, dict[Key, Value]()
+        texts = [source_text(column) for column in subject.loose]
+        outputs = [*subject.keys.source, subject.strict_hash.source]
+        outputs += [subject.hash.source, *texts] if texts else []
+        for some in parts(keys, LOOSE_KEYS_A_QUERY if texts else KEYS_A_QUERY):
+            condition = subject.keys.source_condition(some)
+            if condition:
+                wanted = set(some)
+                for row in self.query(subject.source(outputs, [condition])):
+                    key = _key(row[: subject.plan.key])
+                    if key in wanted:
+                        found[key] = _value(row[subject.plan.key :], subject.loose)
+        return found
+
+    def existing(self, keys: Sequence[Key]) -> set[Key]:
+        """Those of the keys that have a row."""
+        found: set[Key] = set()
+        for some in parts(keys, KEYS_A_QUERY):
+            condition = self.subject.keys.source_condition(some)
+            if condition:
+                rows = self.query(self.subject.source(self.subject.keys.source, [condition]))
+                found.update(map(_key, rows))
+        return found
+
+    def upper_bound(self) -> Position:
+        """See `recheck.Source`."""
+        return upper_bound(self._conn)
+
+    def query(self, sql: str) -> list[tuple[Any, ...]]:
+        """All rows, their values as the server's text."""
+        with self._conn.cursor() as cursor:
+            cursor.execute(sql)
+            return list(cursor.fetchall())
+
+
+class TargetReader:
+    """PostgreSQL's side. `conn` is in autocommit mode."""
+
+    def __init__(self, conn: psycopg.Connection[Any], subject: Subject) -> None:
+        self._conn = conn
+        self.subject = subject
+
+    def about(self, subject: Subject) -> TargetReader:
+        """The same session for another subject."""
+        return TargetReader(self._conn, subject)
+
+    def totals(self, conditions: Sequence[str], values: Sequence[Any], bucket: str = "0") -> Totals:
+        """Rows and hash sums by bucket."""
+        outputs = [f"{bucket} AS bucket", "count(*)", f"sum({self.subject.hash.target})"]
+        rows = self.query(self.subject.target(outputs, conditions, "GROUP BY bucket"), values)
+        return {int(place): (count, int(total)) for place, count, total in rows}
+
+    def hashes(
+        self, conditions: Sequence[str], values: Sequence[Any], limit: int = 0
+    ) -> dict[Key, int]:
+        """The hash of every row; with `limit` of the first so many, in the order of the key."""
+        keys = self.subject.keys
+        outputs = [*keys.target(), self.subject.hash.target]
+        tail = f"ORDER BY {','.join(keys.target_order())} LIMIT {limit}" if limit else ""
+        rows = self.query(self.subject.target(outputs, conditions, tail), values)
+        return {row[:-1]: row[-1] for row in rows}
+
+    def hashes_of(self, keys: Sequence[Key]) -> dict[Key, int]:
+        """The hashes of the rows of these keys."""
+        condition, found = [self.subject.keys.target_condition()], dict[Key, int]()
+        for some in parts(keys, KEYS_A_QUERY):
+            rows = self.hashes(condition, self.subject.keys.target_arrays(some))
+            wanted = set(some)
+            found.update((key, value) for key, value in rows.items() if key in wanted)
+        return found
+
+    def keys_after(self, lower: Key | None, rows: int) -> list[Key]:
+        """The next keys in the target's order."""
+        keys = self.subject.keys
+        conditions, values = keys.target_range(lower, None)
+        order = f"ORDER BY {','.join(keys.target_order())} LIMIT {rows}"
+        return list(self.query(self.subject.target(keys.target(), conditions, order), values))
+
+    def ascending(self, lower: Key, upper: Key) -> bool:
+        """Whether the bounds are in the target's order."""
+        keys = self.subject.keys
+        values = [*keys.target_values(lower), *keys.target_values(upper)]
+        return bool(self.query(f"SELECT {keys.ascending()}", values)[0][0])
+
+    def extent(self, column: str) -> tuple[int, int] | None:
+        """Least and greatest value of an integer column."""
+        (low, high), *_ = self.query(self.subject.target([f"min({column})", f"max({column})"]), [])
+        return None if low is None else (int(low), int(high))
+
+    def in_byte_order(self) -> bool:
+        """Whether the text columns of the key are ordered by their bytes."""
+        rows = self.query(
+            "SELECT count(*) FROM pg_attribute a JOIN pg_collation c ON c.oid = a.attcollation"
+            " WHERE a.attrelid = to_regclass(%s) AND a.attname = ANY(%s)"
+            " AND c.collname IN ('C','POSIX','ucs_basic','pg_c_utf8')",
+            [self.subject.relation.postgres, list(self.subject.collations)],
+        )
+        return bool(rows[0][0] == len(self.subject.collations))
+
+    def read(self, keys: Sequence[Key]) -> Mapping[Key, Held]:
+        """See `recheck.Target`."""
+        subject, found = self.subject, dict[Key, Held]()
+        texts = [target_text(column) for column in subject.loose]
+        outputs = [VERSION, *subject.keys.target(), subject.strict_hash.target]
+        outputs += [subject.hash.target, *texts] if texts else []
+        query = subject.target(outputs, [subject.keys.target_condition()])
+        for some in parts(keys, LOOSE_KEYS_A_QUERY if texts else KEYS_A_QUERY):
+            wanted = set(some)
+            for row in self.query(query, subject.keys.target_arrays(some)):
+                key, rest = row[1 : 1 + subject.plan.key], row[1 + subject.plan.key :]
+                if key in wanted:
+                    found[key] = Held(_value(rest, subject.loose), row[0])
+        return found
+
+    def query(self, sql: str, values: Sequence[Any]) -> list[tuple[Any, ...]]:
+        """All rows."""
+        return self._conn.execute(sql, values).fetchall()
+
+
+@dataclass(frozen=True, slots=True)
+class Sides:
+    """A reader of either side, for one thread."""
+
+    source: SourceReader
+    target: TargetReader
+
+
+def parts(keys: Sequence[Key], size: int) -> list[Sequence[Key]]:
+    """The keys in pieces of at most `size`."""
+    return [keys[at : at + size] for at in range(0, len(keys), size)]
+
+
+def _value(parts: Sequence[Any], loose: tuple[ColumnPlan, ...]) -> Value:
+    if not loose:
+        return int(parts[0])
+    rest, whole, *texts = parts
+    documents = tuple(text.encode() if isinstance(text, str) else text for text in texts)
+    return LooseRow(int(rest), int(whole), documents, loose)
+
+
+def _key(row: Sequence[str | bytes]) -> Key:
+    return tuple(text.decode() if isinstance(text, bytes) else text for text in row)

@@ -1,0 +1,402 @@
+"""The sweep: every row of a table with a key, read once on either side, range by range.
+
+The source is walked in its own key order; each range between two keys is summed up there and, by the
+same two keys, in the target. Where the sums agree the same rows are in both (their keys are part of
+the hashes), whatever order either side sorts by; where they do not, the range is opened: both sides'
+keys and hashes are compared, and what is unmatched goes to the recheck. So a range need not hold the
+same rows on both sides for the result to be right: each side's ranges hold each of its rows exactly
+once, and a row that is not matched within its range is looked up by its key. Only the work grows.
+
+Ranges of tables whose key begins with an integer are summed in buckets of some 500 rows, which costs
+little and leaves little to open. Where the target's order turns out to be another one (strings in a
+case-insensitive collation), the rest of the table goes the slow way: `lookup`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import queue
+import threading
+import time
+from collections.abc import Callable, Generator
+from dataclasses import dataclass, field
+from typing import Literal, TypeVar
+
+from bridge.names import quote_mysql, quote_postgres
+from bridge.types.base import ColumnPlan
+from bridge.types.target import target_of
+from bridge.verify.buckets import bucket_bounds, bucket_width
+from bridge.verify.readers import Sides, SourceReader, TargetReader, Totals
+from bridge.verify.recheck import Key
+
+RANGE_SECONDS = 0.25
+"""A range's size follows the time that its slower side takes."""
+FIRST_ROWS, FEWEST_ROWS = 5_000, 100
+MOST_BUCKETED_ROWS, MOST_PLAIN_ROWS = 200_000, 8_000
+BUCKET_ROWS = 500
+OPEN_ROWS = 20_000
+"""A bucket with more rows is walked in smaller ranges instead of being opened at once."""
+AHEAD = 4
+"""Ranges by which the source may be ahead of the target."""
+T = TypeVar("T")
+_INTEGERS = frozenset({"tinyint", "smallint", "mediumint", "int", "bigint"})
+
+
+@dataclass(frozen=True, slots=True)
+class Range:
+    """Keys after `lower` up to and with `upper` (None: open).
+
+    In buckets of `width` values of the first column; 0: in one bucket.
+    """
+
+    lower: Key | None
+    upper: Key | None
+    width: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Summed:
+    """A range with both sides' sums.
+
+    With `ordered` False its bounds are not in the target's order, and nothing was read there.
+    """
+
+    range: Range
+    source: Totals
+    target: Totals
+    ordered: bool = True
+
+
+@dataclass(slots=True)
+class Tally:
+    """What the sweep found: rows that agree, the sum of their hashes, and the keys that do not."""
+
+    rows: int = 0
+    total: int = 0
+    suspects: dict[Key, None] = field(default_factory=dict)
+
+    def match(self, rows: int, total: int) -> None:
+        """So many rows agree."""
+        self.rows += rows
+        self.total += total
+
+    def compare(self, source: dict[Key, int], target: dict[Key, int]) -> int:
+        """Compares rows by key; returns how many of the source's were not there at all."""
+        absent = 0
+        for key, value in source.items():
+            other = target.pop(key, None)
+            if other == value:
+                self.match(1, value)
+            else:
+                self.suspects[key] = None
+                absent += other is None
+        self.suspects.update(dict.fromkeys(target))
+        return absent
+
+
+class Misordered(Exception):
+    """The target's order is another one: the rest, after `lower`, goes by `lookup`."""
+
+    def __init__(self, lower: Key | None) -> None:
+        super().__init__(str(lower))
+        self.lower = lower
+
+
+class Walk:
+    """Sums range after range: the source in one thread, the target in another, a little behind."""
+
+    def __init__(self, sides: Sides) -> None:
+        self._source = sides.source
+        self._target = sides.target
+        self._halt = threading.Event()
+        self._first = leading_integer(self._source.subject.plan.key_columns)
+        self._pending: queue.Queue[tuple[Range, Totals] | None] = queue.Queue(AHEAD)
+        self._summed: queue.Queue[Summed | None] = queue.Queue(AHEAD)
+        self._failure: BaseException | None = None
+        self._rows = FIRST_ROWS
+        self._lower: Key | None = None
+        self._slower = 0.0
+
+    def ranges(self, lower: Key | None) -> Generator[Summed, None, None]:
+        """The ranges after `lower` in order, once; raises what either thread raised."""
+        self._lower = lower
+        works = (self._read_source, self._read_target)
+        threads = [threading.Thread(target=self._guard, args=(w,), daemon=True) for w in works]
+        for thread in threads:
+            thread.start()
+        try:
+            while (summed := self._summed.get()) is not None:
+                yield summed
+        finally:
+            self._halt.set()
+            for thread in threads:
+                thread.join()
+        if self._failure is not None:
+            raise self._failure
+
+    def _guard(self, work: Callable[[], None]) -> None:
+        try:
+            work()
+        except BaseException as error:  # noqa: BLE001 (raised again where the ranges are consumed)
+            self._failure = self._failure or error
+            self._halt.set()
+        if work == self._read_target:
+            self._end()
+
+    def _end(self) -> None:
+        """The consumer may have left: then there is room, or nobody waits."""
+        while True:
+            try:
+                self._summed.put(None, timeout=0.05)
+                return
+            except queue.Full:
+                if self._halt.is_set():
+                    self._summed.get_nowait()
+
+    def _read_source(self) -> None:
+        reader, lower = self._source, self._lower
+        ends = self._extent()
+        keys = reader.subject.keys
+        while not self._halt.is_set():
+            upper = reader.next_bound(lower, self._rows)
+            begun = time.monotonic()
+            piece = Range(lower, upper, self._width(lower, upper, ends))
+            totals = reader.totals(keys.source_range(lower, upper), self._bucket(piece, "source"))
+            took = max(time.monotonic() - begun, self._slower)
+            if not _give(self._pending, (piece, totals), self._halt):
+                return
+            if upper is None:
+                _give(self._pending, None, self._halt)
+                return
+            lower = upper
+            self._adapt(took)
+
+    def _adapt(self, took: float) -> None:
+        most = MOST_BUCKETED_ROWS if self._first else MOST_PLAIN_ROWS
+        wanted = self._rows * min(2.0, max(0.5, RANGE_SECONDS / max(took, 0.001)))
+        self._rows = int(min(most, max(FEWEST_ROWS, wanted)))
+
+    def _read_target(self) -> None:
+        reader = self._target
+        keys = reader.subject.keys
+        while (item := _take(self._pending, self._halt)) is not None:
+            piece, source = item
+            begun = time.monotonic()
+            ordered = (
+                piece.lower is None
+                or piece.upper is None
+                or self._first is not None
+                or reader.ascending(piece.lower, piece.upper)
+            )
+            target: Totals = {}
+            if ordered:
+                conditions, values = keys.target_range(piece.lower, piece.upper)
+                target = reader.totals(conditions, values, self._bucket(piece, "target"))
+            self._slower = time.monotonic() - begun
+            if not _give(self._summed, Summed(piece, source, target, ordered), self._halt):
+                return
+
+    # -- buckets -----------------------------------------------------------------------------
+
+    def _extent(self) -> tuple[int, int] | None:
+        """Where the first column's values lie, on either side."""
+        if self._first is None:
+            return None
+        found = [
+            self._source.extent(quote_mysql(self._first.source.name)),
+            self._target.extent(quote_postgres(self._first.target_name)),
+        ]
+        known = [ends for ends in found if ends is not None]
+        return (min(low for low, _ in known), max(high for _, high in known)) if known else None
+
+    def _width(self, lower: Key | None, upper: Key | None, ends: tuple[int, int] | None) -> int:
+        if ends is None:
+            return 0
+        low = int(lower[0]) if lower else ends[0]
+        high = int(upper[0]) if upper else max(ends[1], low)
+        return bucket_width(low, high, self._rows // BUCKET_ROWS)
+
+    def _bucket(self, piece: Range, side: Literal["source", "target"]) -> str:
+        return bucket_expression(self._first, piece.width, side) if piece.width else "0"
+
+
+def leading_integer(key: tuple[ColumnPlan, ...]) -> ColumnPlan | None:
+    """The key's first column if it is an integer on both sides."""
+    if not key or key[0].source.data_type not in _INTEGERS:
+        return None
+    target = target_of(key[0])
+    whole = target.base in ("smallint", "integer", "bigint") or (
+        target.base == "numeric" and target.args and not target.scale
+    )
+    return key[0] if whole else None
+
+
+def bucket_expression(
+    column: ColumnPlan | None, width: int, side: Literal["source", "target"]
+) -> str:
+    """The bucket's number; both servers cut towards zero."""
+    assert column is not None
+    if side == "source":
+        return f"{quote_mysql(column.source.name)} DIV {width}"
+    name = quote_postgres(column.target_name)
+    return f"div({name},{width})" if target_of(column).base == "numeric" else f"{name}/{width}"
+
+
+class Sweep:
+    """Compares one table; `walk` reads with its own sessions, `opened` serves what is opened."""
+
+    def __init__(
+        self,
+        walk: Sides,
+        opened: Sides,
+        tally: Tally,
+        *,
+        relieve: Callable[[], None],
+        progress: Callable[[int], None],
+    ) -> None:
+        self._walk = walk
+        self._source: SourceReader = opened.source
+        self._target: TargetReader = opened.target
+        self._tally = tally
+        self._relieve = relieve
+        self._progress = progress
+        self._keys = opened.source.subject.keys
+        self._first = leading_integer(opened.source.subject.plan.key_columns)
+
+    def run(self, lower: Key | None = None) -> Generator[Key, None, None]:
+        """Compares the rows whose keys come after `lower`; yields the last key of each range.
+
+        `relieve` is called whenever suspects have been added.
+        """
+        try:
+            if self._first is None and not self._target.in_byte_order():
+                raise Misordered(lower)
+            with contextlib.closing(Walk(self._walk).ranges(lower)) as ranges:
+                for summed in ranges:
+                    if not summed.ordered:
+                        raise Misordered(summed.range.lower)
+                    self._settle(summed)
+                    self._progress(sum(rows for rows, _ in summed.source.values()))
+                    if summed.range.upper is not None:
+                        yield summed.range.upper
+        except Misordered as found:
+            self._lookup(found.lower)
+
+    def _settle(self, summed: Summed) -> None:
+        """Counts what agrees and opens the rest."""
+        opened = False
+        for bucket in summed.source.keys() | summed.target.keys():
+            source, target = summed.source.get(bucket, (0, 0)), summed.target.get(bucket, (0, 0))
+            if source == target:
+                self._tally.match(*source)
+                continue
+            opened = True
+            if max(source[0], target[0]) > OPEN_ROWS:
+                self._refine(summed.range, bucket)
+            else:
+                self._open(summed.range, bucket)
+        if opened:
+            self._relieve()
+
+    def _open(self, piece: Range, bucket: int) -> None:
+        within, beside = self._within(piece, bucket)
+        rows = self._source.hashes([*self._keys.source_range(piece.lower, piece.upper), *within])
+        conditions, values = self._keys.target_range(piece.lower, piece.upper)
+        absent = self._tally.compare(rows, self._target.hashes([*conditions, *beside], values))
+        if self._first is None and piece.upper and absent > max(100, len(rows) // 10):
+            sample = [key for key in rows if key in self._tally.suspects][:200]
+            if len(self._target.hashes_of(sample)) > len(sample) // 2:
+                # What was missing from the target's range lies elsewhere in the target.
+                raise Misordered(piece.upper)
+
+    def _refine(self, piece: Range, bucket: int) -> None:
+        """A bucket with many rows, in ranges small enough to be opened."""
+        within, beside = self._within(piece, bucket)
+        inside = [*self._keys.source_range(None, piece.upper), *within]
+        lower, last = piece.lower, False
+        while not last:
+            upper = self._source.next_bound(lower, MOST_PLAIN_ROWS, inside)
+            last = upper is None
+            part = Range(lower, piece.upper if last else upper)
+            where = [*self._keys.source_range(part.lower, part.upper), *within]
+            conditions, values = self._keys.target_range(part.lower, part.upper)
+            source = self._source.totals(where).get(0, (0, 0))
+            target = self._target.totals([*conditions, *beside], values).get(0, (0, 0))
+            if source == target:
+                self._tally.match(*source)
+            else:
+                self._open_part(part, where, beside)
+            lower = upper
+
+    def _open_part(self, part: Range, where: list[str], beside: list[str]) -> None:
+        """Few rows of the source, and perhaps any number in the target: those come in pieces."""
+        rows, lower, more = self._source.hashes(where), part.lower, True
+        while more:
+            conditions, values = self._keys.target_range(lower, part.upper)
+            page = self._target.hashes([*conditions, *beside], values, limit=MOST_PLAIN_ROWS)
+            more = len(page) == MOST_PLAIN_ROWS
+            lower = next(reversed(page), lower)
+            some = {key: rows.pop(key) for key in list(page) if key in rows}
+            self._tally.compare(some, page)
+            self._relieve()
+        self._tally.compare(rows, {})
+        self._relieve()
+
+    def _within(self, piece: Range, bucket: int) -> tuple[list[str], list[str]]:
+        """Conditions of a bucket on either side."""
+        if not piece.width or self._first is None:
+            return [], []
+        low, high = bucket_bounds(bucket, piece.width)
+        between = f"BETWEEN {low} AND {high}"
+        return (
+            [f"{quote_mysql(self._first.source.name)} {between}"],
+            [f"{quote_postgres(self._first.target_name).replace('%', '%%')} {between}"],
+        )
+
+    # -- by key ------------------------------------------------------------------------------
+
+    def _lookup(self, lower: Key | None) -> None:
+        """Compares by key what the source has after `lower`, then asks it for the target's keys."""
+        start, last = lower, False
+        while not last:
+            upper = self._source.next_bound(lower, MOST_PLAIN_ROWS)
+            last = upper is None
+            rows = self._source.hashes(self._keys.source_range(lower, upper))
+            self._compare_by_key(rows)
+            self._progress(len(rows))
+            lower = upper
+        while True:
+            keys = self._target.keys_after(start, MOST_PLAIN_ROWS)
+            if not keys:
+                return
+            there = self._source.existing(keys)
+            extra = [key for key in keys if key not in there]
+            self._tally.suspects.update(dict.fromkeys(extra))
+            if extra:
+                self._relieve()
+            start = keys[-1]
+
+    def _compare_by_key(self, rows: dict[Key, int]) -> None:
+        before = len(self._tally.suspects)
+        self._tally.compare(rows, self._target.hashes_of(list(rows)))
+        if len(self._tally.suspects) > before:
+            self._relieve()
+
+
+def _give(target: queue.Queue[T], item: T, halt: threading.Event) -> bool:
+    while not halt.is_set():
+        try:
+            target.put(item, timeout=0.05)
+            return True
+        except queue.Full:
+            continue
+    return False
+
+
+def _take(source: queue.Queue[T | None], halt: threading.Event) -> T | None:
+    while not halt.is_set():
+        try:
+            return source.get(timeout=0.05)
+        except queue.Empty:
+            continue
+    return None
