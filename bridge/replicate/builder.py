@@ -76,7 +76,8 @@ class Builder:
         self.progress = Progress(start)
         self.reached = False
         self.at_end = False
-        self.source_time = 0.0
+        self._group: bytes | None = None
+        self._committed: tuple[bytes | None, bytes] | None = None
         self._until = until
         self._over_copy = over_copy
         self._mysql_gtid: tuple[str, int] | None = None
@@ -98,9 +99,16 @@ class Builder:
         return self._rows > 0 or self._transactions > 0
 
     @property
-    def between_transactions(self) -> bool:
-        """Whether a batch may end here."""
-        return not self._in_transaction
+    def source_time(self) -> float:
+        """The source's clock at the last commit taken in, in seconds since 1970; 0: none yet.
+
+        MySQL's GTID events have it in microseconds, others in whole seconds.
+        """
+        if self._committed is None:
+            return 0.0
+        group, event = self._committed
+        micros = ev.commit_micros(group) if group is not None else 0
+        return micros / 1e6 if micros else float(int.from_bytes(event[:4], "little"))
 
     def flush(self, *, position_only: bool = False) -> Batch | None:
         """What is pending, as a batch that ends here; None inside a transaction, or if nothing is.
@@ -141,6 +149,7 @@ class Builder:
                 self._commit(event)
             elif code == ev.GTID:
                 self._mysql_gtid = ev.gtid(event)
+                self._group = event
             elif code == ev.MARIADB_GTID:
                 self._begin_mariadb(event)
             elif code == ev.QUERY:
@@ -178,7 +187,7 @@ class Builder:
         self._in_transaction = False
         self._touched.clear()
         self._transactions += 1
-        self.source_time = float(int.from_bytes(event[:4], "little"))
+        self._committed = (self._group, event)
         self._passed(event)
 
     def _passed(self, event: bytes) -> None:
