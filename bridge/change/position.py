@@ -165,10 +165,6 @@ class Progress:
         self._sets = {sid: list(spans) for sid, spans in start.sets.items()}
         self._domains = dict(start.domains)
 
-    def seen_mysql(self, sid: str, number: int) -> bool:
-        """Whether the transaction is already part of the position."""
-        return any(a <= number <= b for a, b in self._sets.get(sid, ()))
-
     def add_mysql(self, sid: str, number: int) -> None:
         """Adds a transaction of MySQL; `sid` is the UUID in lower case, with ``:tag`` if any."""
         spans = self._sets.setdefault(sid, [])
