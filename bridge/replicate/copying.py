@@ -19,6 +19,7 @@ import pymysql
 from bridge.capture.chunks import Bound, next_bound
 from bridge.capture.snapshot import keyless_snapshot, read_chunk
 from bridge.change.batch import BadRow
+from bridge.change.position import Position
 from bridge.errors import TableStopped
 from bridge.replicate.board import Board, Copying
 from bridge.replicate.points import passing
@@ -220,13 +221,16 @@ class Copier:
         bad: list[BadRow] = []
         with conn.transaction():
             self._lease.guard(conn)
+            position: Position | None = None
             if plan.key:
                 blocks = read_chunk(source, plan, chunk.lower, chunk.upper, bad)
             else:
                 position, blocks = keyless_snapshot(self._servers.copy_source, plan)
-                conn.execute(Q["exact_frontier"], {**names, **bind(position)})
             passing("copy.chunk-read")
             rows, size = copy_blocks(conn, plan, target.relation, blocks, bad)
+            if position is not None:
+                # Only now, since the lock on the table's row keeps operators waiting.
+                conn.execute(Q["exact_frontier"], {**names, **bind(position)})
             self._quarantine.add(conn, target, bad)
             conn.execute(Q["chunk_done"], {**names, "number": chunk.number})
             conn.execute(Q["copied_more"], {**names, "rows": rows, "bytes": size})
