@@ -10,7 +10,7 @@ from __future__ import annotations
 import queue
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import psycopg
@@ -53,6 +53,7 @@ class Job:
     state: TableState
     open: set[int] = field(default_factory=set)
     planned: bool = False
+    finished: bool = False
     stopped: TableStopped | None = None
 
     @property
@@ -181,10 +182,8 @@ class Copier:
             yield chunk
             number, lower, more = number + 1, upper, upper is not None
         with self._lock:
-            job.planned = True
-            over = not job.open
-        if over and job.stopped is None:
-            self._finished(conn, job)
+            job.planned = job.stopped is None
+        self._finish(conn, job)
 
     # -- reading -----------------------------------------------------------------------------
 
@@ -230,6 +229,8 @@ class Copier:
             rows, size = copy_blocks(conn, plan, target.relation, blocks, bad)
             if position is not None:
                 # Only now, since the lock on the table's row keeps operators waiting.
+                if self._servers.replica:
+                    position = replace(position, file="", offset=0)
                 conn.execute(Q["exact_frontier"], {**names, **bind(position)})
             self._quarantine.add(conn, target, bad)
             conn.execute(Q["chunk_done"], {**names, "number": chunk.number})
@@ -238,7 +239,13 @@ class Copier:
         self._board.copied(target.source, rows, size)
         with self._lock:
             job.open.discard(chunk.number)
-            over = job.planned and not job.open
+        self._finish(conn, job)
+
+    def _finish(self, conn: psycopg.Connection[Any], job: Job) -> None:
+        """Says once that the job is done, when the last chunk is planned and copied."""
+        with self._lock:
+            over = job.planned and not job.open and not job.finished and job.stopped is None
+            job.finished = job.finished or over
         if over:
             self._finished(conn, job)
 
