@@ -65,12 +65,12 @@ def refuse_zero_date(plan: ColumnPlan, *, with_time: bool, infinite: bool = True
     return ""
 
 
-def replaced(plan: ColumnPlan, q: str, text: str, value: str) -> str:
-    """MySQL expression: `text` if q is possible, else what the policy wants (`value`: sentinel)."""
+def replaced(plan: ColumnPlan, condition: str, text: str, value: str) -> str:
+    """MySQL expression: `text`, or by the policy NULL or `value` where the condition holds."""
     if plan.policy.zero_date == "as-null":
-        return f"IF({impossible(q)}, NULL, {text})"
+        return f"IF({condition}, NULL, {text})"
     if value:
-        return f"IF({impossible(q)}, {literal(value)}, {text})"
+        return f"IF({condition}, {literal(value)}, {text})"
     return text
 
 
@@ -125,7 +125,7 @@ class Dates(Family):
 
     def copy_text(self, plan: ColumnPlan, q: str) -> str:
         """See Family."""
-        return replaced(plan, q, q, sentinel(plan))
+        return replaced(plan, impossible(q), q, sentinel(plan))
 
     def bad(self, plan: ColumnPlan, q: str) -> str:
         """See Family."""

@@ -96,6 +96,10 @@ class Moments:
         self.edges = [int(f"{edge:%Y%m%d%H%M%S}") for s in self.spans for edge in (s.start, s.end)]
         self.sentinel = _padded(sentinel(plan), self.fsp)
 
+    def impossible(self, q: str) -> str:
+        """MySQL condition for impossible dates; of these, a TIMESTAMP can only hold zero."""
+        return impossible(q) if self.plan.source.data_type == "datetime" else f"(YEAR({q}) = 0)"
+
     @property
     def plain(self) -> bool:
         """Whether the text is the source's own, and impossible dates go to quarantine."""
@@ -188,7 +192,7 @@ class Datetimes(Family):
     def copy_text(self, plan: ColumnPlan, q: str) -> str:
         """See Family."""
         moments = Moments(plan)
-        text = replaced(plan, q, q, moments.sentinel)
+        text = replaced(plan, moments.impossible(q), q, moments.sentinel)
         if not moments.zone:
             return text
         suffix = literal(f" {moments.zone}")
@@ -200,7 +204,7 @@ class Datetimes(Family):
     def bad(self, plan: ColumnPlan, q: str) -> str:
         """See Family."""
         moments = Moments(plan)
-        conditions = [impossible(q)] if quarantined(plan) else []
+        conditions = [moments.impossible(q)] if quarantined(plan) else []
         if moments.spans and plan.policy.ambiguous == "quarantine":
             conditions.append(f"{moments.index(q)} % 2 = 1")
         return never_null(plan, " OR ".join(conditions)) if conditions else ""
@@ -235,7 +239,7 @@ class Datetimes(Family):
         elif target.base == "timestamptz":
             text = f"CONCAT({text}, '+00')"
             value += "+00" if value and "infinity" not in value else ""
-        return replaced(plan, q, text, value)
+        return replaced(plan, moments.impossible(q), text, value)
 
     def digest_target(self, plan: ColumnPlan, q: str) -> str:
         """See Family. A star marks the earlier instant of a wall-clock time that comes twice."""

@@ -28,7 +28,7 @@ from bridge.types.text import (
     refuse_nul,
     refuse_text,
     text_wire,
-    unreadable,
+    unfit,
     utf8,
 )
 
@@ -74,15 +74,13 @@ class Documents(Family):
 
     def copy_text(self, plan: ColumnPlan, q: str) -> str:
         """See Family. MySQL's text has no control characters."""
-        codes = b"\\\t\n\r" if _textual(plan) else b"\\"
-        return escaped_mysql(self.digest_source(plan, q), codes)
+        text = self.digest_source(plan, q)
+        return escaped_mysql(text) if _textual(plan) else escaped_mysql(text, b"\\")
 
     def bad(self, plan: ColumnPlan, q: str) -> str:
         """See Family."""
         text = _text(plan, q)
-        conditions = [unreadable(plan, q)] if _textual(plan) and unreadable(plan, q) else []
-        if _textual(plan):
-            conditions.append(f"LOCATE(_utf8mb4 0x00, {text}) > 0")
+        conditions = unfit(plan, q) if _textual(plan) else []
         conditions += _refused_mysql(plan, text)
         return never_null(plan, " OR ".join(conditions)) if conditions else ""
 

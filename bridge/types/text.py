@@ -46,6 +46,26 @@ def utf8(column: SourceColumn, q: str) -> str:
     return f"CONVERT({q} USING utf8mb4) COLLATE utf8mb4_bin"
 
 
+def escaped(column: SourceColumn, text: str) -> str:
+    """MySQL expression: the utf8mb4 text as COPY text.
+
+    Four REPLACE take a microsecond on MySQL, while JSON_QUOTE, which makes everything longer that
+    has to be escaped here too, takes a twentieth: text that it leaves alone passes. Only 5.7.8 and
+    later have it and read what stands in these comments.
+    """
+    slow = escaped_mysql(text)
+    if column.flavor == "mariadb":
+        return slow
+    plain = f"LENGTH(JSON_QUOTE({text})) = LENGTH({text}) + 2"
+    return f"/*!50708 IF({plain}, {text}, */ {slow} /*!50708 ) */"
+
+
+def holds_nul(column: SourceColumn, q: str) -> str:
+    """MySQL condition: the text holds the character NUL."""
+    text = utf8(column, q) if charset_of(column) in WIDE else q
+    return f"LOCATE(0x00, CAST({text} AS BINARY)) > 0"
+
+
 def nul_replacement(plan: ColumnPlan) -> str | None:
     """What the policy puts in the place of NUL; None: quarantine."""
     word, colon, text = plan.policy.nul.partition(":")
@@ -96,6 +116,17 @@ def unreadable(plan: ColumnPlan, q: str) -> str:
         if plan.source.flavor == "mariadb":
             found.append(f"HEX({text}) REGEXP '^(..)*ED[AB]'")
     return f"({' OR '.join(found)})"
+
+
+def unfit(plan: ColumnPlan, q: str) -> list[str]:
+    """MySQL conditions: NUL or bytes that are no text, as far as they go to quarantine."""
+    nul = holds_nul(plan.source, q) if nul_replacement(plan) is None else ""
+    bytes_ = unreadable(plan, q) if plan.policy.invalid == "quarantine" else ""
+    if nul and bytes_ and charset_of(plan.source) in UTF8:
+        # Cheaper than to search twice, on MariaDB, which is where UTF-8 may be unreadable.
+        without = f"REPLACE(REPLACE(CAST({q} AS BINARY), 0x00, ''), 0xED, '')"
+        return [f"(LENGTH({without}) <> LENGTH({q}) AND ({nul} OR {bytes_}))"]
+    return [condition for condition in (nul, bytes_) if condition]
 
 
 def _readable(plan: ColumnPlan, q: str) -> str:
@@ -165,15 +196,11 @@ class Texts(Family):
 
     def copy_text(self, plan: ColumnPlan, q: str) -> str:
         """See Family."""
-        return escaped_mysql(self.digest_source(plan, q))
+        return escaped(plan.source, self.digest_source(plan, q))
 
     def bad(self, plan: ColumnPlan, q: str) -> str:
         """See Family."""
-        conditions = []
-        if nul_replacement(plan) is None:
-            conditions.append(f"LOCATE({_NUL}, {utf8(plan.source, q)}) > 0")
-        if plan.policy.invalid == "quarantine" and unreadable(plan, q):
-            conditions.append(unreadable(plan, q))
+        conditions = unfit(plan, q)
         limit = _binding_limit(plan)
         if limit is not None:
             conditions.append(f"CHAR_LENGTH({self.digest_source(plan, q)}) > {limit}")
