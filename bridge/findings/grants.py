@@ -30,17 +30,10 @@ GRANTS = (
     Code(
         "G004",
         "log-bypass",
-        "warning",
+        "info",
         "These accounts may switch the binary log off for their session (SET sql_log_bin=0)."
         " What they write then is never seen by the bridge.",
         "make sure that they do not while the bridge runs; verification finds what was missed",
-    ),
-    Code(
-        "G005",
-        "grants-unread",
-        "info",
-        "The accounts that may bypass the binary log could not be looked up: the account may"
-        " not read the grant tables, and need not.",
     ),
     Code(
         "G010",

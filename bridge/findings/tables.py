@@ -176,8 +176,9 @@ TABLES = (
         "label-unreadable",
         "warning",
         "The catalogue prints characters outside the Basic Multilingual Plane (emoji) as"
-        " question marks, so a label with a question mark may be another one. The rows are"
-        " carried as they are; the target's CHECK is left out.",
+        " question marks, so a label with a question mark may be another one. Rows whose label"
+        " is printed otherwise are quarantined, and the target's CHECK is left out.",
+        "rename the label in the source (ALTER TABLE … MODIFY), or leave the column out",
     ),
     Code(
         "T022",
