@@ -177,6 +177,25 @@ class Progress:
         """Adds a transaction (event group) of MariaDB."""
         self._domains[domain] = (server, sequence)
 
+    def covers(self, other: Position) -> bool:
+        """Whether everything up to `other` has been added.
+
+        Against a GTID position only GTIDs count: its coordinates may be those of a stream that had
+        received nothing yet. Raises ValueError for kinds that cannot be compared.
+        """
+        if other.kind == "file":
+            return (file_number(self.file), self.offset) >= other.coordinates
+        if other.kind != self.kind:
+            raise ValueError(f"cannot compare {self.position()} with {other}")
+        if other.kind == "mysql-gtid":
+            return all(
+                _within(spans, tuple(self._sets.get(sid, ()))) for sid, spans in other.sets.items()
+            )
+        return all(
+            sequence <= self._domains.get(domain, (0, 0))[1]
+            for domain, (_, sequence) in other.domains.items()
+        )
+
     def position(self) -> Position:
         """The position as it is now."""
         if self.kind == "mysql-gtid":

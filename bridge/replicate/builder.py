@@ -15,7 +15,7 @@ from bridge.capture.binlog.rows import RowDecoder, compile_decoder
 from bridge.capture.binlog.statements import classify
 from bridge.capture.binlog.table_map import table_map, table_name
 from bridge.change.batch import BadRow, Batch, Cascade, Image, Segment, TableOps
-from bridge.change.position import Position, Progress, file_number
+from bridge.change.position import Position, Progress
 from bridge.errors import SourceError, TableStopped
 from bridge.names import TableName
 from bridge.replicate.family import ParentRole, parent_roles
@@ -53,10 +53,10 @@ class _Mapped:
 class Builder:
     """Turns events into batches for the tables of one stream.
 
-    `until` (binlog coordinates, or a position where the coordinates are not comparable) ends the
-    stream: `reached` becomes true at the first point outside a transaction that is not before it,
-    and nothing later is taken in. `at_end` says that the source had nothing more to send.
-    `over_copy`: the changes pass over rows that were copied later than they happened.
+    `until` (a position, or binlog coordinates alone) ends the stream: `reached` becomes true at the
+    first point outside a transaction that is not before it, and nothing later is taken in. `at_end`
+    says that the source had nothing more to send. `over_copy`: the changes pass over rows that were
+    copied later than they happened.
     """
 
     def __init__(
@@ -199,14 +199,8 @@ class Builder:
 
     def _arrived(self) -> None:
         self._moved = True
-        until = self._until
-        if until is None:
-            return
-        if until.file:
-            here = (file_number(self.progress.file), self.progress.offset)
-            self.reached = here >= until.coordinates
-        else:
-            self.reached = self.progress.position().covers(until)
+        if self._until is not None:
+            self.reached = self.progress.covers(self._until)
 
     def _query(self, event: bytes) -> None:
         query = ev.query(event)

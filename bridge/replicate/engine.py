@@ -266,10 +266,11 @@ class Engine:
         self._end_main()
         main = self._pipeline().position
         assert main is not None
-        if frontier.covers(main) and not main.covers(frontier):
-            self._advance_main(frontier)
-        elif not frontier.covers(main):
-            frontier = self._run_to(tables, frontier, main, ticking=False)
+        while not (frontier.covers(main) and main.covers(frontier)):
+            if frontier.covers(main):
+                main = self._advance_main(frontier)
+            else:
+                frontier = self._run_to(tables, frontier, main, ticking=False)
         passing("join.before")
         self.stages.join(tables, frontier)
         passing("join.after")
@@ -303,13 +304,14 @@ class Engine:
         stream = self._stream(tables, start, checkpoint, end, catching_up=True, over_copy=over_copy)
         return self._await(stream, ticking=ticking)
 
-    def _advance_main(self, end: Position) -> None:
+    def _advance_main(self, end: Position) -> Position:
         """Brings the main stream's tables to `end` while the others wait there."""
         members = [t for t in self._tables() if t.active and t.stage == "streaming"]
         start = self._pipeline().position
         assert start is not None
         checkpoint = PipelineCheckpoint(self._lease, self._source_id)
-        self._await(self._stream(members, start, checkpoint, end, catching_up=False), ticking=False)
+        stream = self._stream(members, start, checkpoint, end, catching_up=False)
+        return self._await(stream, ticking=False)
 
     def _await(self, stream: Stream, *, ticking: bool) -> Position:
         stream.start()
