@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Iterator
 from contextlib import closing
 from typing import TYPE_CHECKING, Any
@@ -12,6 +13,7 @@ import pytest
 from psycopg import sql
 from pymysql.cursors import Cursor
 
+from bridge.capture.binlog.connection import BinlogConnection
 from bridge.capture.binlog.positions import lower_bound, oldest_available, upper_bound
 from bridge.capture.catalog import read_catalog
 from bridge.capture.dialect import read_dialect
@@ -108,6 +110,9 @@ def everything_works(few: Conn, source_db: Any) -> None:
     few.rollback()
     upper_bound(few)
     assert low.covers(oldest_available(few))
+    server_id = secrets.randbelow(10**6) + 10**6
+    with BinlogConnection.open(lambda: login(source_db), low, server_id, 1.0) as stream:
+        assert stream.read(30.0)
 
 
 def test_schema_hazards(conn: Conn, source_db: Any) -> None:
