@@ -17,6 +17,8 @@ from bridge.databases.endpoint import parse_url
 from compose.local import guard, places
 
 STOP_SECONDS = 20.0
+FIRST_LINES, LAST_LINES = 16, 3
+"""What is shown of a command that says much."""
 
 
 class Failed(Exception):
@@ -83,22 +85,37 @@ class Dbbridge:
             raise Failed(f"`dbbridge {' '.join(words)}` exited {code}")
         return code
 
+    def preview(self, *words: str) -> None:
+        """Shows and runs a command that says much; the beginning and the end of it."""
+        self.show(*words)
+        done = self._captured(words)
+        if done.returncode != 0:
+            raise Failed(f"`dbbridge {' '.join(words)}` exited {done.returncode}: {done.stderr}")
+        lines = done.stdout.splitlines()
+        left = len(lines) - FIRST_LINES - LAST_LINES
+        if left > 1:
+            lines[FIRST_LINES:-LAST_LINES] = [f"  … {left} more lines …"]
+        print("\n".join(lines), flush=True)
+
     def ask(self, *words: str) -> dict[str, Any] | None:
         """The JSON that a command prints; None if it cannot say anything yet (exit code 2)."""
-        done = subprocess.run(
-            _command((*words, "--format", "json")),
-            cwd=self.folder,
-            env=self._environment,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
+        done = self._captured((*words, "--format", "json"))
         if done.returncode == 2:
             return None
         if done.returncode != 0:
             raise Failed(f"`dbbridge {' '.join(words)}` exited {done.returncode}: {done.stderr}")
         document: dict[str, Any] = json.loads(done.stdout)
         return document
+
+    def _captured(self, words: tuple[str, ...]) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            _command(words),
+            cwd=self.folder,
+            env=self._environment,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
 
     def start(self, *words: str) -> Daemon:
         """Shows a command and starts it beside us; a ^C for us does not reach it."""

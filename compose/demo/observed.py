@@ -25,6 +25,8 @@ class Seen:
     updates: int
     deletes: int
     quarantined: int
+    error: str
+    """Why a table stands still; '' if none does."""
 
     @classmethod
     def of(cls, document: dict[str, Any]) -> Seen:
@@ -43,6 +45,7 @@ class Seen:
             updates=total("updates"),
             deletes=total("deletes"),
             quarantined=total("quarantined"),
+            error=next((table["error"] for table in tables if table["error"]), ""),
         )
 
     @property
@@ -80,6 +83,8 @@ def until(bridge: Dbbridge, daemon: Daemon, what: str, reached: Callable[[Seen],
         seen = look(bridge)
         if seen and reached(seen):
             return seen
+        if seen and seen.error:
+            raise Failed(f"before {what}: {seen.error}")
         if not alive:
             raise Failed(f"`dbbridge sync` ended by itself before {what}")
         if time.monotonic() > deadline:

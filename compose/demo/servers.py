@@ -38,7 +38,7 @@ def pair() -> Iterator[Pair]:
             urls.append(url or server.url("postgres" if kind == "postgresql" else ""))
             name = "PostgreSQL" if kind == "postgresql" else "MariaDB"
             name = "MySQL" if kind == "mariadb" and "Maria" not in server.version else name
-            names.append(f"{name} {server.version.split('-')[0]}")
+            names.append(f"{name} {'.'.join(map(str, programs.numbered(server.version)))}")
         yield Pair(urls[0], urls[1], " and ".join(names))
 
 

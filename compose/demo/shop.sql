@@ -107,7 +107,7 @@ CREATE TABLE coupons (
 
 CREATE TABLE orders (
   id bigint unsigned NOT NULL AUTO_INCREMENT,
-  customer_id bigint unsigned DEFAULT NULL,
+  customer_id bigint unsigned DEFAULT NULL COMMENT 'the application looks after it',
   state enum('cart','placed','paid','sent','returned') NOT NULL DEFAULT 'cart',
   is_gift tinyint(1) NOT NULL DEFAULT '0',
   coupon varchar(20) DEFAULT NULL,
@@ -118,9 +118,7 @@ CREATE TABLE orders (
   updated_at timestamp NOT NULL DEFAULT CURRENT_TIMESTAMP ON UPDATE CURRENT_TIMESTAMP,
   PRIMARY KEY (id),
   KEY customer (customer_id),
-  KEY state (state, placed_at),
-  CONSTRAINT orders_customer FOREIGN KEY (customer_id) REFERENCES customers (id)
-    ON DELETE SET NULL
+  KEY state (state, placed_at)
 ) ENGINE=InnoDB DEFAULT CHARSET=latin1 COLLATE=latin1_swedish_ci;
 
 CREATE TABLE order_items (

@@ -118,9 +118,9 @@ class Tour:
         self._step("What would go wrong?")
         self._bridge.run("check")
         self._step("Tables and primary keys in PostgreSQL")
-        self._bridge.run("schema", "plan")
+        self._bridge.preview("schema", "plan")
         plan = self._bridge.ask("schema", "plan") or {}
-        self._bridge.run("schema", "apply", "--plan", str(plan.get("hash")))
+        self._bridge.run("schema", "apply", "--plan", str(plan.get("plan")))
 
     @contextmanager
     def _copy(self) -> Iterator[Daemon]:
