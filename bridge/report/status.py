@@ -56,6 +56,14 @@ class Status:
             return "dbbridge verify"
         return "dbbridge status --watch"
 
+    def _eta(self, table: TableState) -> float | None:
+        """Seconds until the table is copied at today's rate; None: not known."""
+        if table.stage in ("catching-up", "streaming"):
+            return 0.0
+        left = sum(max(0, t.rows_estimated - t.rows_copied) for t in self.tables if t.active)
+        rate = self.said.get("rows_per_second") or 0.0
+        return round(left / rate, 1) if rate and table.active else None
+
     def document(self) -> dict[str, Any]:
         """The JSON of the command-line contract."""
         lag = self.said.get("lag_seconds") if self.daemon else None
@@ -69,13 +77,12 @@ class Status:
             "runway_seconds": None,
             "rows_per_second": self.said.get("rows_per_second", 0.0),
             "throttled": None,
-            "tables": [table_document(table) for table in self.tables],
+            "tables": [table_document(table, self._eta(table)) for table in self.tables],
         }
 
 
-def table_document(table: TableState) -> dict[str, Any]:
+def table_document(table: TableState, eta_seconds: float | None) -> dict[str, Any]:
     """One table of the JSON."""
-    left = max(0, table.rows_estimated - table.rows_copied)
     return {
         "table": str(table.source),
         "target": str(table.target),
@@ -83,7 +90,7 @@ def table_document(table: TableState) -> dict[str, Any]:
         "rows_copied": table.rows_copied,
         "rows_estimated": table.rows_estimated,
         "bytes_copied": table.bytes_copied,
-        "eta_seconds": None if left and table.stage == "copying" else 0,
+        "eta_seconds": eta_seconds,
         "inserts": table.inserts,
         "updates": table.updates,
         "deletes": table.deletes,
