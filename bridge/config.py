@@ -73,6 +73,11 @@ class DatabaseSettings(_Model):
     pool: PoolSettings = PoolSettings()
     tls: TlsSettings = TlsSettings()
 
+    def __repr__(self) -> str:
+        return f"DatabaseSettings({masked_url(self.url)!r})"
+
+    __str__ = __repr__
+
 
 class CaptureSettings(_Model):
     """How changes are captured."""

@@ -142,15 +142,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
             )
             sys.stdout.flush()
     except BrokenPipeError:
-        # The reader of our output went away (`| head`); nobody is left to tell.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
+        return _unread()
+    except SystemExit:
+        # Typer's answer to a broken pipe; verbs raise typer.Exit.
+        return _unread()
     except (KeyboardInterrupt, typer.Abort):
         typer.echo("interrupted", err=True)
         return INTERRUPTED
     except Exception as error:  # noqa: BLE001 (whatever it is, the user gets two lines)
         return _failed(error, context.debug)
     return result if isinstance(result, int) else 0
+
+
+def _unread() -> int:
+    """The reader of our output went away (``| head``): no verdict, and nobody to tell."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+    return INTERRUPTED
 
 
 def _load(verb: str) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import ssl
 from typing import Any
 
@@ -11,6 +12,7 @@ from pymysql.cursors import Cursor
 
 from bridge.databases.endpoint import Endpoint, Tls
 from bridge.errors import BridgeError, ConfigError, ServerRefused, ServerUnreachable
+from bridge.names import quote_mysql
 
 CONNECT_TIMEOUT = 10
 """Seconds."""
@@ -62,6 +64,7 @@ def connect(
     wait for ever, as a binlog reader must). `database` replaces the endpoint's; '' selects none.
     Raises ServerUnreachable, ServerRefused, ConfigError.
     """
+    seconds = int(endpoint.options.get("connect_timeout", CONNECT_TIMEOUT))
     arguments: dict[str, Any] = {
         "user": endpoint.user,
         # Bytes, since PyMySQL would encode a str as latin1.
@@ -70,8 +73,8 @@ def connect(
         "charset": "utf8mb4",
         "autocommit": True,
         "init_command": SESSION,
-        "connect_timeout": int(endpoint.options.get("connect_timeout", CONNECT_TIMEOUT)),
-        "read_timeout": read_timeout,
+        "connect_timeout": seconds,
+        "read_timeout": seconds,
         "cursorclass": cursor,
         "program_name": "dbbridge",
         **_tls(endpoint),
@@ -83,9 +86,12 @@ def connect(
     if raw:
         arguments |= {"conv": {}, "use_unicode": False}
     try:
-        return pymysql.Connection(**arguments)
+        connection = pymysql.Connection(**arguments)
     except (pymysql.Error, OSError) as error:
         raise source_error(error, endpoint) from error
+    # PyMySQL has one timeout for login and queries, and a server may accept and then say nothing.
+    vars(connection)["_read_timeout"] = read_timeout
+    return connection
 
 
 def source_error(error: Exception, endpoint: Endpoint | None = None) -> BridgeError:
@@ -107,10 +113,8 @@ def source_error(error: Exception, endpoint: Endpoint | None = None) -> BridgeEr
     login = _login_error(code, text, place, endpoint)
     if login:
         return login
-    if code in _DENIED or (code == 1227 or code == 1370):
-        return ServerRefused(
-            f"{place}: {text}", "`dbbridge check` prints the GRANT lines that this account lacks"
-        )
+    if code in _DENIED:
+        return ServerRefused(f"{place}: {text}", _grant_hint(text, endpoint))
     if code in _GONE or isinstance(cause, (OSError, pymysql.err.InterfaceError)):
         return _unreachable(text, place)
     return ServerRefused(f"{place}: {text} ({code})" if code else f"{place}: {text}")
@@ -180,6 +184,13 @@ def _login_error(code: int, text: str, place: str, endpoint: Endpoint | None) ->
             "wait, lower pool.max, or raise max_connections on the server",
         )
     return None
+
+
+def _grant_hint(text: str, endpoint: Endpoint | None) -> str:
+    account = re.search(r"'[^']*'@'[^']*'", text)
+    if "to database" in text and account and endpoint and endpoint.database:
+        return f"GRANT SELECT ON {quote_mysql(endpoint.database)}.* TO {account[0]};"
+    return "`dbbridge check` prints the GRANT lines that this account lacks"
 
 
 def _unreachable(text: str, place: str) -> BridgeError:

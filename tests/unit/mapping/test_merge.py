@@ -67,7 +67,8 @@ def test_edits_and_comments_are_kept() -> None:
 @pytest.mark.parametrize(
     ("old", "new"),
     [
-        ("indexes: [by_state, code, words]", "indexes:\n  - by_state\n\n  # last\n  - code\n  - words"),
+        ("indexes: [by_state, code, words]",
+         "indexes:\n  - by_state\n\n  # last\n  - code\n  - words"),
         ("indexes: [by_state, code, words]", "indexes:\n- by_state # a\n- code\n- words # b"),
         ("indexes: [by_state, code, words]", "indexes: [by_state, code, words,]"),
         ("indexes: [by_state, code, words]", "indexes: [\n  by_state, code,\n  words\n]"),

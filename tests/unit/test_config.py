@@ -1,0 +1,137 @@
+"""Settings: what is read, what is refused, where it comes from, and that secrets stay secret."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from bridge.config import Settings, load, masked_url
+from bridge.errors import ConfigError
+
+FILE = """\
+databases:
+  legacy: {url: "mysql://bridge:${LEGACY_PASSWORD}@db1/shop", pool: {max: 4}, tls: {ca: ca.pem}}
+  main:
+    url: "postgresql://bridge:${file:secret}@db2/shop"
+pipeline:
+  source: legacy
+  target: main
+"""
+
+
+def write(directory: Path, text: str = FILE, name: str = "bridge.yaml") -> Path:
+    path = directory / name
+    path.write_text(text)
+    return path
+
+
+def settings(directory: Path, text: str = FILE, **environ: str) -> Settings:
+    return load(write(directory, text), environ)
+
+
+def test_settings_and_defaults(tmp_path: Path) -> None:
+    found = settings(tmp_path)
+    assert found.name == "shop"
+    assert found.mappings == tmp_path / "mappings"
+    assert found.databases["legacy"].pool.max == 4
+    assert found.databases["main"].pool.max == 8
+    assert found.pipeline.capture.kind == "binlog"
+
+
+def test_placeholders_are_resolved_late_and_taken_as_they_are(tmp_path: Path) -> None:
+    (tmp_path / "secret").write_text("p@ss:/?%41\n")
+    found = settings(tmp_path, LEGACY_PASSWORD="a@b/c")
+    assert found.endpoint("legacy").password.reveal() == "a@b/c"
+    assert found.endpoint("legacy").host == "db1"
+    assert found.endpoint("main").password.reveal() == "p@ss:/?%41"
+    assert found.endpoint("legacy").tls.mode == "verify"
+    assert found.endpoint("legacy").tls.ca == str(tmp_path / "ca.pem")
+
+
+def test_a_whole_url_may_be_a_variable(tmp_path: Path) -> None:
+    text = FILE.replace("mysql://bridge:${LEGACY_PASSWORD}@db1/shop", "${LEGACY}")
+    found = settings(tmp_path, text, LEGACY="mysql://me:x%20y@h/d")
+    assert found.endpoint("legacy").password.reveal() == "x y"
+    assert found.name == "d"
+
+
+def test_what_is_missing_is_named(tmp_path: Path) -> None:
+    found = settings(tmp_path, LEGACY_PASWORD="x")
+    with pytest.raises(ConfigError) as caught:
+        found.endpoint("legacy")
+    assert (
+        caught.value.message == f"{tmp_path}/bridge.yaml:2: the variable LEGACY_PASSWORD is not set"
+    )
+    assert "did you mean “LEGACY_PASWORD”" in caught.value.hint
+    with pytest.raises(ConfigError, match="secret cannot be read"):
+        found.endpoint("main")
+    assert found.endpoint("legacy", secrets=False).password.reveal() == ""
+
+
+def test_an_overlay_replaces_single_values(tmp_path: Path) -> None:
+    write(
+        tmp_path, "databases: {main: {pool: {max: 30}}}\npipeline: {name: p}\n", "bridge.prod.yaml"
+    )
+    found = settings(tmp_path, BRIDGE_ENVIRONMENT="prod")
+    assert (found.name, found.databases["main"].pool.max) == ("p", 30)
+    origins = {each.name: each.origin for each in found.listed()}
+    assert origins["databases.main.pool.max"] == f"{tmp_path}/bridge.prod.yaml:1"
+    assert origins["databases.main.pool.min"] == "default"
+    assert origins["pipeline.source"] == f"{tmp_path}/bridge.yaml:6"
+
+
+def test_a_missing_overlay_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"bridge\.prod\.yaml"):
+        settings(tmp_path, BRIDGE_ENVIRONMENT="prod")
+
+
+def test_no_file(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError) as caught:
+        load(tmp_path / "bridge.yaml", {})
+    assert "dbbridge init" in caught.value.hint
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "line", "said", "hint"),
+    [
+        ("  source:", "  sorce:", 6, "unknown key “sorce”", "did you mean “source”"),
+        ("pool: {max", "pool: {maximum", 2, "unknown key “maximum”", "known here: min, max"),
+        ("pool:", "pol:", 2, "unknown key “pol”", "did you mean “pool”"),
+        ("databases:", "database:", 1, "unknown key “database”", "did you mean “databases”"),
+        ("max: 4", "max: many", 2, "databases.legacy.pool.max", ""),
+        ("max: 4", "max: 0", 2, "databases.legacy.pool.max", ""),
+        ("source: legacy", "source: legcy", 6, "no database “legcy”", "did you mean “legacy”"),
+        ("  target: main\n", "", 5, "“pipeline.target” is missing", ""),
+        ("ca: ca.pem", "mode: sure", 2, "“sure” is not a TLS mode", ""),
+        ("  target: main", "  target: main\n  capture: {kind: kafka}", 8, "capture.kind", ""),
+        ("pipeline:", "pipeline: [", 5, "", "YAML"),
+    ],
+)  # fmt: skip
+def test_wrong_settings(
+    tmp_path: Path, old: str, new: str, line: int, said: str, hint: str
+) -> None:
+    with pytest.raises(ConfigError) as caught:
+        settings(tmp_path, FILE.replace(old, new))
+    message = caught.value.message
+    if "YAML" not in hint:
+        assert message.startswith(f"{tmp_path}/bridge.yaml:{line}: "), message
+    assert said in message
+    assert hint in caught.value.hint
+
+
+def test_secrets_never_show(tmp_path: Path) -> None:
+    text = FILE.replace("${LEGACY_PASSWORD}", "hunter2")
+    found = settings(tmp_path, text)
+    shown = " ".join(f"{each.name}={each.value}" for each in found.listed())
+    assert "hunter2" not in shown
+    assert "mysql://bridge:***@db1/shop" in shown
+    assert "${file:secret}" in shown
+    assert "hunter2" not in f"{found.endpoint('legacy')!r} {found!r} {found}"
+
+
+def test_masked_urls() -> None:
+    assert masked_url("mysql://u:p@w@h/d") == "mysql://u:***@h/d"
+    assert masked_url("mysql://u@h/d") == "mysql://u@h/d"
+    assert masked_url("mysql://u:${X}@h/d") == "mysql://u:${X}@h/d"
+    assert masked_url("mysql://u:a${X}@h/d") == "mysql://u:***@h/d"
