@@ -45,21 +45,29 @@ def init(
     A URL's password may be env:NAME or file:PATH, or is asked for; its value is never written. Run
     again: new tables and columns are added, and nothing that you wrote is changed.
     """
-    from bridge.cli.init_tables import bring_up
+    from bridge.cli.init_tables import bring_up, look
 
     context = of(ctx)
     if directory is not None:
         context.config = directory / "bridge.yaml"
-    exports = _settings(context, source, target)
-    _print(context, bring_up(context), exports)
+    there = context.config_path.is_file()
+    logins = _logins(context, source, target, there=there)
+    # Both servers have answered before anything is written.
+    context.target()
+    catalog = look(context)
+    if not there:
+        _write_settings(context.config_path, *logins)
+    exports = [] if there else [login.to_export for login in logins if login.to_export]
+    _print(context, bring_up(context, catalog), exports)
 
 
-def _settings(context: Context, source: str | None, target: str | None) -> list[str]:
-    """Makes bridge.yaml, or holds the URLs against the one there is. Variables to be exported."""
+def _logins(
+    context: Context, source: str | None, target: str | None, *, there: bool
+) -> list[Login]:
+    """Reads the URLs; held against bridge.yaml if it is `there`, and needed if it is not."""
     from bridge.cli.login import ask_on_terminal, read_login
 
     path = context.config_path
-    there = path.is_file()
     logins: list[Login] = []
     roles: tuple[tuple[str | None, Kind, str], ...] = (
         (source, "mysql", SOURCE),
@@ -78,13 +86,7 @@ def _settings(context: Context, source: str | None, target: str | None) -> list[
                 f"{option} is missing, and there is no {path}",
                 f"{option} {kind}://user:env:PASSWORD@host/database",
             )
-    # Both servers are asked before anything is written.
-    context.source()
-    context.target()
-    if there:
-        return []
-    _write_settings(path, *logins)
-    return [login.to_export for login in logins if login.to_export]
+    return logins
 
 
 def _same_place(context: Context, option: str, given: Endpoint) -> None:

@@ -44,18 +44,23 @@ class Outcome:
     open: tuple[str, ...] = ()
 
 
-def bring_up(context: Context) -> list[Outcome]:
-    """Brings the mapping files up to the source's catalogue. Raises BridgeError."""
-    directory = context.settings.mappings
-    database = context.source_endpoint.database
-    known = files.read_all(directory) if any(directory.glob("**/*.yaml")) else {}
-    source = context.source()
-    catalog = read_catalog(source, database)
+def look(context: Context) -> Mapping[TableName, SourceTable]:
+    """The source's tables. Raises ConfigError if there are none, and BridgeError."""
+    catalog = read_catalog(context.source(), context.source_endpoint.database)
     if not catalog:
         raise ConfigError(
             f"there are no tables in {context.source_endpoint.place}",
             "check the database's name, and that the account may SELECT from its tables",
         )
+    return catalog
+
+
+def bring_up(context: Context, catalog: Mapping[TableName, SourceTable]) -> list[Outcome]:
+    """Brings the mapping files up to the source's catalogue. Raises BridgeError."""
+    directory = context.settings.mappings
+    database = context.source_endpoint.database
+    known = files.read_all(directory) if any(directory.glob("**/*.yaml")) else {}
+    source = context.source()
     work = _Work(source, directory, known, propose_groups(catalog.values()))
     work.write_defaults(database)
     outcomes = []

@@ -1,6 +1,7 @@
 """Findings: what would go wrong, or needs a decision, each under a stable code.
 
-A code is a letter and three digits: D data, G grants, S server settings, T tables and their schema.
+A code is a letter and three digits: D data, G grants, M mapping files, S server settings, T tables
+and their schema.
 Codes are part of the command line's contract: a code is never used again for something else.
 `bridge.capture.findings` looks for them; `dbbridge check` prints and `dbbridge explain` tells them.
 """
@@ -13,10 +14,13 @@ from typing import Any
 from bridge.findings.base import Code, Finding, Severity
 from bridge.findings.data import DATA
 from bridge.findings.grants import GRANTS
+from bridge.findings.mapping import MAPPING
 from bridge.findings.server import SERVER
 from bridge.findings.tables import TABLES
 
-CODES: Mapping[str, Code] = {code.code: code for code in (*DATA, *TABLES, *SERVER, *GRANTS)}
+CODES: Mapping[str, Code] = {
+    code.code: code for code in (*DATA, *TABLES, *SERVER, *GRANTS, *MAPPING)
+}
 """Every kind of finding by its code."""
 
 
