@@ -7,6 +7,7 @@ answers.
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 import pymysql
@@ -14,7 +15,12 @@ from pymysql.constants import ER
 
 from bridge.change.position import Position
 from bridge.databases.mysql import source_error
-from bridge.errors import BridgeError, SourceError
+from bridge.errors import BridgeError, ServerUnreachable, SourceError
+
+_PATIENCE = 30.0
+"""Seconds for commits that are under way."""
+_TRIES = 200
+"""Snapshots until one meets a quiet moment; each takes well under a millisecond."""
 
 
 def lower_bound(connection: pymysql.Connection[Any], *, with_snapshot: bool = False) -> Position:
@@ -22,7 +28,8 @@ def lower_bound(connection: pymysql.Connection[Any], *, with_snapshot: bool = Fa
 
     MySQL with GTIDs: gtid_executed. MySQL without: the beginning of the current file, since the
     server opens a file only when all prepared transactions of the one before are committed.
-    MariaDB: the position of a consistent snapshot, with coordinates.
+    MariaDB: gtid_binlog_pos, once a consistent snapshot has passed it; its coordinates are those of
+    the log's end shortly before.
 
     With `with_snapshot` a transaction is left open that reads a snapshot: on MariaDB taken exactly
     at the position, on MySQL after it (for tables that another session holds locked that is exact,
@@ -31,7 +38,7 @@ def lower_bound(connection: pymysql.Connection[Any], *, with_snapshot: bool = Fa
     """
     source = _Source(connection)
     if source.mariadb:
-        return source.snapshot_position(keep=with_snapshot)
+        return source.exact_snapshot() if with_snapshot else source.passed_position()
     if source.uses_gtid():
         position = Position("mysql-gtid", source.gtid_set("gtid_executed"))
     else:
@@ -127,8 +134,44 @@ class _Source:
         self.rows("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
         self.rows("START TRANSACTION WITH CONSISTENT SNAPSHOT")
 
-    def snapshot_position(self, *, keep: bool) -> Position:
-        """MariaDB: the position of a snapshot begun here."""
+    def passed_position(self) -> Position:
+        """MariaDB: a GTID position that a snapshot begun afterwards has in it.
+
+        BINLOG_GTID_POS would tell the snapshot's own position, but the server reads the whole file
+        for it, and answers NULL where it meets an event over max_allowed_packet.
+        """
+        before = Position.at(*self.status())
+        text = self.value("SELECT @@GLOBAL.gtid_binlog_pos")
+        end = Position.at(*self.status())
+        deadline = time.monotonic() + _PATIENCE
+        while not self._snapshot_coordinates().covers(end):
+            # A commit stands in the log that sessions do not see yet; it takes a moment.
+            if time.monotonic() > deadline:
+                raise ServerUnreachable(
+                    f"the source does not finish the commits before {end}", "is its disk full?"
+                )
+        self.rows("ROLLBACK")
+        return Position("mariadb-gtid", text, before.file, before.offset)
+
+    def exact_snapshot(self) -> Position:
+        """MariaDB: begins a snapshot and tells its position.
+
+        It is gtid_binlog_pos if that is the same before and after and the snapshot reaches to the
+        log's end; on a source that is never quiet for so long the server has to look it up.
+        """
+        for _ in range(_TRIES):
+            before = self.value("SELECT @@GLOBAL.gtid_binlog_pos")
+            here = self._snapshot_coordinates()
+            end = Position.at(*self.status())
+            if end == here and before == self.value("SELECT @@GLOBAL.gtid_binlog_pos"):
+                return Position("mariadb-gtid", before, here.file, here.offset)
+        here = self._snapshot_coordinates()
+        return Position(
+            "mariadb-gtid", self.gtid_at(here.file, here.offset), here.file, here.offset
+        )
+
+    def _snapshot_coordinates(self) -> Position:
+        """MariaDB: begins a snapshot; exactly what the log holds up to there is in it."""
         self.begin_snapshot()
         status = {
             _text(name).lower(): _text(value)
@@ -137,11 +180,7 @@ class _Source:
         file = status.get("binlog_snapshot_file", "")
         if not file:
             raise _no_binlog()
-        offset = int(status["binlog_snapshot_position"])
-        text = self.gtid_at(file, offset)
-        if not keep:
-            self.rows("ROLLBACK")
-        return Position("mariadb-gtid", text, file, offset)
+        return Position.at(file, int(status["binlog_snapshot_position"]))
 
     def gtid_at(self, file: str, offset: int) -> str:
         """MariaDB: the GTID position of coordinates; '' before the first transaction."""
@@ -149,7 +188,7 @@ class _Source:
         if value is None:
             raise SourceError(
                 f"the source does not know the GTID position of {file}:{offset}",
-                "was its binlog purged or reset just now? try again",
+                "try again when fewer transactions commit; or was its binlog purged just now?",
             )
         return _text(value)
 
