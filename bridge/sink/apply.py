@@ -50,6 +50,7 @@ class Applier:
         self._staged: dict[TableName, None] = {}
         self._dirty: set[TableName] = set()
         self._open = False
+        self._savepoint: tuple[dict[TableName, None], set[TableName]] | None = None
         self._counts: dict[TableName, list[int]] = {}
         self._counted = time.monotonic()
         conn.execute("SET enable_hashjoin = off; SET enable_mergejoin = off")
@@ -67,6 +68,8 @@ class Applier:
             except _REFUSED:
                 self._undo()
                 self._run(batch.segments, careful=True)
+            if self._savepoint is not None:
+                self._conn.execute("RELEASE SAVEPOINT batch")
             self._note(batch)
             if batch.position is not None:
                 self._commit(batch)
@@ -85,21 +88,24 @@ class Applier:
     def _begin(self) -> None:
         if self._open:
             self._conn.execute("SAVEPOINT batch")
+            self._savepoint = dict(self._staged), set(self._dirty)
         else:
             self._conn.execute("BEGIN")
             self._open = True
-            self._savepoint = False
-            return
-        self._savepoint = True
+            self._savepoint = None
 
     def _undo(self) -> None:
-        """Back to the state before this batch, its transaction open."""
-        if self._savepoint:
+        """Back to the state before this batch, its transaction open.
+
+        Within a transaction the staging tables then hold again what earlier batches left in them.
+        """
+        if self._savepoint is not None:
             self._conn.execute("ROLLBACK TO SAVEPOINT batch")
+            self._staged, self._dirty = dict(self._savepoint[0]), set(self._savepoint[1])
         else:
             self._conn.execute("ROLLBACK; BEGIN")
-        self._staged.clear()
-        self._dirty.clear()
+            self._staged.clear()
+            self._dirty.clear()
 
     def _commit(self, batch: Batch) -> None:
         assert batch.position is not None
