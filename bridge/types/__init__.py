@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bridge.types.addresses import Addresses
 from bridge.types.base import Family, SourceColumn
 from bridge.types.binary import Binaries
 from bridge.types.bits import Bits
@@ -28,6 +29,7 @@ FAMILIES: tuple[Family, ...] = (
     Enums(),
     Sets(),
     Documents(),
+    Addresses(),
 )
 _BY_NAME = {name: family for family in FAMILIES for name in family.names}
 

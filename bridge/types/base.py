@@ -147,7 +147,8 @@ class Family(Protocol):
 
         For NULL and for values for which `bad` is true its result does not matter, but it must not
         fail (a warning that a character cannot be converted may come with such a value). A policy
-        that turns the value into NULL gives NULL.
+        that turns the value into NULL gives NULL. Up to 4 KiB it is the stream's byte for byte, so
+        that both name a key alike.
         """
         ...
 

@@ -24,6 +24,7 @@ from bridge.types.json_binary import json_text
 from bridge.types.target import refuse, target_of
 from bridge.types.text import (
     Cleaner,
+    escaped,
     nul_replacement,
     refuse_nul,
     refuse_text,
@@ -75,7 +76,7 @@ class Documents(Family):
     def copy_text(self, plan: ColumnPlan, q: str) -> str:
         """See Family. MySQL's text has no control characters."""
         text = self.digest_source(plan, q)
-        return escaped_mysql(text) if _textual(plan) else escaped_mysql(text, b"\\")
+        return escaped(plan.source, text) if _textual(plan) else escaped_mysql(text, b"\\")
 
     def bad(self, plan: ColumnPlan, q: str) -> str:
         """See Family."""

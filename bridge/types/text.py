@@ -23,6 +23,11 @@ from bridge.types.target import refuse, refuse_policy, target_of
 from bridge.types.zipped import unzipped
 
 _NUL = "_utf8mb4 0x00"
+_SURROGATE = r"\xED[\xA0-\xBF]"
+_NUL_OR_SURROGATE = r"\x00|" + _SURROGATE
+_CONTROL = r"\u00"
+_SHORT = 8192
+"""Bytes; longer text of MariaDB may be escaped in other words than the stream's."""
 _TEXTS = frozenset({"tinytext", "text", "mediumtext", "longtext"})
 _CODES = {
     "char": frozenset({layout.STRING}),
@@ -51,13 +56,20 @@ def escaped(column: SourceColumn, text: str) -> str:
 
     Four REPLACE take a microsecond on MySQL, while JSON_QUOTE, which makes everything longer that
     has to be escaped here too, takes a twentieth: text that it leaves alone passes. Only 5.7.8 and
-    later have it and read what stands in these comments.
+    later have it and read what stands in these comments. MariaDB's REPLACE moves the rest of the
+    value at each place (a megabyte with 20,000 lines takes seconds); there long text is quoted,
+    which COPY reads as well, but for control characters with no short escape.
     """
-    slow = escaped_mysql(text)
-    if column.flavor == "mariadb":
-        return slow
-    plain = f"LENGTH(JSON_QUOTE({text})) = LENGTH({text}) + 2"
-    return f"/*!50708 IF({plain}, {text}, */ {slow} /*!50708 ) */"
+    replaced = escaped_mysql(text)
+    quoted = f"JSON_QUOTE({text})"
+    if column.flavor == "mysql":
+        plain = f"LENGTH({quoted}) = LENGTH({text}) + 2"
+        return f"/*!50708 IF({plain}, {text}, */ {replaced} /*!50708 ) */"
+    if (column.length or 0) <= _SHORT:
+        return replaced
+    inner = f"SUBSTR({quoted}, 2, CHAR_LENGTH({quoted}) - 2)"
+    quotable = f"LENGTH({text}) > {_SHORT} AND LOCATE({literal(_CONTROL)}, {quoted}) = 0"
+    return f"IF({quotable}, {inner}, {replaced})"
 
 
 def holds_nul(column: SourceColumn, q: str) -> str:
@@ -93,40 +105,44 @@ def unreadable(plan: ColumnPlan, q: str) -> str:
     """MySQL condition: the value holds bytes that are no text; '' if it cannot.
 
     A code without a character becomes a question mark (or U+FFFD) when the server converts it, so
-    the question marks are counted before and after. ED A0 to ED BF begins an encoded surrogate.
+    the question marks are counted before and after.
     """
     charset = charset_of(plan.source)
+    text = utf8(plan.source, q)
     if charset in UTF8 or charset == "utf32":
-        if plan.source.flavor != "mariadb":
-            return ""
-        binary = f"CAST({utf8(plan.source, q)} AS BINARY)"
-        return f"(LOCATE(0xED, {binary}) > 0 AND HEX({binary}) REGEXP '^(..)*ED[AB]')"
+        return _surrogates(plan.source, text)
     if charset in EXACT:
         return ""
-    text = utf8(plan.source, q)
     question = f"_{charset} 0x003F" if charset == "ucs2" else f"_{charset} 0x3F"
     before = f"CHAR_LENGTH({q}) - CHAR_LENGTH(REPLACE({q}, {question}, _{charset} ''))"
     after = f"CHAR_LENGTH({text}) - CHAR_LENGTH(REPLACE({text}, _utf8mb4 0x3F, _utf8mb4 ''))"
-    found = [
-        f"LOCATE(_utf8mb4 0xEFBFBD, {text}) > 0",
-        f"(LOCATE(_utf8mb4 0x3F, {text}) > 0 AND {before} <> {after})",
-    ]
+    found = [f"(LOCATE(_utf8mb4 0x3F, {text}) > 0 AND {before} <> {after})"]
     if charset in WIDE:
-        found = [f"CHAR_LENGTH({q}) <> CHAR_LENGTH({text})", *found[1:]]
-        if plan.source.flavor == "mariadb":
-            found.append(f"HEX({text}) REGEXP '^(..)*ED[AB]'")
+        found += [f"CHAR_LENGTH({q}) <> CHAR_LENGTH({text})", _surrogates(plan.source, text)]
+    else:
+        found.append(f"LOCATE(_utf8mb4 0xEFBFBD, {text}) > 0")
     return f"({' OR '.join(found)})"
+
+
+def _surrogates(column: SourceColumn, text: str) -> str:
+    """MySQL condition: the utf8mb4 text holds encoded surrogates, which begin with ED A0 to ED BF.
+
+    MySQL before 8.0 stores them as MariaDB does; later it refuses them, and skips this.
+    """
+    binary = f"CAST({text} AS BINARY)"
+    if column.flavor == "mariadb":
+        return f"{binary} REGEXP {literal(_SURROGATE)}"
+    found = f"LOCATE(0xED, {binary}) > 0 AND HEX({text}) REGEXP '^(..)*ED[AB]'"
+    return f"(1 /*!80000 - 1 */ = 1 AND {found})"
 
 
 def unfit(plan: ColumnPlan, q: str) -> list[str]:
     """MySQL conditions: NUL or bytes that are no text, as far as they go to quarantine."""
-    nul = holds_nul(plan.source, q) if nul_replacement(plan) is None else ""
+    nul = nul_replacement(plan) is None
     bytes_ = unreadable(plan, q) if plan.policy.invalid == "quarantine" else ""
-    if nul and bytes_ and charset_of(plan.source) in UTF8:
-        # Cheaper than to search twice, on MariaDB, which is where UTF-8 may be unreadable.
-        without = f"REPLACE(REPLACE(CAST({q} AS BINARY), 0x00, ''), 0xED, '')"
-        return [f"(LENGTH({without}) <> LENGTH({q}) AND ({nul} OR {bytes_}))"]
-    return [condition for condition in (nul, bytes_) if condition]
+    if nul and bytes_ and plan.source.flavor == "mariadb" and charset_of(plan.source) in UTF8:
+        return [f"CAST({q} AS BINARY) REGEXP {literal(_NUL_OR_SURROGATE)}"]
+    return [*([holds_nul(plan.source, q)] if nul else []), *([bytes_] if bytes_ else [])]
 
 
 def _readable(plan: ColumnPlan, q: str) -> str:

@@ -70,9 +70,12 @@ def test_multiple_bytes(bench: Bench, policy: Policy) -> None:
     values = [
         Sql(f"x'{text}'")
         for text in (
-            "", "00", "41", "5c", "3f", "7e", "093f5c", "815f", "a1c0", "a1c1", "8140", "a140", "85403f",
-            "fe50", "a2a1", "a15a", "a1fe", "f9d6", "a8bc", "ada1", "8fa2b7", "8ff3f3", "8ff5a1", "f5a1",
-            "b1b2", "a0", "fd", "80", "fca1", "c5d0b8c5", "81ad", "f040", "feddfede", "a1f13f", "8ea1",
+            "", "00", "41", "5c", "3f", "7e", "093f5c", "815f", "a1c0", "a1c1", "8140",
+            "a140", "85403f",
+            "fe50", "a2a1", "a15a", "a1fe", "f9d6", "a8bc", "ada1", "8fa2b7", "8ff3f3",
+            "8ff5a1", "f5a1",
+            "b1b2", "a0", "fd", "80", "fca1", "c5d0b8c5", "81ad", "f040", "feddfede",
+            "a1f13f", "8ea1",
             "81308130", "8432a439", "94b9da33", "c6e0", "e3329a35", "8fa1a1",
         )
     ]  # fmt: skip

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import cache
+
 from hypothesis import strategies as st
 
 from bridge.types.base import Policy
@@ -22,7 +24,9 @@ UNSIGNED = {
     "int": "bigint",
     "bigint": "numeric(20,0)",
 }
-CLAMP, AS_NULL = Policy(out_of_range="clamp"), Policy(out_of_range="as-null")
+DOUBLES = st.floats(allow_nan=False, allow_infinity=False)
+FLOATS = st.floats(allow_nan=False, allow_infinity=False, width=32)
+PLAIN, CLAMP, AS_NULL = Policy(), Policy(out_of_range="clamp"), Policy(out_of_range="as-null")
 
 
 def edges(bits: int, *, unsigned: bool) -> list[int]:
@@ -30,11 +34,21 @@ def edges(bits: int, *, unsigned: bool) -> list[int]:
     return [low, low + 1, 0, 1, high - 1, high, high // 2, *([-1] if low else [])]
 
 
-def integers(name: str, *, unsigned: bool, target: str, policy: Policy = Policy()) -> Case:
+@cache
+def between(low: int, high: int) -> st.SearchStrategy[int]:
+    return st.integers(low, high)
+
+
+@cache
+def between_decimals(precision: int, scale: int) -> st.SearchStrategy[Sql]:
+    top = 10**precision - 1
+    return st.integers(-top, top).map(lambda n: Sql(_plain(n, scale)))
+
+
+def integers(name: str, *, unsigned: bool, target: str, policy: Policy = PLAIN) -> Case:
     values = edges(WIDTHS[name], unsigned=unsigned)
-    between = st.integers(min(values), max(values))
     kind = f"{name} unsigned" if unsigned else name
-    return Case(kind, target, values, policy, between)
+    return Case(kind, target, values, policy, between(min(values), max(values)))
 
 
 def test_integers(bench: Bench) -> None:
@@ -79,24 +93,23 @@ def test_years_and_bits(bench: Bench) -> None:
                 Case("bit(7)", "bit(7)", range(128)),
                 Case("bit(9)", "bit(9)", range(0, 512, 7)),
                 Case("bit(9)", "smallint", range(0, 512, 7)),
-                Case("bit(64)", "bit(64)", wide, generated=st.integers(0, 2**64 - 1)),
-                Case("bit(64)", "numeric(20,0)", wide, generated=st.integers(0, 2**64 - 1)),
+                Case("bit(64)", "bit(64)", wide, generated=between(0, 2**64 - 1)),
+                Case("bit(64)", "numeric(20,0)", wide, generated=between(0, 2**64 - 1)),
                 Case("bit(64)", "bigint", wide),
-                Case("bit(33)", "bigint", [0, 2**33 - 1], generated=st.integers(0, 2**33 - 1)),
+                Case("bit(33)", "bigint", [0, 2**33 - 1], generated=between(0, 2**33 - 1)),
             ]
         )
     )
 
 
-def decimals(precision: int, scale: int, target: str, policy: Policy = Policy()) -> Case:
+def decimals(precision: int, scale: int, target: str, policy: Policy = PLAIN) -> Case:
     top = 10**precision - 1
-    numbers = st.integers(-top, top).map(
-        lambda n: Sql(f"{n}e-{scale}") if precision < 15 else Sql(_plain(n, scale))
-    )
     values = [
         Sql(_plain(n, scale)) for n in (0, 1, -1, top, -top, top // 2, 10**scale, -(10**scale))
     ]
-    return Case(f"decimal({precision},{scale})", target, values, policy, numbers)
+    return Case(
+        f"decimal({precision},{scale})", target, values, policy, between_decimals(precision, scale)
+    )
 
 
 def _plain(number: int, scale: int) -> str:
@@ -157,22 +170,20 @@ def test_floats(bench: Bench) -> None:
         -1e-7,
         123456.789,
     ]
-    doubles = st.floats(allow_nan=False, allow_infinity=False)
-    floats = st.floats(allow_nan=False, allow_infinity=False, width=32)
     negative_zero = [Sql("-1e-200 * 1e-200"), Sql("0e0 * -1e0")]
     check(
         bench.run(
             [
-                Case("double", "double precision", nasty + negative_zero, generated=doubles),
-                Case("double", "text", nasty, generated=doubles),
+                Case("double", "double precision", nasty + negative_zero, generated=DOUBLES),
+                Case("double", "text", nasty, generated=DOUBLES),
                 Case("double(10,3)", "double precision", [0, 1.5, -1.2345, 9999999.999]),
                 Case("double unsigned", "double precision", [0, 1.5]),
-                Case("float", "real", single + negative_zero, generated=floats),
-                Case("float", "double precision", single, generated=floats),
-                Case("float", "text", single, generated=floats),
+                Case("float", "real", single + negative_zero, generated=FLOATS),
+                Case("float", "double precision", single, generated=FLOATS),
+                Case("float", "text", single, generated=FLOATS),
                 Case("float(7,3)", "real", [0, 1.5, -1.2345, 1234.5678]),
                 Case("float unsigned", "real", [0, 1.5]),
             ],
-            500,
+            300,
         )
     )

@@ -10,11 +10,15 @@ from tests.contract.harness import Bench, Case, Sql, check
 
 STRIP, REPLACE = Policy(nul="strip"), Policy(nul="replace:␀")
 SPECIAL = [
-    "", " ", "  a  ", "\t", "\n", "\r", "\r\n", "\\", "\\\\", "\\N", "\\.", "a\tb\nc\rd\\e", "\b\f\v\x1a",
-    "'", '"', "`", "%s", "{v}", "ä", "Straße", "日本", "😀", "a\u0300", "\u2028", "\ufeff", "\uffff",
+    "", " ", "  a  ", "\t", "\n", "\r", "\r\n", "\\", "\\\\", "\\N", "\\.", "a\tb\nc\rd\\e",
+    "\b\f\v\x1a",
+    "'", '"', "`", "%s", "{v}", "ä", "Straße", "日本", "😀", "a\u0300", "\u2028", "\ufeff",
+    "\uffff",
     "NULL", "\\n", "\\t", "x" * 100, "\x7f\x80\x9f", "\U0010ffff", "\x01\x02", "end\\",
 ]  # fmt: skip
 NULS = ["\0", "a\0b", "\0\0", "a\\0\0\t"]
+SOME, SHORTER, LONGER = (st.binary(max_size=size) for size in (40, 30, 200))
+SIXTEEN = st.binary(min_size=16, max_size=16)
 ANY = st.text(st.characters(exclude_categories=["Cs"]), max_size=30)
 PLAIN = st.text(st.characters(max_codepoint=0xFFFF, exclude_categories=["Cs"]), max_size=30)
 
@@ -47,7 +51,8 @@ def test_text(bench: Bench, kind: str) -> None:
 
 
 def test_long_text(bench: Bench) -> None:
-    values = ["x" * 70_000 + "\\", "\t" * 70_000, "ä" * 40_000]
+    values = ["x" * 70_000 + "\\", "\t" * 70_000, "ä" * 40_000, 'line "\x01"\n' * 1000]
+    values += ['a "line" of \\ text\r\n\b\f' * 20_000, "잠\n" * 20_000]
     check(bench.run([Case("mediumtext", "text", values), Case("longtext", "text", values)]))
 
 
@@ -84,23 +89,19 @@ def test_bytes(bench: Bench) -> None:
         b"a  ",
         b"\xff",
     ]
-    some = st.binary(max_size=40)
     sixteen = [bytes(16), b"\1" * 15 + b"\0", b" " * 16, b"\xff" * 16, bytes(range(16)), b"a"]
-    uuids = st.binary(min_size=16, max_size=16)
     check(
         bench.run(
             [
-                Case("binary(200)", "bytea", nasty, generated=some),
+                Case("binary(200)", "bytea", nasty, generated=SOME),
                 Case("binary(255)", "bytea", nasty),
-                Case("binary(16)", "bytea", sixteen, generated=uuids),
-                Case("binary(16)", "uuid", sixteen, generated=uuids),
-                Case("varbinary(200)", "bytea", nasty, generated=some),
-                Case(
-                    "varbinary(30)", "bytea", [b"", b"\0", b"a\0"], generated=st.binary(max_size=30)
-                ),
-                Case("varbinary(300)", "bytea", nasty, generated=some),
-                Case("tinyblob", "bytea", nasty, generated=some),
-                Case("blob", "bytea", [*nasty, bytes(60_000)], generated=some),
+                Case("binary(16)", "bytea", sixteen, generated=SIXTEEN),
+                Case("binary(16)", "uuid", sixteen, generated=SIXTEEN),
+                Case("varbinary(200)", "bytea", nasty, generated=SOME),
+                Case("varbinary(30)", "bytea", [b"", b"\0", b"a\0"], generated=SHORTER),
+                Case("varbinary(300)", "bytea", nasty, generated=SOME),
+                Case("tinyblob", "bytea", nasty, generated=SOME),
+                Case("blob", "bytea", [*nasty, bytes(60_000)], generated=SOME),
                 Case("mediumblob", "bytea", nasty),
                 Case("longblob", "bytea", nasty),
                 Case("char(20) CHARACTER SET binary", "bytea", [b"", b"a\0"]),
@@ -119,8 +120,8 @@ def test_compressed_columns(bench: Bench) -> None:
             [
                 Case("varchar(8000) COMPRESSED", "text", values, generated=PLAIN),
                 Case("text COMPRESSED", "text", values, generated=ANY),
-                Case("varbinary(8000) COMPRESSED", "bytea", raw, generated=st.binary(max_size=200)),
-                Case("blob COMPRESSED", "bytea", raw, generated=st.binary(max_size=200)),
+                Case("varbinary(8000) COMPRESSED", "bytea", raw, generated=LONGER),
+                Case("blob COMPRESSED", "bytea", raw, generated=LONGER),
             ]
         )
     )

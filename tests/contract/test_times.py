@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import date, datetime, timedelta
+from functools import cache
 
 import pytest
 from hypothesis import strategies as st
@@ -15,7 +16,11 @@ IMPOSSIBLE += ["2021-04-31", "0000-00-01", "1900-02-29", "0000-12-00", "9999-00-
 DAYS = ["2024-02-29", "1000-01-01", "9999-12-31", "0001-01-01", "1970-01-01", "2000-02-29"]
 DAYS += ["1582-10-10", "2023-12-31", "1899-12-31", "2024-01-29", "2024-01-30"]
 CLOCKS = ["00:00:00", "23:59:59", "12:34:56", "02:30:00"]
+SOME_DAYS = st.dates(date(1000, 1, 1)).map(str)
 AS_NULL, SENTINEL = Policy(zero_date="as-null"), Policy(zero_date="sentinel:1970-01-02")
+
+
+at = datetime.fromisoformat
 
 
 def moments(fsp: int) -> list[str]:
@@ -26,18 +31,18 @@ def moments(fsp: int) -> list[str]:
     ]  # fmt: skip
 
 
+@cache
 def some_moments(fsp: int) -> st.SearchStrategy[str]:
     unit = 10 ** (6 - fsp)
-    return st.datetimes(datetime(1000, 1, 1), datetime(9999, 12, 31)).map(
+    return st.datetimes(at("1000-01-01"), at("9999-12-31")).map(
         lambda moment: str(moment.replace(microsecond=moment.microsecond // unit * unit))
     )
 
 
 def test_dates(bench: Bench) -> None:
-    days = st.dates(date(1000, 1, 1)).map(str)
     outcomes = bench.run(
         [
-            Case("date", "date", DAYS + IMPOSSIBLE, generated=days),
+            Case("date", "date", DAYS + IMPOSSIBLE, generated=SOME_DAYS),
             Case("date", "date", DAYS + IMPOSSIBLE, AS_NULL),
             Case("date", "date", DAYS + IMPOSSIBLE, SENTINEL),
             Case("date", "date", DAYS + IMPOSSIBLE, Policy(zero_date="sentinel:-infinity")),
@@ -70,6 +75,9 @@ def test_datetimes(bench: Bench, fsp: int) -> None:
     )
 
 
+SOME_SECONDS = st.integers(1, 2**31 - 1).map(lambda s: str(at("1970-01-01") + timedelta(seconds=s)))
+
+
 @pytest.mark.parametrize("fsp", range(7))
 def test_timestamps(bench: Bench, fsp: int) -> None:
     fraction = "" if not fsp else "." + "123456"[:fsp]
@@ -77,15 +85,12 @@ def test_timestamps(bench: Bench, fsp: int) -> None:
         "0000-00-00 00:00:00", "1970-01-01 00:00:01" + fraction, "2038-01-19 03:14:07" + fraction,
         "2024-03-31 02:30:00", "2024-10-27 02:30:00", "1999-12-31 23:59:59" + fraction,
     ]  # fmt: skip
-    some = st.integers(1, 2**31 - 1).map(lambda s: str(datetime(1970, 1, 1) + timedelta(seconds=s)))
     kind = f"timestamp({fsp}) NULL"
     check(
         bench.run(
             [
-                Case(
-                    kind, f"timestamptz({fsp})", values, generated=some.map(lambda t: t + fraction)
-                ),
-                Case(kind, f"timestamp({fsp})", values, generated=some),
+                Case(kind, f"timestamptz({fsp})", values, generated=SOME_SECONDS),
+                Case(kind, f"timestamp({fsp})", values, generated=SOME_SECONDS),
                 Case(kind, f"timestamptz({fsp})", values, AS_NULL),
                 Case(kind, f"timestamptz({fsp})", values, SENTINEL),
                 Case(kind, f"timestamptz({fsp})", values, Policy(zero_date="sentinel:-infinity")),
@@ -95,12 +100,14 @@ def test_timestamps(bench: Bench, fsp: int) -> None:
     )
 
 
+SOME_OF_TWO_CENTURIES = st.datetimes(at("1900-01-01"), at("2100-12-31")).map(str)
 ODD = {
     "Europe/Berlin": [
         "2024-03-31 01:59:59.999999", "2024-03-31 02:00:00", "2024-03-31 02:30:00",
         "2024-03-31 02:59:59.999999", "2024-03-31 03:00:00", "2024-10-27 01:59:59.999999",
         "2024-10-27 02:00:00", "2024-10-27 02:59:59.999999", "2024-10-27 03:00:00",
-        "1945-05-24 02:30:00", "1893-04-01 00:03:00", "2099-10-25 02:30:00", "2500-07-01 12:00:00",
+        "1945-05-24 02:30:00", "1893-04-01 00:03:00", "2099-10-25 02:30:00",
+        "2500-07-01 12:00:00",
     ],
     "America/Sao_Paulo": ["2018-11-04 00:30:00", "2019-02-16 23:30:00", "1950-01-01 00:00:00"],
     "Australia/Lord_Howe": ["2024-04-07 01:45:00", "2024-10-06 02:15:00", "2024-12-31 00:00:00"],
@@ -122,8 +129,7 @@ def test_datetimes_of_a_zone(bench: Bench, zone: str) -> None:
     policies += [Policy(zone=zone, ambiguous="earlier", zero_date="sentinel:1970-01-02 03:04:05")]
     cases = [Case("datetime(6)", "timestamptz(6)", values, policy) for policy in policies]
     cases += [Case("datetime", "timestamptz(0)", [v[:19] for v in values], p) for p in policies]
-    some = st.datetimes(datetime(1900, 1, 1), datetime(2100, 12, 31)).map(str)
-    cases.append(Case("datetime(6)", "timestamptz(6)", [], policies[1], some))
+    cases.append(Case("datetime(6)", "timestamptz(6)", [], policies[1], SOME_OF_TWO_CENTURIES))
     check(bench.run(cases))
 
 
@@ -145,6 +151,13 @@ def test_the_chosen_instant(bench: Bench) -> None:
     ]  # fmt: skip
 
 
+@cache
+def some_clocks(fsp: int) -> st.SearchStrategy[str]:
+    unit = 10 ** (6 - fsp)
+    top = (838 * 3600 + 59 * 60 + 59) * 1_000_000
+    return st.integers(-top // unit, top // unit).map(lambda n: _clock(n * unit))
+
+
 @pytest.mark.parametrize("fsp", range(7))
 def test_times(bench: Bench, fsp: int) -> None:
     fraction = "" if not fsp else "." + "000001"[-fsp:]
@@ -154,15 +167,12 @@ def test_times(bench: Bench, fsp: int) -> None:
         "-838:59:58" + fraction, "23:59:59" + fraction, "100:00:00", "00:00:00.5", "-00:00:00.5",
         "-99:59:59.9", "24:00:00" + fraction,
     ]  # fmt: skip
-    unit = 10 ** (6 - fsp)
-    top = (838 * 3600 + 59 * 60 + 59) * 1_000_000
-    some = st.integers(-top // unit, top // unit).map(lambda n: _clock(n * unit))
     kind = f"time({fsp})"
     check(
         bench.run(
             [
-                Case(kind, "interval", values, generated=some),
-                Case(kind, f"time({fsp})", values, generated=some),
+                Case(kind, "interval", values, generated=some_clocks(fsp)),
+                Case(kind, f"time({fsp})", values, generated=some_clocks(fsp)),
                 Case(kind, f"time({fsp})", values, Policy(out_of_range="clamp")),
                 Case(kind, "time(6)", values, Policy(out_of_range="as-null")),
                 Case(kind, "text", values),
