@@ -12,6 +12,7 @@ from typing import Any
 
 import psycopg
 import pymysql
+from pymysql.constants import ER
 
 from bridge.capture.binlog.positions import lower_bound, upper_bound
 from bridge.capture.chunks import key_index
@@ -124,13 +125,43 @@ class SourceReader:
         return None if low is None else (int(low), int(high))
 
     def read(self, keys: Sequence[Key]) -> Reading:
-        """See `recheck.Source`."""
-        low = lower_bound(self._conn, with_snapshot=True)
+        """See `recheck.Source`. A table that is emptied meanwhile is read again."""
+        while True:
+            low = self._snapshot()
+            try:
+                rows = self.sample(keys)
+            except pymysql.err.OperationalError as error:
+                if error.args[0] != ER.TABLE_DEF_CHANGED:
+                    raise
+                continue
+            finally:
+                self._conn.rollback()
+            return Reading(rows, low, self.upper_bound())
+
+    def lower_bound(self, *, by_gtid: bool) -> Position | None:
+        """Everything up to there is visible to reads that begin now; None if no bound is known.
+
+        On MariaDB it has no GTIDs unless they are asked for.
+        """
+        if by_gtid:
+            return lower_bound(self._conn)
         try:
-            rows = self.sample(keys)
+            return self._snapshot()
         finally:
             self._conn.rollback()
-        return Reading(rows, low, self.upper_bound())
+
+    def _snapshot(self) -> Position | None:
+        """Begins a transaction that reads one state; everything up to the position is in it.
+
+        MariaDB's coordinates do: to find their GTID, the server would read its log from the start.
+        """
+        if self.subject.plan.table.flavor != "mariadb":
+            return lower_bound(self._conn, with_snapshot=True)
+        self.query("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
+        self.query("START TRANSACTION WITH CONSISTENT SNAPSHOT")
+        said = {str(n).lower(): v for n, v in self.query("SHOW STATUS LIKE 'binlog_snapshot_%'")}
+        file = str(said.get("binlog_snapshot_file", ""))
+        return Position.at(file, int(said["binlog_snapshot_position"])) if file else None
 
     def sample(self, keys: Sequence[Key]) -> Mapping[Key, Value]:
         """See `recheck.Source`."""

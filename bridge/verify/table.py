@@ -18,6 +18,7 @@ from typing import Any, Protocol
 import psycopg
 import pymysql
 
+from bridge.change.position import Position
 from bridge.mapping.plan import TablePlan
 from bridge.names import TableName
 from bridge.report.verification import TableVerdict
@@ -25,10 +26,11 @@ from bridge.verify import multiset
 from bridge.verify.found import Found, Sink
 from bridge.verify.judge import Judge, MultisetJudge, Stream, Stuck
 from bridge.verify.readers import Sides, SourceReader, TargetReader, source_session
-from bridge.verify.recheck import Key, Patience
+from bridge.verify.recheck import POLL_SECONDS, Key, Patience, at_or_past
 from bridge.verify.subject import Level, Subject
 from bridge.verify.sweep import Sweep
 
+VISIBLE_SECONDS = 2.0
 _SCHEMA_ERRORS = (1049, 1054, 1142, 1143, 1146)
 """MySQL: no such database, column or table, or no right to read them."""
 
@@ -62,7 +64,7 @@ def verify_table(
     is not as the plan says, or that does not stream, is inconclusive; other errors of the drivers are
     raised.
     """
-    begun = time.monotonic()
+    begun, position = time.monotonic(), ""
     subject = Subject.of(plan, relation, level)
     found = Found(plan, sink, keyed=subject.keys.ordered)
     standing = stream.standing()
@@ -71,6 +73,7 @@ def verify_table(
         return found.verdict("", time.monotonic() - begun)
     try:
         with _sides(sessions, subject) as walk, _sides(sessions, subject) as opened:
+            position = _covered(opened.source, standing.position)
             if found.keyed:
                 _check(walk, opened, stream, found, progress, patience)
             else:
@@ -85,7 +88,23 @@ def verify_table(
     except (psycopg.errors.UndefinedTable, psycopg.errors.UndefinedColumn) as error:
         message = error.diag.message_primary
         found.hold(f"the target cannot be read: {message}", "dbbridge schema plan")
-    return found.verdict(str(standing.position), time.monotonic() - begun)
+    return found.verdict(position, time.monotonic() - begun)
+
+
+def _covered(source: SourceReader, applied: Position) -> str:
+    """Waits until the source shows what the stream has applied; the position that both hold then.
+
+    A commit is in the log, and perhaps in the target, a moment before others see it. Where the source
+    knows no exact lower bound (MySQL without GTIDs), the one that it knows is what both hold.
+    """
+    deadline = time.monotonic() + VISIBLE_SECONDS
+    while True:
+        low = source.lower_bound(by_gtid=not applied.file)
+        if at_or_past(low, applied):
+            return str(applied)
+        if time.monotonic() > deadline:
+            return str(low) if at_or_past(applied, low) else ""
+        time.sleep(POLL_SECONDS)
 
 
 def _check(
