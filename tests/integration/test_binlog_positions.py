@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import random
 import threading
-from collections.abc import Iterator
+from bisect import bisect_left
+from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 
@@ -59,10 +60,26 @@ def writing(open_source: Connect, database: str) -> Iterator[None]:
             thread.join()
 
 
-def transactions(
-    open_source: Connect, start: Position, database: str
-) -> list[tuple[int, Position, Position]]:
-    """Each insert into `t`: its row, the position by GTID and by coordinates after it."""
+@dataclass(frozen=True)
+class Insert:
+    """A transaction of the log: its row, and the position after it in both kinds."""
+
+    row: int
+    by_gtid: Position
+    by_file: Position
+
+
+def rows_up_to(log: Sequence[Insert], bound: Position) -> set[int]:
+    """The rows of the transactions that the position covers, which are the first ones."""
+
+    def beyond(insert: Insert) -> bool:
+        return not bound.covers(insert.by_file if bound.kind == "file" else insert.by_gtid)
+
+    return {insert.row for insert in log[: bisect_left(log, True, key=beyond)]}
+
+
+def transactions(open_source: Connect, start: Position, database: str) -> list[Insert]:
+    """Each insert into `t`, in the log's order."""
     with closing(open_source()) as source:
         end = upper_bound(source)
     found = []
@@ -84,7 +101,8 @@ def transactions(
             elif code == ev.XID and ours:
                 offset = int.from_bytes(event[13:17], "little")
                 by_file = Position.at(file, offset)
-                found.append((row, Position(start.kind, progress.position().text), by_file))
+                by_gtid = Position(start.kind, progress.position().text)
+                found.append(Insert(row, by_gtid, by_file))
     return found
 
 
@@ -138,17 +156,11 @@ def test_what_is_below_is_seen_and_what_is_seen_is_not_above(
     log = transactions(open_source, start, database)
     assert len(log) > ROUNDS
     for reading in readings:
-        below = {row for row, by_gtid, _ in log if reading.low.covers(by_gtid)}
+        below = rows_up_to(log, reading.low)
         assert below <= reading.seen
         if snapshot and source.kind == "mariadb":
             assert below == reading.seen
-        of_gtid = reading.high.kind != "file"
-        not_above = {
-            row
-            for row, by_gtid, by_file in log
-            if reading.high.covers(by_gtid if of_gtid else by_file)
-        }
-        assert reading.seen <= not_above
+        assert reading.seen <= rows_up_to(log, reading.high)
 
 
 def test_coordinates_and_gtid_of_mariadb_name_one_place(mariadb: Server) -> None:
@@ -160,9 +172,7 @@ def test_coordinates_and_gtid_of_mariadb_name_one_place(mariadb: Server) -> None
     log = transactions(open_source, start, database)
     for reading in readings:
         by_file = Position.at(reading.low.file, reading.low.offset)
-        assert {row for row, by_gtid, _ in log if reading.low.covers(by_gtid)} == {
-            row for row, _, place in log if by_file.covers(place)
-        }
+        assert rows_up_to(log, reading.low) == rows_up_to(log, by_file)
     with closing(open_source()) as admin:
         admin.cursor().execute(f"DROP DATABASE {database}")
 
@@ -185,9 +195,7 @@ def test_without_gtid_the_beginning_of_a_file_is_below(without_gtid: Server) -> 
     log = transactions(open_source, start, "bounds")
     assert len({reading.low.file for reading in readings}) == ROUNDS
     for reading in readings:
-        below = {row for row, _, place in log if reading.low.covers(place)}
-        assert below <= reading.seen
-        assert reading.seen <= {row for row, _, place in log if reading.high.covers(place)}
+        assert rows_up_to(log, reading.low) <= reading.seen <= rows_up_to(log, reading.high)
 
 
 def test_what_is_purged_is_not_available(without_gtid: Server) -> None:
