@@ -82,12 +82,17 @@ def _print(context: Context, found: list[Finding], *, every: bool) -> None:
             out.line(f"run on the {side}, as an administrator:")
             for line in grants:
                 out.line(f"  {line}")
-    counts = {s: sum(one.severity == s for one in found) for s in ("error", "warning", "info")}
-    notes = "" if every or not counts["info"] else " (--all shows them)"
-    out.line(
-        f"{counts['error']} errors, {counts['warning']} warnings, {counts['info']} notes{notes};"
-        " `dbbridge explain CODE` tells more"
-    )
+    words = {"error": "error", "warning": "warning", "info": "note"}
+    counts = [
+        _counted(sum(one.severity == severity for one in found), word)
+        for severity, word in words.items()
+    ]
+    hidden = " (--all shows them)" if len(shown) < len(found) else ""
+    out.line(f"{', '.join(counts)}{hidden}; `dbbridge explain CODE` tells more")
+
+
+def _counted(count: int, word: str) -> str:
+    return f"{count} {word}{'' if count == 1 else 's'}"
 
 
 def _first_of_each(found: list[Finding]) -> list[Finding]:

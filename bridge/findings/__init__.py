@@ -1,7 +1,7 @@
 """Findings: what would go wrong, or needs a decision, each under a stable code.
 
-A code is a letter and three digits: D data, G grants, M mapping files, S server settings, T tables
-and their schema.
+A code is a letter and three digits: D data, G grants, M mapping files, P why a table stands still,
+Q why a row is in quarantine, S server settings, T tables and their schema.
 Codes are part of the command line's contract: a code is never used again for something else.
 `bridge.capture.findings` looks for them; `dbbridge check` prints and `dbbridge explain` tells them.
 """
@@ -16,10 +16,11 @@ from bridge.findings.data import DATA
 from bridge.findings.grants import GRANTS
 from bridge.findings.mapping import MAPPING
 from bridge.findings.server import SERVER
+from bridge.findings.stops import BAD_ROWS, STOPS
 from bridge.findings.tables import TABLES
 
 CODES: Mapping[str, Code] = {
-    code.code: code for code in (*DATA, *TABLES, *SERVER, *GRANTS, *MAPPING)
+    code.code: code for code in (*DATA, *TABLES, *SERVER, *GRANTS, *MAPPING, *STOPS, *BAD_ROWS)
 }
 """Every kind of finding by its code."""
 
@@ -33,8 +34,9 @@ def finding(code: str, **said: Any) -> Finding:
 
 
 def find_code(text: str) -> Code | None:
-    """The code that a person means: ``D017``, ``d017`` or ``zero-date``."""
+    """The code that a person means: ``D017``, ``d017``, ``zero-date``, or ``refused-23505``."""
     wanted = text.strip().lower()
+    wanted = "refused" if wanted.startswith("refused-") else wanted
     return next((c for c in CODES.values() if wanted in (c.code.lower(), c.slug)), None)
 
 

@@ -1,0 +1,271 @@
+"""P: why a table stands still, as `status` names it. Q: why a row is in quarantine."""
+
+from __future__ import annotations
+
+from bridge.findings.base import Code
+
+_RESYNC = "mend the cause, then: dbbridge tables resync TABLE"
+
+STOPS = (
+    Code(
+        "P001",
+        "ddl",
+        "error",
+        "The source changed the definition of a followed table. Rows that were logged afterwards"
+        " may have another form, so the table stops exactly before the change; the others go on.",
+        "run `dbbridge init`, look at the mapping, then: dbbridge tables resync TABLE",
+    ),
+    Code(
+        "P002",
+        "definition-changed",
+        "error",
+        "The table's definition in the source is not the one that its mapping was made for.",
+        "run `dbbridge init`, look at the mapping, then: dbbridge tables resync TABLE",
+    ),
+    Code(
+        "P003",
+        "statement-format",
+        "error",
+        "A session of the source logged a statement instead of the rows that it changed, so what"
+        " became of the rows is not known.",
+        "set binlog_format=ROW for all sessions of the source, then: dbbridge tables resync TABLE",
+    ),
+    Code(
+        "P004",
+        "partial-image",
+        "error",
+        "The source logged only some columns of a row, or only a difference to a JSON document.",
+        "set binlog_row_image=FULL and binlog_row_value_options='', then: dbbridge tables resync"
+        " TABLE",
+    ),
+    Code(
+        "P005",
+        "type-mismatch",
+        "error",
+        "The log sends a column in another type than the catalogue says: the definition changed in"
+        " a way that was not seen.",
+        _RESYNC,
+    ),
+    Code(
+        "P006",
+        "undecodable",
+        "error",
+        "A rows event of the log could not be read as rows of the known definition. Nothing of it"
+        " was applied.",
+        _RESYNC,
+    ),
+    Code(
+        "P007",
+        "unknown-type",
+        "error",
+        "The table has a column of a type that cannot be carried.",
+        "write it as {type: dropped, reason: …} in the mapping file",
+    ),
+    Code(
+        "P008",
+        "rolled-back",
+        "error",
+        "The source logged changes of a table without transactions and rolled back what it could;"
+        " which rows stayed changed the log does not say.",
+        _RESYNC,
+    ),
+    Code(
+        "P009",
+        "bad-key",
+        "error",
+        "A row's key has a value that the target cannot hold. Such a row cannot even be set aside,"
+        " since it is by the key that the quarantine knows it.",
+        "give the key column another target type, or mend the row, then: dbbridge tables resync"
+        " TABLE",
+    ),
+    Code(
+        "P010",
+        "bad-row",
+        "error",
+        "A row of a table without a key has a value that the target cannot hold, and there is no"
+        " key to set it aside by.",
+        "give the column a policy in the mapping file, then: dbbridge tables resync TABLE",
+    ),
+    Code(
+        "P011",
+        "bad-row-without-key",
+        "error",
+        "The stream brought a row of a table without a key that the target cannot hold, and there"
+        " is no key to set it aside by.",
+        "give the column a policy in the mapping file, then: dbbridge tables resync TABLE",
+    ),
+    Code(
+        "P012",
+        "bad-parent",
+        "error",
+        "A row that the target cannot hold has child rows that a foreign key changes with it.",
+        "give the column a policy in the mapping file, then: dbbridge tables resync TABLE",
+    ),
+    Code(
+        "P013",
+        "cascade-in-quarantine",
+        "error",
+        "A foreign key of the source may have changed or deleted rows that are in quarantine, which"
+        " it did not log.",
+        "mend the quarantined rows in the source or give their columns a policy, then: dbbridge"
+        " tables resync TABLE",
+    ),
+    Code(
+        "P014",
+        "too-many-bad-rows",
+        "error",
+        "So many rows went to quarantine that the mapping is more likely wrong than the rows.",
+        "give the column a policy or another type, then: dbbridge tables resync TABLE",
+    ),
+    Code(
+        "P015",
+        "row-not-found",
+        "error",
+        "A row of a table without a key is to be deleted, and the target has no such row: somebody"
+        " else wrote there, or the copy was not of the position that was noted.",
+        _RESYNC,
+    ),
+    Code(
+        "P016",
+        "needs-brief-lock",
+        "error",
+        "A table without a key is copied from one snapshot at an exact position, which MySQL gives"
+        " only under a lock of some milliseconds on that table.",
+        "write copy: {lock: brief} into the mapping file, or add a primary key",
+    ),
+    Code(
+        "P017",
+        "needs-transactions",
+        "error",
+        "A table without a key is copied from a snapshot, and its engine has none.",
+        "give the table a primary key, or make it an InnoDB table",
+    ),
+    Code(
+        "P018",
+        "lock-timeout",
+        "error",
+        "Writers did not let the table go in time for the short lock of its copy. Nobody was kept"
+        " waiting for longer.",
+        "look for long transactions on it, then: dbbridge tables resume TABLE",
+    ),
+    Code(
+        "P019",
+        "snapshot-differs",
+        "error",
+        "The same snapshot gave other rows when they were read again, which must not be.",
+        "please report it",
+    ),
+    Code(
+        "P020",
+        "source-warning",
+        "error",
+        "The source warned while rows were read: a value may come out otherwise than it is stored.",
+        "look at the warning in `dbbridge status`, and at the filter and types in the mapping file",
+    ),
+    Code(
+        "P021",
+        "no-target",
+        "error",
+        "The target does not have the table.",
+        "dbbridge schema apply, then: dbbridge tables resume TABLE",
+    ),
+    Code(
+        "P022",
+        "target-not-empty",
+        "error",
+        "A table that is to be copied holds rows already. They would be doubled, or mixed with"
+        " other ones.",
+        "empty the target's table if the rows may go, then: dbbridge tables resume TABLE",
+    ),
+    Code(
+        "P023",
+        "index-failed",
+        "error",
+        "An index could not be built in the target after the copy.",
+        "mend the rows, or list the index under not_carried, then: dbbridge tables resume TABLE",
+    ),
+    Code(
+        "P024",
+        "keyless-in-cascade",
+        "error",
+        "A table without a key is tied to others by cascading foreign keys: what a cascade does to"
+        " its rows cannot be carried out.",
+        "name a unique NOT NULL key in its mapping file, or leave the table out",
+    ),
+    Code(
+        "P025",
+        "swap-refused",
+        "error",
+        "The table was copied again, but the old one cannot be replaced: something in the target"
+        " depends on it.",
+        "drop what hangs on it, then: dbbridge tables resume TABLE",
+    ),
+)
+
+BAD_ROWS = (
+    Code(
+        "Q001",
+        "out-of-range",
+        "warning",
+        "The value is beyond what the target's type holds.",
+        "choose a wider target type, or out_of_range: clamp or as-null",
+    ),
+    Code(
+        "Q002",
+        "ambiguous-time",
+        "warning",
+        "The column's times are read in a zone which has this one twice, or never: the clocks were"
+        " set back or forward.",
+        "choose ambiguous: earlier or later",
+    ),
+    Code(
+        "Q003",
+        "unknown-label",
+        "warning",
+        "The row holds a number for which the enum or set has no label.",
+        "mend the row in the source",
+    ),
+    Code(
+        "Q004",
+        "invalid-text",
+        "warning",
+        "The bytes are no text in the column's character set.",
+        "mend the row in the source, or choose invalid: replace",
+    ),
+    Code(
+        "Q005",
+        "nul-character",
+        "warning",
+        "The text holds the character NUL (U+0000), which PostgreSQL's text and jsonb cannot.",
+        "choose nul: strip or nul: replace:TEXT",
+    ),
+    Code(
+        "Q006",
+        "too-long",
+        "warning",
+        "The text is longer than the target's varchar.",
+        "choose a longer varchar, or text",
+    ),
+    Code(
+        "Q007",
+        "invalid-json",
+        "warning",
+        "The text is no JSON that PostgreSQL takes.",
+        "mend the row in the source, or choose the target type text",
+    ),
+    Code(
+        "Q008",
+        "null",
+        "warning",
+        "The value is NULL, or became NULL by a policy, and the target's column is NOT NULL.",
+        "let the target column be null in the mapping file",
+    ),
+    Code(
+        "Q009",
+        "refused",
+        "warning",
+        "PostgreSQL refused the row; the code behind the word is its SQLSTATE (manual, Appendix"
+        " A).",
+        "`dbbridge quarantine show` tells what PostgreSQL said",
+    ),
+)
