@@ -10,6 +10,7 @@ always two). Strings have a length of seven bits a byte. Source: sql-common/json
 from __future__ import annotations
 
 import re
+import struct
 from base64 import b64encode
 from collections.abc import Callable
 from struct import Struct
@@ -57,7 +58,7 @@ def json_text(data: bytes) -> bytes:
         return b"null"
     try:
         return _read(data[0], data, 1)
-    except (IndexError, KeyError, ValueError) as error:
+    except (LookupError, ValueError, TypeError, RecursionError, struct.error) as error:
         raise BadValue("invalid-json", f"{data[:40]!r}: {error}") from error
 
 

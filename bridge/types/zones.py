@@ -36,7 +36,7 @@ def known(zone: str) -> bool:
     """Whether the zone's name is in the time zone database."""
     try:
         ZoneInfo(zone)
-    except (ValueError, OSError):
+    except (KeyError, ValueError, OSError):
         return False
     return True
 
