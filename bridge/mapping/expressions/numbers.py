@@ -47,15 +47,10 @@ def negate(a: Value) -> Value:
     a = number(a)
     low, high = -a.high, -a.low
     _check(a.kind, low, high, a.scale, unsigned=False)
-    return Value(
-        f"(- {widened(a)})" if a.source or a.wide else f"(- {a.sql})",
-        a.kind,
-        low,
-        high,
-        a.scale,
-        wide=a.wide or a.source is not None,
-        exact=a.exact,
-    )
+    if a.sql.isdigit():
+        return Value(f"(- {a.sql})", a.kind, low, high, exact=a.exact, printed=True)
+    sql = f"(- {widened(a)})"
+    return Value(sql, a.kind, low, high, a.scale, wide=True, exact=a.exact)
 
 
 def divide_whole(a: Value, b: Value) -> Value:

@@ -185,7 +185,7 @@ def union(values: Sequence[Value], sql: str) -> Value:
             max(Fraction(1) if v.kind == "bool" else v.high for v in known),
             max(v.scale for v in known),
             unsigned=any(v.unsigned for v in known),
-            wide=all(v.wide for v in known),
+            wide="decimal" in kinds or all(v.wide for v in known),
             exact=exact,
         )
     if any(v.source is not None and v.source.data_type == "char" for v in known):

@@ -39,6 +39,11 @@ _ARITHMETIC: Mapping[type[exp.Expression], numbers.Operation] = {
     exp.IntDiv: numbers.divide_whole,
     exp.Mod: numbers.remainder,
 }
+_COMPARING = frozenset(
+    {"=", "<>", "!=", "<", "<=", ">", ">=", "<=>", "IS", "BETWEEN", "IN", "LIKE", "REGEXP", "RLIKE"}
+)
+_SEPARATING = frozenset({"AND", "OR", ",", "CASE", "WHEN", "THEN", "ELSE", "END"})
+_QUOTED = (sqlglot.TokenType.STRING, sqlglot.TokenType.IDENTIFIER)
 _TEXT_FUNCTIONS: Mapping[type[exp.Expression], Callable[[Value], Value]] = {
     exp.Lower: lambda value: texts.change_case("lower", value),
     exp.Upper: lambda value: texts.change_case("upper", value),
@@ -60,6 +65,7 @@ def translate(text: str, columns: Mapping[str, ColumnPlan]) -> Value:
     """
     _check_text(text, columns)
     try:
+        _check_precedence(text)
         tree = sqlglot.parse_one(f"SELECT {text}", read="mysql")
     except (SqlglotError, RecursionError):
         raise Untranslatable("the expression is not understood") from None
@@ -90,6 +96,32 @@ def _only(node: exp.Expression, *known: str) -> None:
     unknown = set(_said(node)) - {*known, "this", "_type"}
     if unknown:
         raise Untranslatable(f"{node.key.upper()} with {', '.join(sorted(unknown))}")
+
+
+def _check_precedence(text: str) -> None:
+    """Refuses comparisons of comparisons without parentheses.
+
+    MySQL takes them from left to right, whichever they are (manual, "Operator Precedence"), the
+    parser does not; and MariaDB prints them without parentheses.
+    """
+    comparisons, between = [0], [False]
+    for token in sqlglot.tokenize(text, read="mysql"):
+        word = "" if token.token_type in _QUOTED else token.text.upper()
+        if word == "(":
+            comparisons.append(0)
+            between.append(False)
+        elif word == ")":
+            comparisons.pop()
+            between.pop()
+        elif word in _COMPARING:
+            comparisons[-1] += 1
+            between[-1] = between[-1] or word == "BETWEEN"
+        elif word == "AND" and between[-1]:
+            between[-1] = False
+        elif word in _SEPARATING:
+            comparisons[-1], between[-1] = 0, False
+        if not comparisons or comparisons[-1] > 1:
+            raise Untranslatable("a comparison inside of another without parentheses")
 
 
 class _Walk:
@@ -333,7 +365,7 @@ class _Walk:
         part, high = _DATE_PARTS[type(node)]
         sql = f"EXTRACT({part} FROM {value.sql})::integer"
         low, most = Fraction(1), Fraction(high)
-        return Value(sql, "int", low, most, exact=value.exact, printed=True)
+        return Value(sql, "int", low, most, unsigned=True, exact=value.exact, printed=True)
 
     def compare(self, operator: str, left: exp.Expression, right: exp.Expression) -> Value:
         """A comparison of two values of one kind."""
