@@ -22,17 +22,11 @@ FORMAT = 1
 _COLLATED = ("text", "varchar", "char")
 
 
-def compile_table(
-    mapping: TableMapping, table: SourceTable, *, check_fingerprint: bool = True
-) -> TablePlan:
-    """The plan of one table. Raises MappingError, which names file and line.
-
-    `check_fingerprint` False compiles although the source's definition changed since the mapping
-    was written; each column is compared all the same.
-    """
+def compile_table(mapping: TableMapping, table: SourceTable) -> TablePlan:
+    """The plan of one table. Raises MappingError, which names file and line."""
     if mapping.target is None:
         raise mapping.error(("table",), f"{mapping.source} is left out", "give it a target")
-    if check_fingerprint and mapping.fingerprint != table.fingerprint:
+    if mapping.fingerprint != table.fingerprint:
         raise mapping.error(
             ("fingerprint",),
             f"the definition of {table.name} changed since this mapping was written",

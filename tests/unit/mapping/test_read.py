@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from bridge.errors import ConfigError, MappingError
-from bridge.mapping.model import Defaults, TableMapping, from_document, to_document
+from bridge.mapping.model import POLICIES, Defaults, TableMapping, from_document, to_document
 from bridge.mapping.read import read_defaults, read_mapping
 from bridge.yamlfile import parse
 
@@ -101,6 +101,13 @@ def test_wrong_edits(old: str, new: str, line: int, said: str, hint: str) -> Non
 def test_what_is_no_mapping(text: str) -> None:
     with pytest.raises(MappingError):
         read(text)
+
+
+def test_the_manual_is_a_mapping_file() -> None:
+    manual = (Path(__file__).parents[3] / "docs" / "mapping.md").read_text()
+    mapping = read(manual.split("```yaml\n")[1].split("```")[0])
+    assert [column.source for column in mapping.columns][-2:] == ["total", "blob_old"]
+    assert all(f"`{name}`" in manual for name in (*POLICIES, "zone", "mask", "computed"))
 
 
 def test_defaults() -> None:
