@@ -260,7 +260,9 @@ class Engine:
     def _join(self, tables: Sequence[TableState], frontier: Position) -> None:
         """Brings tables and main stream to the same commit, then makes them one."""
         if self._pipeline().position is None:
+            passing("join.before")
             self.stages.join(tables, frontier, first=self._source_id)
+            passing("join.after")
             raise Replan
         frontier = self._approach(tables, frontier)
         self._end_main()
