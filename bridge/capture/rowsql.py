@@ -1,9 +1,9 @@
 """The queries that read rows of a plan: as COPY lines made by the server, or value by value.
 
 The server writes each row as one line of COPY text, so that nobody converts values one at a time.
-Two kinds of rows have no line and come out NULL: those with a value that their target cannot hold,
-and those whose text does not fit into max_allowed_packet, since functions then give NULL (and
-warning 1301). Both are read again value by value.
+Some rows have no line and come out NULL: those with a value that their target cannot hold, those
+whose text does not fit into max_allowed_packet, since functions then give NULL (and warning 1301),
+and those with long text on MariaDB, which escapes it slowly. They are read again value by value.
 """
 
 from __future__ import annotations
@@ -30,6 +30,9 @@ _SHORT = frozenset(
     }
 )  # fmt: skip
 """Types whose text never comes near max_allowed_packet."""
+_TEXTS = frozenset({"char", "varchar", "tinytext", "text", "mediumtext", "longtext", "json"})
+_ESCAPED_THERE = 64 << 10
+"""Bytes of a text that MariaDB escapes itself; the client does it for longer ones."""
 
 
 def family(column: ColumnPlan) -> Family:
@@ -54,8 +57,9 @@ class RowSql:
     def line(self) -> str:
         """The row as a COPY line; NULL if it has none."""
         fields = f", {_TAB}, ".join(map(_field, self.plan.columns))
+        slow = list(filter(None, map(_slow, self.plan.columns)))
         bad = [family(column).bad(column, _name(column)) for column in self.plan.columns]
-        conditions = " OR ".join(f"({condition})" for condition in bad if condition)
+        conditions = " OR ".join(f"({condition})" for condition in (*slow, *bad) if condition)
         line = f"CONCAT({fields})"
         return f"CASE WHEN {conditions} THEN NULL ELSE {line} END" if conditions else line
 
@@ -99,6 +103,20 @@ def _field(column: ColumnPlan) -> str:
     if column.source.data_type in _SHORT:
         return f"IFNULL({text}, {_NULL})"
     return f"IF({name} IS NULL, {_NULL}, {text})" if column.source.nullable else text
+
+
+def _slow(column: ColumnPlan) -> str:
+    """Condition: the server would take too long to escape the value; '' where it never does.
+
+    MariaDB's REPLACE moves the rest of the text at each replacement, cannot be interrupted, and
+    would be busy for hours with some MB of short lines.
+    """
+    source = column.source
+    if source.flavor != "mariadb" or source.data_type not in _TEXTS:
+        return ""
+    if source.data_type in ("char", "varchar") and (source.length or 0) * 4 <= _ESCAPED_THERE:
+        return ""
+    return f"COALESCE(LENGTH({_name(column)}), 0) > {_ESCAPED_THERE}"
 
 
 def _name(column: ColumnPlan) -> str:

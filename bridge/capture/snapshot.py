@@ -19,7 +19,7 @@ from bridge.capture.chunks import Bound, chunk_condition, chunk_name, key_index
 from bridge.capture.explain import explained
 from bridge.capture.keylookup import key_condition
 from bridge.capture.rawrows import convert
-from bridge.capture.resultset import LineReader, read_rows
+from bridge.capture.resultset import BLOCK, LineReader, read_rows
 from bridge.capture.rowsql import RowSql
 from bridge.change.batch import BadRow, Image
 from bridge.change.position import Position
@@ -43,7 +43,9 @@ _TOO_LONG = 1301
 _HARMLESS = frozenset({1287, 1681, 3719, 3720, 3778})
 """Deprecated words and character sets: they say nothing about values."""
 _UNCONVERTED = frozenset({1300, 1366, 1977})
-"""Bytes without a character were met: `bad` looks for them by converting, or a policy replaces them."""
+"""Bytes without a character were met: `bad` finds them by converting, or a policy replaces them."""
+_GATHERED = 64
+"""Lines that are converted here and handed out together."""
 _SNAPSHOT_ENGINES = frozenset({"innodb", "rocksdb"})
 
 
@@ -158,22 +160,36 @@ def _blocks(
     if not reader.nulls:
         return
     found = 0
+    lines: list[bytes] = []
     for row in read_rows(conn, _select(plan, sql.values, [condition, sql.no_line])):
         found += 1
         image = convert(plan, row, at)
         if isinstance(image, bytes):
-            yield image
-            yield b"\n"
+            lines.append(image)
         elif bad is None:
             raise _bad_row(plan, image)
         else:
             bad.append(image)
+        if len(lines) >= _GATHERED or (lines and len(lines[-1]) > BLOCK // _GATHERED):
+            yield from _block(lines)
+    yield from _block(lines)
     if found != reader.nulls and plan.table.engine.lower() in _SNAPSHOT_ENGINES:
         raise TableStopped(
             f"{plan.source}, {at}: {reader.nulls} rows had no line, and {found} were read again",
             "the same snapshot gave other rows, which must not be: please report it",
             code="snapshot-differs",
         )
+
+
+def _block(lines: list[bytes]) -> Iterator[bytes]:
+    """The lines as a block, of which nothing is kept; a last long one apart, to copy it less."""
+    if lines:
+        last = lines.pop()
+        if lines:
+            yield b"\n".join([*lines, b""])
+            lines.clear()
+        yield last
+        yield b"\n"
 
 
 def _select(plan: TablePlan, what: str, conditions: list[str]) -> str:

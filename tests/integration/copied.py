@@ -79,7 +79,8 @@ def plan_of(
 def create_target(target: psycopg.Connection[Any], plan: TablePlan) -> None:
     """Makes the plan's target table."""
     columns = [
-        f"{quote_postgres(c.target_name)} {c.target_type}" + ("" if c.target_nullable else " NOT NULL")
+        f"{quote_postgres(c.target_name)} {c.target_type}"
+        + ("" if c.target_nullable else " NOT NULL")
         for c in plan.columns
     ]
     if plan.key:
