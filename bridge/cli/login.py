@@ -42,7 +42,11 @@ def ask_on_terminal(place: str) -> str:
     """Asks for a password without showing it; '' where there is no terminal."""
     if not (sys.stdin.isatty() and sys.stderr.isatty()):
         return ""
-    return str(typer.prompt(f"Password for {place}", hide_input=True, default="", err=True))
+    return str(
+        typer.prompt(
+            f"Password for {place}", hide_input=True, default="", show_default=False, err=True
+        )
+    )
 
 
 def read_login(

@@ -120,9 +120,13 @@ def root(
 ) -> None:
     """What stands before the verb."""
     if version:
+        from importlib.metadata import PackageNotFoundError
         from importlib.metadata import version as installed
 
-        typer.echo(f"dbbridge {installed('dbbridge')}")
+        try:
+            typer.echo(f"dbbridge {installed('dbbridge')}")
+        except PackageNotFoundError:
+            typer.echo("dbbridge, not installed: run from its source")
         raise typer.Exit
     if ctx.invoked_subcommand is None:
         typer.echo(ctx.get_help(), err=True)

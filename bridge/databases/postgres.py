@@ -129,6 +129,11 @@ def _refused(state: str, lowered: str, text: str, place: str) -> BridgeError | N
             f"{place}: {text}",
             "pg_hba.conf on the server must allow this host, user and database (and TLS mode)",
         )
+    if "unsupported startup parameter" in lowered:
+        return ServerRefused(
+            f"{place}: {text}",
+            "this is a pooler: connect to PostgreSQL itself (sessions are needed)",
+        )
     if state == "3D000" or ("database" in lowered and "does not exist" in lowered and not state):
         return ServerRefused(f"{place}: {text}", "create it: CREATE DATABASE … ENCODING 'UTF8'")
     if not state and "role" in lowered and "does not exist" in lowered:

@@ -1,4 +1,6 @@
-"""What goes where: mapping files, how they are proposed, merged and compiled (pure but for files.py).
+"""What goes where: mapping files, how they are proposed, merged and compiled.
+
+Pure but for `files`.
 
 `propose` makes a TableMapping from a definition and findings, `write` a file from it, `read` and
 `files` the way back, `merge` adds what is new, and `compile` checks it against the definition and
