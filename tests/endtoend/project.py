@@ -164,6 +164,11 @@ class Project:
         """A table's mapping file."""
         return self.folder / "mappings" / self.source.name / f"{table}.yaml"
 
+    def consent_to_lock(self, table: str) -> None:
+        """Allows the short lock with which MySQL's tables without a key are copied."""
+        path = self.mapping(table)
+        path.write_text(path.read_text() + "copy: {lock: brief}\n")
+
     # -- looking -----------------------------------------------------------------------------
 
     def ask(self, query: str, *values: Any) -> list[Any]:
@@ -182,8 +187,10 @@ class Project:
         return dict(rows)
 
     def streaming(self) -> bool:
-        """Whether every followed table streams."""
+        """Whether every followed table streams; fails if one has stopped."""
         stages = self.stages()
+        stopped = {name: stage for name, stage in stages.items() if stage.startswith("stopped")}
+        assert not stopped, stopped
         return bool(stages) and set(stages.values()) == {"streaming"}
 
     def wait_until(

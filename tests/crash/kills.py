@@ -1,0 +1,123 @@
+"""Ways to end a daemon at a bad moment, and what must hold afterwards."""
+
+from __future__ import annotations
+
+import random
+import signal
+from collections import Counter
+from contextlib import closing, suppress
+from dataclasses import dataclass, field
+from time import sleep
+
+import pymysql
+
+from bridge.replicate.points import POINTS
+from tests.endtoend import tables
+from tests.endtoend.compare import assert_same
+from tests.endtoend.project import Daemon, Project
+from tests.endtoend.traffic import Traffic
+
+RATE = 80.0
+"""Transactions a second: enough to keep the daemon busy, and less than it can follow."""
+STREAM_POINTS = ("stream.read", "stream.apply", "stream.committed")
+PATIENCE = 60.0
+"""Seconds in which a daemon must reach the point at which it shall die, or the state to be in."""
+
+
+@dataclass
+class Victim:
+    """A project under load whose daemon is killed again and again."""
+
+    project: Project
+    traffic: Traffic
+    chance: random.Random
+    kills: Counter[str] = field(default_factory=Counter)
+
+    def at_point(self, point: str, count: int) -> None:
+        """Starts the daemon, which dies at the `count`-th passage of the point."""
+        daemon = self.project.sync(kill_at=f"{point}:{count}")
+        self.await_death(daemon, point)
+
+    def await_death(self, daemon: Daemon, point: str) -> None:
+        """Waits until the daemon has killed itself there."""
+        try:
+            code = daemon.wait(PATIENCE)
+        finally:
+            self.traffic.check()
+        assert code == -signal.SIGKILL, f"{point}: ended with {code}:\n{daemon.log}"
+        self.kills[point] += 1
+
+    def after(self, seconds: float) -> None:
+        """Starts the daemon and kills it when so much time has passed, whatever it does."""
+        daemon = self.project.sync()
+        sleep(seconds)
+        assert daemon.running, f"ended with {daemon.process.returncode}:\n{daemon.log}"
+        daemon.kill()
+        self.kills["any moment"] += 1
+
+    def somewhere(self) -> None:
+        """One of the two, at random; a point that does not come is no fault."""
+        if self.chance.random() < 0.4:
+            self.after(self.chance.uniform(0.3, 2.5))
+            return
+        point = self.chance.choice(POINTS)
+        most = 40 if point in STREAM_POINTS else 4
+        daemon = self.project.sync(kill_at=f"{point}:{self.chance.randint(1, most)}")
+        with suppress(AssertionError):
+            daemon.wait(self.chance.uniform(1.5, 3.0))
+        if daemon.running:
+            daemon.kill()
+            point = "any moment"
+        assert daemon.process.returncode == -signal.SIGKILL, daemon.log
+        self.kills[point] += 1
+
+    def during_resync(self, table: str, point: str) -> None:
+        """A streaming daemon is asked to copy a table again, and dies at the point."""
+        daemon = self.project.sync(kill_at=f"{point}:1")
+        self.project.wait_streaming(daemon, PATIENCE)
+        self.project.run("tables", "resync", table, timeout=PATIENCE)
+        self.await_death(daemon, point)
+
+    def judge(self) -> None:
+        """The writers rest, the pipeline catches up, and both sides hold the same."""
+        done = self.traffic.stop()
+        self.project.catch_up()
+        rows = assert_same(self.project.source, self.project.target)
+        left = self.project.ask("SELECT relname FROM pg_class WHERE relname ~ '__copy'")
+        assert not left, f"left behind: {left}"
+        print(
+            f"{self.kills.total()} kills, {rows} rows the same, {done.total()} acts: {self.kills}"
+        )
+
+
+def begin(project: Project, seed: int, *, bulk: int = 60_000) -> Victim:
+    """Tables with rows, mapping files, and the target's tables; no daemon has run yet.
+
+    The writers wait for their start.
+    """
+    tables.create(project.source, bulk=bulk, seed=seed)
+    project.init()
+    if project.source.server.kind == "mysql":
+        project.consent_to_lock(tables.KEYLESS)
+    project.apply_schema()
+    return Victim(
+        project, Traffic(project.source, seed, rate=RATE, large=True), random.Random(seed)
+    )
+
+
+def cut_connections(project: Project, chance: random.Random) -> None:
+    """Ends all sessions of the bridge on one of the servers; the daemon lives."""
+    if chance.random() < 0.5:
+        project.ask(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = %s",
+            project.accounts.name,
+        )
+        return
+    with closing(project.source.connect()) as conn, conn.cursor() as cursor:
+        cursor.execute(
+            "SELECT id FROM information_schema.processlist WHERE user = %s",
+            (project.accounts.name,),
+        )
+        for (number,) in cursor.fetchall():
+            with suppress(pymysql.Error):  # it may have ended by itself
+                cursor.execute(f"KILL {number}")
