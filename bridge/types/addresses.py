@@ -39,7 +39,8 @@ class Addresses(Family):
         if plan.source.data_type != "inet6":
             return q
         groups = (f"SUBSTR(HEX({q}), {place}, 4)" for place in range(1, 33, 4))
-        return f"CONCAT_WS(':', {', '.join(groups)})"
+        between = ", ':', "
+        return f"CONCAT({between.join(groups)})"
 
     def bad(self, plan: ColumnPlan, q: str) -> str:
         """See Family."""

@@ -46,7 +46,10 @@ class MultiByte:
             if not self._corrections:
                 raise
             return self._walk(raw)
-        return text if self._suspicious.isdisjoint(text) else self._walk(raw)
+        # An empty set would still look at every character.
+        if not self._suspicious or self._suspicious.isdisjoint(text):
+            return text
+        return self._walk(raw)
 
     def lenient(self, raw: bytes) -> str:
         """The text, with a question mark for each code that has no character."""
@@ -158,9 +161,7 @@ DECODERS: Mapping[str, Decode] = {
     **{name: _by_table(_table(name)) for name in (*UPPER, "ascii", "swe7")},
     **{name: MultiByte(codec) for name, codec in WIDE.items()},
     "ucs2": Ucs2("utf-16-be"),
-    "utf8mb4": MultiByte("utf-8"),
-    "utf8mb3": MultiByte("utf-8"),
-    "utf8": MultiByte("utf-8"),
+    **dict.fromkeys(UTF8, MultiByte("utf-8")),
     "gb2312": MultiByte("gb2312"),
     "gbk": MultiByte("gbk"),
     "gb18030": MultiByte("gb18030", {b"\xa8\xbc": "\u1e3f"}),

@@ -18,6 +18,7 @@ from collections.abc import Callable, Sequence
 from datetime import date
 
 from bridge.errors import BadValue
+from bridge.names import literal_postgres
 from bridge.types import layout, zones
 from bridge.types.base import NULL, ColumnPlan, Family, Proposal, SourceColumn, Wire
 from bridge.types.copytext import literal, never_null, own
@@ -206,7 +207,7 @@ class Datetimes(Family):
         moments = Moments(plan)
         conditions = [moments.impossible(q)] if quarantined(plan) else []
         if moments.spans and plan.policy.ambiguous == "quarantine":
-            conditions.append(f"{moments.index(q)} % 2 = 1")
+            conditions.append(f"MOD({moments.index(q)}, 2) = 1")
         return never_null(plan, " OR ".join(conditions)) if conditions else ""
 
     def raw(self, plan: ColumnPlan, q: str) -> str:
@@ -246,8 +247,9 @@ class Datetimes(Family):
         zone = Moments(plan).zone
         if not zone:
             return f"{q}::text"
-        wall = f"({q} AT TIME ZONE '{zone}')"
-        return f"{wall}::text || CASE WHEN {wall} AT TIME ZONE '{zone}' = {q} THEN '' ELSE '*' END"
+        name = literal_postgres(zone)
+        wall = f"({q} AT TIME ZONE {name})"
+        return f"{wall}::text || CASE WHEN {wall} AT TIME ZONE {name} = {q} THEN '' ELSE '*' END"
 
 
 def _zoned_digest(moments: Moments, q: str, text: str) -> str:
@@ -270,7 +272,7 @@ def _zoned_digest(moments: Moments, q: str, text: str) -> str:
         moments.fsp,
     )
     odd = f"CONCAT({moved}, ELT({index}, {', '.join(stars)}))"
-    return f"IF({moments.index(q)} % 2 = 1, {odd}, {text})"
+    return f"IF(MOD({moments.index(q)}, 2) = 1, {odd}, {text})"
 
 
 def _datetime_wire(moments: Moments, code: int, meta: int) -> Wire:

@@ -96,13 +96,12 @@ class Decimals(Family):
 
 def decoder(precision: int, scale: int) -> Callable[[bytes], bytes]:
     """A function from NEWDECIMAL's bytes to the text that MySQL prints."""
+    if precision - scale <= 18 and scale <= 9:
+        return _short_decoder(precision, scale)
     size = layout.decimal_size(precision, scale)
-    whole_size = layout.decimal_size(precision - scale, 0)
     top = 1 << (8 * size - 1)
     everything = (1 << (8 * size)) - 1
     parse = int.from_bytes
-    if whole_size <= 4 and 0 < scale <= 9:
-        return _two_groups(size - whole_size, scale, top, everything)
     whole_groups = _groups(precision - scale, front=True)
     fraction_groups = _groups(scale, front=False)
     point = b"." if scale else b""
@@ -128,21 +127,30 @@ def decoder(precision: int, scale: int) -> Callable[[bytes], bytes]:
     return decode
 
 
-def _two_groups(tail: int, scale: int, top: int, everything: int) -> Callable[[bytes], bytes]:
-    """The common case: one group on either side of the point."""
+def _short_decoder(precision: int, scale: int) -> Callable[[bytes], bytes]:
+    """The common case: up to two groups before the point and one behind it."""
     parse = int.from_bytes
-    shift = 8 * tail
+    size = layout.decimal_size(precision, scale)
+    top = 1 << (8 * size - 1)
+    everything = (1 << (8 * size)) - 1
+    shift = 8 * layout.decimal_size(scale, 0)
     mask = (1 << shift) - 1
-    positive = b"%%d.%%0%dd" % scale
+    long = precision - scale > 9
+    positive = b"%%d.%%0%dd" % scale if scale else b"%d"
     negative = b"-" + positive
 
     def decode(value: bytes) -> bytes:
         bits = parse(value, "big")
         if bits & top:
             bits ^= top
-            return positive % (bits >> shift, bits & mask)
-        bits ^= everything ^ top
-        return negative % (bits >> shift, bits & mask)
+            form = positive
+        else:
+            bits ^= everything ^ top
+            form = negative
+        whole = bits >> shift
+        if long:
+            whole = (whole >> 32) * 1_000_000_000 + (whole & 0xFFFFFFFF)
+        return form % (whole, bits & mask) if scale else form % whole
 
     return decode
 

@@ -65,7 +65,7 @@ def escaped(column: SourceColumn, text: str) -> str:
     if column.flavor == "mysql":
         plain = f"LENGTH({quoted}) = LENGTH({text}) + 2"
         return f"/*!50708 IF({plain}, {text}, */ {replaced} /*!50708 ) */"
-    if (column.length or 0) <= _SHORT:
+    if (column.length or _SHORT + 1) <= _SHORT:
         return replaced
     inner = f"SUBSTR({quoted}, 2, CHAR_LENGTH({quoted}) - 2)"
     quotable = f"LENGTH({text}) > {_SHORT} AND LOCATE({literal(_CONTROL)}, {quoted}) = 0"
@@ -169,6 +169,7 @@ class Cleaner:
         self.decode = lenient(self.charset) if replace else DECODERS[self.charset]
         self.nul = nul_replacement(plan)
         self.limit = _binding_limit(plan)
+        self.unchanged = self.charset in UTF8 and self.limit is None and not replace
 
     def __call__(self, raw: bytes) -> bytes:
         """The text; raises BadValue."""
@@ -249,11 +250,24 @@ class Texts(Family):
         return f"{q}::text"
 
 
+def _passing(clean: Callable[[bytes], bytes]) -> Callable[[bytes], bytes]:
+    """Hands UTF-8 through as it is, and only what is none, or holds NUL, to `clean`."""
+
+    def check(raw: bytes) -> bytes:
+        try:
+            raw.decode()
+        except UnicodeDecodeError:
+            return clean(raw)
+        return clean(raw) if 0 in raw else raw
+
+    return check
+
+
 def text_wire(plan: ColumnPlan, code: int) -> Wire:
     """The stream's form of text: plain ASCII passes as it is."""
     name = own(plan, "text")
     cleaner = Cleaner(plan)
-    clean: Callable[[bytes], bytes] = cleaner
+    clean = _passing(cleaner) if cleaner.unchanged else cleaner
     if code in (layout.VARCHAR_COMPRESSED, layout.BLOB_COMPRESSED):
         return Wire("", "%b", f"{name}({{v}})", {name: lambda v: clean(unzipped(v))}, escape=True)
     if cleaner.limit is not None or cleaner.charset == "swe7" or cleaner.charset in WIDE:

@@ -136,7 +136,11 @@ class Bench:
         """Every value of every case in all its forms; values that are NULL are left out."""
         cases = [case for case in cases if case.only in ("", self.flavor)]
         columns = [
-            [*case.values, *(generate(case.generated, count) if case.generated is not None else ())]
+            [
+                None,
+                *case.values,
+                *(() if case.generated is None else generate(case.generated, count)),
+            ]
             for case in cases
         ]
         table = self._create(cases)
@@ -194,6 +198,7 @@ class Bench:
             for row, value in enumerate(columns[place]):
                 copied, bad, raw, digest = read[row][4 * place : 4 * place + 4]
                 if raw is None:
+                    assert (bad, copied, digest) == (b"0", None, None), (case, "of NULL")
                     continue
                 back = reread[row][place]
                 outcomes.append(

@@ -24,4 +24,6 @@ def test_addresses(bench: Bench) -> None:
         outcomes = bench.run(cases)
         check(outcomes)
         found = bench.target.execute(f"SELECT c1 FROM {bench.last} ORDER BY id").fetchall()
-        assert [row[0] for row in found[: len(SIXES)]] == [ipaddress.ip_address(a) for a in SIXES]
+        assert [row[0] for row in found[1 : len(SIXES) + 1]] == list(
+            map(ipaddress.ip_address, SIXES)
+        )
