@@ -36,7 +36,8 @@ def convert(plan: TablePlan, row: Sequence[bytes | None], at: str) -> Image:
             texts.append(NULL if value is None else family(column).from_raw(column, value))
         except BadValue as bad:
             image = row_image(plan, values)
-            return BadRow(key, bad.code, column.source.name, bad.text, image, at)
+            shown = column.shown(bad.text)
+            return BadRow(key, bad.code, column.source.name, shown, image, at)
     return b"\t".join(texts)
 
 
@@ -73,7 +74,7 @@ def _key_text(plan: TablePlan, column: ColumnPlan, value: bytes | None) -> bytes
     except BadValue as bad:
         raise TableStopped(
             f"{plan.source}: {column.source.name} is part of the key and has a value that"
-            f" {column.target_type} cannot hold: {bad.text} ({bad.code})",
+            f" {column.target_type} cannot hold: {column.shown(bad.text)} ({bad.code})",
             "give the column another target type or a policy in the mapping file, or mend the row",
             code="bad-key",
         ) from bad

@@ -97,6 +97,10 @@ class ColumnPlan:
     """The column is text and part of a key or index: created with COLLATE "C"."""
     reason: str = ""
 
+    def shown(self, text: str) -> str:
+        """A value as reports may show it: masked where the mapping says so."""
+        return "(masked)" if self.policy.mask else text
+
 
 @dataclass(frozen=True, slots=True)
 class Proposal:

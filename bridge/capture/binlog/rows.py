@@ -299,8 +299,10 @@ class RowDecoder:
                 try:
                     texts[self._fields[index].place] = convert(value)
                 except BadValue as bad:
-                    name = self._name(index)
-                    return key, BadRow(key, bad.code, name, bad.text, event[pos:end], at), end
+                    column = self._fields[index].plan
+                    assert column is not None
+                    name, shown = column.source.name, column.shown(bad.text)
+                    return key, BadRow(key, bad.code, name, shown, event[pos:end], at), end
         return key, b"\t".join(texts), end
 
     def _key_texts(self, values: dict[int, Any]) -> list[bytes]:
@@ -324,7 +326,7 @@ class RowDecoder:
 
     def _bad_key(self, index: int, code: str, text: str) -> TableStopped:
         column = self._fields[index].plan
-        shown = "(masked)" if column and column.policy.mask else text
+        shown = column.shown(text) if column else text
         return TableStopped(
             f"{self.plan.source}: the key column {self._name(index)} holds a value that the target"
             f" cannot ({code}: {shown})",
