@@ -60,7 +60,7 @@ def read_chunk(
 
     Put together the blocks are lines, each with a newline; a block that ends with a newline ends a
     line. Rows that the target cannot hold are added to `bad`. Closing the iterator early leaves the
-    connection usable, or dropped. Raises TableStopped (``bad-key``, ``source-warning``,
+    connection usable here (it may be opened anew). Raises TableStopped (``bad-key``, ``source-warning``,
     ``definition-changed``) and pymysql's errors.
     """
     with explained(plan), _transaction(conn):

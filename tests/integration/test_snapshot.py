@@ -301,6 +301,8 @@ def test_a_very_long_result_given_up_costs_the_connection(source_db: Any, conn: 
     next(iterator)
     iterator.close()  # type: ignore[attr-defined]
     assert not conn.open
+    run(session(source_db), "CREATE TABLE t (id int PRIMARY KEY)", "INSERT INTO t VALUES (1)")
+    assert lines_of(conn, plan_of(source_db, "t")) == [b"1"]
 
 
 def test_an_error_among_the_rows_is_raised(source_db: Any, conn: Any) -> None:
