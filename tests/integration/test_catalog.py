@@ -141,9 +141,8 @@ def test_generated_and_invisible_columns(conn: Conn, source_db: Any) -> None:
     assert "'\\'\\\\'" in table.column("s").expression
 
 
+@pytest.mark.parametrize("source", ["mysql"], indirect=True)
 def test_generated_invisible_primary_key_of_mysql(conn: Conn, source_db: Any) -> None:
-    if read_dialect(conn).mariadb:
-        pytest.skip("MariaDB has no generated invisible primary keys")
     run(conn, "SET SESSION sql_generate_invisible_primary_key = ON")
     run(conn, "CREATE TABLE t (a int)")
     run(conn, "SET SESSION show_gipk_in_create_table_and_information_schema = OFF")
@@ -186,9 +185,8 @@ def test_indexes(conn: Conn, source_db: Any) -> None:
     assert by_name["both_ways"].comment == "why"
 
 
+@pytest.mark.parametrize("source", ["mysql"], indirect=True)
 def test_functional_index_of_mysql(conn: Conn, source_db: Any) -> None:
-    if read_dialect(conn).mariadb:
-        pytest.skip("MariaDB has no functional indexes")
     run(conn, "CREATE TABLE t (a varchar(9), KEY f ((lower(concat(a, 'x')))))")
     table = one(conn, source_db)
     assert [c.name for c in table.columns] == ["a"]

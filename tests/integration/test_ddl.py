@@ -213,9 +213,8 @@ def _with(mapping: Any, *, drop: str, indexes: tuple[str, ...]) -> Any:
     return replace(mapping, columns=kept, indexes=indexes, not_carried={})
 
 
+@pytest.mark.parametrize("source", ["mariadb"], indirect=True)
 def test_unique_hash_over_whole_texts(conn: Source, source_db: Any, target: Target) -> None:
-    if not read_dialect(conn).mariadb:
-        pytest.skip("MySQL has no unique keys over whole texts")
     run(conn, "CREATE TABLE t (id int PRIMARY KEY, a longtext, b int, UNIQUE KEY u (a, b))")
     (plan,) = plans(conn, source_db)
     make(target, plan)
@@ -224,9 +223,8 @@ def test_unique_hash_over_whole_texts(conn: Source, source_db: Any, target: Targ
     ]
 
 
+@pytest.mark.parametrize("source", ["mysql"], indirect=True)
 def test_functional_index(conn: Source, source_db: Any, target: Target) -> None:
-    if read_dialect(conn).mariadb:
-        pytest.skip("MariaDB has no functional indexes")
     run(
         conn,
         "CREATE TABLE t (id int PRIMARY KEY, a varchar(20), n int, KEY low ((lower(a))),"
