@@ -100,7 +100,7 @@ class Clerk:
 
 
 def place_order(clerk: Clerk) -> None:
-    """An order with its lines, its payment, the stock it takes and a word in the log."""
+    """An order with its lines, perhaps its payment, and the stock that it takes."""
     total = clerk.cents(4000)
     order = clerk.new_id(
         "INSERT INTO orders (customer_id, state, is_gift, total, note, placed_at)"
@@ -124,7 +124,6 @@ def place_order(clerk: Clerk) -> None:
         )
     if clerk.chance.random() < 0.5:
         _pay(clerk, order, total)
-    _log(clerk, "order")
 
 
 def pay_order(clerk: Clerk) -> None:
@@ -313,8 +312,8 @@ def count_stock(clerk: Clerk) -> None:
 
 def keep_log(clerk: Clerk) -> None:
     """The table without a key: equal lines come, change and go."""
-    _log(clerk, "login")
-    _log(clerk, "login")
+    for _ in range(2):
+        clerk.do("INSERT INTO audit_log VALUES (NOW(), 'clerk', 'login', 'Käse')")
     who = clerk.pick(("cron", "import", "clerk"))
     clerk.do("UPDATE audit_log SET detail = 'seen: 5 €' WHERE who = %s LIMIT 1", who)
     clerk.do("DELETE FROM audit_log WHERE who = %s LIMIT 1", who)
@@ -354,29 +353,25 @@ def _pay(clerk: Clerk, order: int, amount: str) -> None:
     )
 
 
-def _log(clerk: Clerk, what: str) -> None:
-    clerk.do("INSERT INTO audit_log VALUES (NOW(), 'clerk', %s, 'Käse')", what)
-
-
 Act = Callable[[Clerk], None]
 ACTS: dict[Act, int] = {
-    place_order: 22,
-    pay_order: 12,
+    place_order: 24,
+    pay_order: 14,
     return_order: 5,
-    cancel_order: 6,
+    cancel_order: 3,
     renumber_lines: 3,
     deliver: 6,
     sign_up: 6,
     edit_customer: 10,
-    swap_emails: 2,
-    delete_customer: 3,
-    edit_product: 6,
+    swap_emails: 1,
+    delete_customer: 1,
+    edit_product: 8,
     reprice: 1,
     replace_category: 1,
     rename_coupon: 3,
     use_session: 10,
     count_stock: 4,
-    keep_log: 3,
+    keep_log: 2,
     change_setting: 1,
     change_mind: 3,
     half_a_change: 2,

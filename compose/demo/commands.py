@@ -85,8 +85,11 @@ class Dbbridge:
             raise Failed(f"`dbbridge {' '.join(words)}` exited {code}")
         return code
 
-    def preview(self, *words: str) -> None:
-        """Shows and runs a command that says much; the beginning and the end of it."""
+    def preview(self, *words: str) -> tuple[str, ...]:
+        """Shows and runs a command that says much, the beginning and the end of it.
+
+        The words of the command that it says comes next.
+        """
         self.show(*words)
         done = self._captured(words)
         if done.returncode != 0:
@@ -96,6 +99,7 @@ class Dbbridge:
         if left > 1:
             lines[FIRST_LINES:-LAST_LINES] = [f"  … {left} more lines …"]
         print("\n".join(lines), flush=True)
+        return tuple(lines[-1].removeprefix("next: dbbridge ").split())
 
     def ask(self, *words: str) -> dict[str, Any] | None:
         """The JSON that a command prints; None if it cannot say anything yet (exit code 2)."""

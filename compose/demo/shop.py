@@ -51,7 +51,7 @@ class Counts:
             "customers": self.customers,
             "products": self.products,
             "deliveries": self.orders * 3 // 10,
-            "audit_log": self.orders // 4,
+            "audit_log": self.orders // 20,
             "reviews": self.customers // 2,
             "sessions": self.customers // 4,
             "coupons": self.customers // 16,

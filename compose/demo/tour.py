@@ -35,7 +35,7 @@ class Size:
     """How large the shop is, and how busy."""
 
     rows: int = shop.ROWS
-    rate: float = 300.0
+    rate: float = 200.0
     seed: int = 1
 
 
@@ -118,9 +118,7 @@ class Tour:
         self._step("What would go wrong?")
         self._bridge.run("check")
         self._step("Tables and primary keys in PostgreSQL")
-        self._bridge.preview("schema", "plan")
-        plan = self._bridge.ask("schema", "plan") or {}
-        self._bridge.run("schema", "apply", "--plan", str(plan.get("plan")))
+        self._bridge.run(*self._bridge.preview("schema", "plan"))
 
     @contextmanager
     def _copy(self) -> Iterator[Daemon]:
@@ -128,7 +126,7 @@ class Tour:
         self._step("The copy, killed in the middle")
         total = self._size.rows
         began = time.monotonic()
-        with self._daemon() as daemon:
+        with self._daemon("--readers", "1") as daemon:
             seen = observed.until(
                 self._bridge,
                 daemon,
@@ -216,8 +214,8 @@ class Tour:
         return int(2 * self._size.rate * SECONDS_OF_CHANGES)
 
     @contextmanager
-    def _daemon(self) -> Iterator[Daemon]:
-        daemon = self._bridge.start("sync")
+    def _daemon(self, *options: str) -> Iterator[Daemon]:
+        daemon = self._bridge.start("sync", *options)
         try:
             yield daemon
         finally:

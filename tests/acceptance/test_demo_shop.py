@@ -25,7 +25,7 @@ from tests.fix_servers import SourceDatabase, TargetDatabase
 
 MAPPINGS = places.CHECKOUT / "mappings"
 SMALL = 5_000
-TOUR_ROWS = 120_000
+TOUR_ROWS = 200_000
 
 
 @pytest.fixture
