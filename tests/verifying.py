@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -15,8 +15,8 @@ from bridge.capture.binlog.positions import upper_bound
 from bridge.capture.catalog import read_catalog
 from bridge.capture.snapshot import read_chunk
 from bridge.change.batch import BadRow
-from bridge.databases import mysql, postgres
 from bridge.config import resolve_url
+from bridge.databases import mysql, postgres
 from bridge.mapping.compile import compile_table
 from bridge.mapping.model import TableMapping
 from bridge.mapping.plan import TablePlan
@@ -77,7 +77,9 @@ class World:
         return mysql.connect(resolve_url(self.source_db.url, {}, "test", Path()))
 
     def target(self) -> psycopg.Connection[Any]:
-        return postgres.connect(resolve_url(self.target_db.url, {}, "test", Path()), autocommit=True)
+        return postgres.connect(
+            resolve_url(self.target_db.url, {}, "test", Path()), autocommit=True
+        )
 
     def mysql(self, *statements: str) -> None:
         with closing(self.source()) as conn, conn.cursor() as cursor:
@@ -108,7 +110,9 @@ class World:
             for statement in create_table(plan):
                 target.execute(statement.encode())
             with target.transaction():
-                copy_blocks(target, plan, plan.target, read_chunk(source, plan, None, None, bad), bad)
+                copy_blocks(
+                    target, plan, plan.target, read_chunk(source, plan, None, None, bad), bad
+                )
         self.bad = bad
         return plan
 
@@ -155,6 +159,3 @@ def retyped(**types: str) -> Callable[[TableMapping], TableMapping]:
         return replace(mapping, columns=columns)
 
     return edit
-
-
-Rows = Sequence[str]

@@ -18,9 +18,12 @@ def junit(result: Verification) -> str:
     seconds = sum(table.seconds for table in result.tables)
     lines = [
         '<?xml version="1.0" encoding="UTF-8"?>',
-        f'<testsuites name="dbbridge verify"><testsuite name={quoteattr(result.pipeline)}'
-        f' tests="{len(counts)}" failures="{counts.count("mismatch")}"'
-        f' errors="{counts.count("inconclusive")}" time="{seconds:.3f}">',
+        '<testsuites name="dbbridge verify">',
+        (
+            f'<testsuite name={quoteattr(result.pipeline)} tests="{len(counts)}"'
+            f' failures="{counts.count("mismatch")}" errors="{counts.count("inconclusive")}"'
+            f' time="{seconds:.3f}">'
+        ),
     ]
     for table in result.tables:
         schema, name = quoteattr(table.table.schema), quoteattr(table.table.table)
@@ -77,15 +80,10 @@ _PAGE = """<!doctype html>
 <style>
 body {{ font-family: sans-serif; margin: 2em; }}
 td, th {{ padding: .2em .8em; text-align: left; }}
-.mismatch {{ background: #fdd; }} .inconclusive {{ background: #ffd; }} .match {{ background: #dfd; }}
-</style></head><body>
-<h1>{title}</h1>
+.mismatch {{ background: #fdd; }} .inconclusive {{ background: #ffd; }} .match {{ background:
+#dfd; }} </style></head><body> <h1>{title}</h1>
 <table><tr><th>table</th><th>verdict</th><th>rows</th><th>in target</th><th>differing</th>
-<th>digest</th></tr>
-{rows}
-</table>
-{details}
-<p>Position: <code>{position}</code></p>
+<th>digest</th></tr> {rows} </table> {details} <p>Position: <code>{position}</code></p>
 </body></html>
 """
 

@@ -17,9 +17,7 @@ EXIT_CODES: Mapping[Verdict, int] = {"match": 0, "mismatch": 1, "inconclusive": 
 
 @dataclass(frozen=True, slots=True)
 class ColumnDifference:
-    """One column of a row; texts as a person reads them, None for NULL (and for a row that is not
-    there).
-    """
+    """One column of a row; texts as a person reads them, None for NULL and for no row."""
 
     name: str
     source: str | None
@@ -31,8 +29,8 @@ class Difference:
     """One row that is not the same on both sides.
 
     `kind`: missing in the target, extra in the target, differs; quarantined (not in the target, on
-    purpose) and in-flight (undecided) are no findings of their own. `key` is empty for tables without
-    one; there `rows` says how many equal rows too few or too many there are.
+    purpose) and in-flight (undecided) are no findings of their own. `key` is empty for tables
+    without one; there `rows` says how many equal rows too few or too many there are.
     """
 
     key: Mapping[str, str]
@@ -69,9 +67,9 @@ class Equivalence:
 class TableVerdict:
     """One table. `reason` and `hint` say why a table is inconclusive and what to do about it.
 
-    `differing` counts rows that differ for sure; `differences` holds them (at most as many as are kept
-    in memory), then quarantined ones and those in flight. `position`: every change up to there is
-    covered by the verdict. `digest` is the sum of the hashes of the rows that are equal.
+    `differing` counts rows that differ for sure; `differences` holds them (at most as many as are
+    kept in memory), then quarantined ones and those in flight. `position`: every change up to
+    there is covered by the verdict. `digest` is the sum of the hashes of the rows that are equal.
     """
 
     table: TableName

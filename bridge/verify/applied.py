@@ -27,7 +27,7 @@ class Quarantined:
 
 
 class StoredPosition:
-    """See `recheck.Applied`. `conn` is in autocommit mode; `source_id` names the source that is read.
+    """See `recheck.Applied`; `conn` is in autocommit mode, `source_id` names the source's server.
 
     Once looked at, the table must stay the one it was: one that is copied again meanwhile has no
     position that says anything about what was read before.

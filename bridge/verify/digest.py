@@ -1,11 +1,12 @@
 """The row hash: one number per row, the same on MySQL, MariaDB and PostgreSQL when the rows agree.
 
-A row's text is its columns' canonical texts (`digest_source`, `digest_target` of the families), joined
-so that different rows have different texts: bits first that say which columns are NULL, then the
-values one after the other, separated; a value that may hold the separator has its length in front.
-The hash is the first 60 bits of SHA-256 of that text. A set of rows is compared by its number of rows
-and the sum of their hashes: SHA-256 because sums of CRC32 cancel out, 60 bits because PostgreSQL's
-bigint is signed, SHA and not MD5 because MySQL 9.6 and FIPS hosts have no MD5.
+A row's text is its columns' canonical texts (`digest_source`, `digest_target` of the families),
+joined so that different rows have different texts: bits first that say which columns are NULL,
+then the values one after the other, separated; a value that may hold the separator has its length
+in front. The hash is the first 60 bits of SHA-256 of that text. A set of rows is compared by its
+number of rows and the sum of their hashes: SHA-256 because sums of CRC32 cancel out, 60 bits
+because PostgreSQL's bigint is signed, SHA and not MD5 because MySQL 9.6 and FIPS hosts have no
+MD5.
 """
 
 from __future__ import annotations
@@ -151,7 +152,7 @@ def _target_bits(items: Sequence[_Item]) -> list[str]:
 
 
 def _join(texts: Sequence[str], separator: str, function: str) -> str:
-    """The texts joined; NULLs are left out, as the bits in front say. In groups, alike on both sides."""
+    """The texts joined without the NULLs, which the bits tell; in groups, alike on both sides."""
     if len(texts) <= _GROUP:
         return f"{function}({separator},{','.join(texts)})"
     groups = [texts[at : at + _GROUP] for at in range(0, len(texts), _GROUP)]

@@ -1,7 +1,8 @@
 """From a confirmed difference to its columns: what either side holds, as a person reads it.
 
-Each column of the two rows is compared by a hash of its canonical text; only the texts of columns that
-differ are fetched. A row that changed since it was confirmed is handed back to be judged again.
+Each column of the two rows is compared by a hash of its canonical text; only the texts of columns
+that differ are fetched. A row that changed since it was confirmed is handed back to be judged
+again.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from bridge.report.verification import MASKED, ColumnDifference, Difference
 from bridge.types.base import ColumnPlan
 from bridge.types.target import target_of
 from bridge.verify.digest import family, null_source, source_text, target_name, target_text
+from bridge.verify.keys import shown_key
 from bridge.verify.readers import KEYS_A_QUERY, Sides, parts, whole_hash
 from bridge.verify.recheck import Finding, Key, Value
 
@@ -34,8 +36,9 @@ Row = tuple[str | None, ...]
 class Explained:
     """Differences with their columns, and what turned out to be none.
 
-    `equal` rows only seemed to differ, because the source could not build their whole text; `changed`
-    ones are others by now; `unreadable` ones hold a value whose text the source cannot build.
+    `equal` rows only seemed to differ, because the source could not build their whole text;
+    `changed` ones are others by now; `unreadable` ones hold a value whose text the source cannot
+    build.
     """
 
     differences: dict[Key, Difference] = field(default_factory=dict)
@@ -134,7 +137,7 @@ class Explainer:
 def named(plan: TablePlan, key: Key) -> dict[str, str]:
     """The key by source column names; masked values hidden."""
     return {
-        column.source.name: MASKED if column.policy.mask else text
+        column.source.name: MASKED if column.policy.mask else shown_key(column, text)
         for column, text in zip(plan.key_columns, key, strict=True)
     }
 
@@ -179,6 +182,7 @@ def shown_mysql(column: ColumnPlan) -> str:
 
 
 def shown_postgres(column: ColumnPlan) -> str:
+    """The same of the target's value."""
     name = target_name(column)
     if target_of(column).base == "bytea":
         return f"encode(substr({name},1,{FETCHED}),'hex')"

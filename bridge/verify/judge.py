@@ -1,4 +1,4 @@
-"""Suspects become verdicts: rechecked, explained, and told from rows that are missing on purpose."""
+"""Suspects become verdicts: rechecked, explained, told from rows that are missing on purpose."""
 
 from __future__ import annotations
 

@@ -1,12 +1,14 @@
 """Keys as texts that are the same on both servers, and back again as constants of either.
 
 A key's text is its columns' canonical texts (binary ones in hexadecimal, whole). A key found on one
-side is looked up on the other by constants of the column's own type, so that indexes serve; what the
-server then returns is compared by its text, since MySQL finds 'abc' where 'ABC' was asked for.
+side is looked up on the other by constants of the column's own type, so that indexes serve; what
+the server then returns is compared by its text, since MySQL finds 'abc' where 'ABC' was asked
+for.
 """
 
 from __future__ import annotations
 
+import math
 import re
 import struct
 from collections.abc import Sequence
@@ -25,6 +27,7 @@ _NUMBERS = frozenset(
 )
 _TEXTS = frozenset({"char", "varchar", "tinytext", "text", "mediumtext", "longtext", "enum"})
 _BINARIES = frozenset({"binary", "varbinary", "tinyblob", "blob", "mediumblob", "longblob"})
+_MOMENTS = frozenset({"date", "datetime", "timestamp", "time"})
 _FLOATS = frozenset({"float", "double"})
 _MOMENT = re.compile(r"\d{4}-\d\d-\d\d( \d\d:\d\d:\d\d(\.\d{1,6})?)?")
 _SPAN = re.compile(r"-?\d{2,3}:\d\d:\d\d(\.\d{1,6})?")
@@ -50,8 +53,8 @@ class Keys:
     def source_condition(self, keys: Sequence[Key]) -> str:
         """MySQL condition that holds for the rows of these keys, and perhaps for some others.
 
-        Written without row constructors, which MySQL 5.6 does not use an index for. '' if none of the
-        keys can exist in the source.
+        Written without row constructors, which MySQL 5.6 does not use an index for. '' if none of
+        the keys can exist in the source.
         """
         columns = self.plan.key_columns
         if len(columns) == 1:
@@ -121,7 +124,7 @@ class Keys:
         return [target_name(column) for column in self.plan.key_columns]
 
     def ascending(self) -> str:
-        """PostgreSQL expression: the bound given first is before the other in the target's order."""
+        """PostgreSQL expression: the first of two bound keys comes before the other."""
         casts = [
             f"%s::{_element_type(c)}" + (' COLLATE "C"' if target_of(c).is_text else "")
             for c in self.plan.key_columns
@@ -157,7 +160,7 @@ def _bindable(text: str) -> str:
 
 
 def source_literal(column: ColumnPlan, text: str) -> str:
-    """A constant for MySQL that the key column may be compared with; '' if it cannot hold the value."""
+    """A constant for MySQL to compare the key column with; '' if it cannot hold the value."""
     kind = column.source.data_type
     if kind in _NUMBERS:
         if kind == "bit" and target_of(column).base == "bit":
@@ -172,15 +175,23 @@ def source_literal(column: ColumnPlan, text: str) -> str:
         return f"'{bare}'" if _MOMENT.fullmatch(bare) else ""
     if kind == "time":
         return f"'{text}'" if _SPAN.fullmatch(text) else ""
-    if kind in _FLOATS and not target_of(column).is_text:
-        return repr(struct.unpack(">d", bytes.fromhex(text))[0])
+    if _floating(column):
+        number = _double(text)
+        return repr(number) if math.isfinite(number) else ""
     return f"_binary 0x{text.encode().hex()}" if text else "_binary ''"
+
+
+def shown_key(column: ColumnPlan, text: str) -> str:
+    """A key column's value as a person reads it."""
+    return repr(_double(text)) if _floating(column) else text
 
 
 def target_input(column: ColumnPlan, text: str) -> str | None:
     """What PostgreSQL reads as the key column's value; None if the column cannot hold it."""
     if _by_text(column):
         return text
+    if _floating(column):
+        return repr(_double(text))
     target = target_of(column)
     if target.base == "boolean":
         return {"0": "f", "1": "t"}.get(text)
@@ -206,37 +217,34 @@ def _target_key(column: ColumnPlan, alias: str) -> str:
 
 def _compared(column: ColumnPlan) -> str:
     """What MySQL compares with `source_literal`: the column itself where its type has constants."""
-    kind = column.source.data_type
-    known = kind in _NUMBERS | _TEXTS | _BINARIES or kind in (
-        "date",
-        "datetime",
-        "timestamp",
-        "time",
-    )
-    if known or (kind in _FLOATS and not target_of(column).is_text):
+    if _constants(column):
         return quote_mysql(column.source.name)
     return f"CAST({source_text(column)} AS BINARY)"
 
 
+def _constants(column: ColumnPlan) -> bool:
+    kind = column.source.data_type
+    return kind in _NUMBERS | _TEXTS | _BINARIES | _MOMENTS or _floating(column)
+
+
 def _by_text(column: ColumnPlan) -> bool:
     """Whether the target is searched by the key's text, for want of a way back from it."""
-    kind, target = column.source.data_type, target_of(column)
-    return (
-        bool(column.policy.zone)
-        or target.base.endswith("[]")
-        or (kind in _FLOATS and not target.is_text)
-    )
+    return bool(column.policy.zone) or target_of(column).base.endswith("[]")
+
+
+def _floating(column: ColumnPlan) -> bool:
+    """Whether the key's text is the bytes of a double."""
+    return column.source.data_type in _FLOATS and not target_of(column).is_text
+
+
+def _double(text: str) -> float:
+    (number,) = struct.unpack(">d", bytes.fromhex(text))
+    assert isinstance(number, float)
+    return number
 
 
 def _ordered(column: ColumnPlan) -> bool:
-    kind = column.source.data_type
-    known = kind in _NUMBERS | _TEXTS | _BINARIES or kind in (
-        "date",
-        "datetime",
-        "timestamp",
-        "time",
-    )
-    return known and not _by_text(column)
+    return _constants(column) and not _by_text(column)
 
 
 def _sorted_by(column: ColumnPlan) -> str:
@@ -268,7 +276,7 @@ def _looked_up(column: ColumnPlan, alias: str) -> str:
 
 
 def _array_type(column: ColumnPlan) -> str:
-    """The target's type without a length, so that a longer value is not found instead of refused."""
+    """The target's type; text without its length, so that longer values are just not found."""
     return f"{_element_type(column)}[]"
 
 

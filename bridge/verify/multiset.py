@@ -1,7 +1,8 @@
 """Tables without a key: compared as multisets of rows, by how often each row hash occurs.
 
-The key of a row is its hash, its value how often the hash occurs. Equal rows can't be told apart, so a
-row's version proves nothing: the recheck goes by steady rounds alone, which read the whole table each.
+The key of a row is its hash, its value how often the hash occurs. Equal rows can't be told apart,
+so a row's version proves nothing: the recheck goes by steady rounds alone, which read the whole
+table each.
 """
 
 from __future__ import annotations
@@ -126,15 +127,18 @@ def _examples(
     subject = sides.source.subject
     columns = subject.columns
     if side == "source":
-        outputs = [f"{subject.hash.source} AS h", *map(shown_mysql, columns)]
+        texts = [f"{shown_mysql(column)} AS c{at}" for at, column in enumerate(columns)]
+        hashed = subject.source([f"{subject.hash.source} AS h", *texts])
         listed = ",".join(key[0] for key in keys)
+        # Without sql_mode ONLY_FULL_GROUP_BY this gives one of the rows.
         rows = sides.source.query(
-            f"SELECT * FROM ({subject.source(outputs)}) AS hashed WHERE h IN ({listed})"
+            f"SELECT * FROM ({hashed}) AS hashed WHERE h IN ({listed}) GROUP BY h"
         )
     else:
-        outputs = [f"({subject.hash.target}) AS h", *map(shown_postgres, columns)]
+        texts = [f"{shown_postgres(column)} AS c{at}" for at, column in enumerate(columns)]
+        hashed = subject.target([f"({subject.hash.target}) AS h", *texts])
         rows = sides.target.query(
-            f"SELECT DISTINCT ON (h) * FROM ({subject.target(outputs)}) AS hashed WHERE h = ANY(%s)",
+            f"SELECT DISTINCT ON (h) * FROM ({hashed}) AS hashed WHERE h = ANY(%s)",
             [[int(key[0]) for key in keys]],
         )
     found: dict[Key, tuple[ColumnDifference, ...]] = {}

@@ -5,21 +5,22 @@ keys that are merely on their way. A key is judged in rounds. In each round the 
 the source (everything visible there lies between its bounds `low` and `high`), then the stream is
 awaited until it has applied `high`, then the target is read again.
 
-*Equal*: the second reading of the target shows a value that the source had when it was read, or since
-(it is read again and again while the stream is awaited, so that a row that changes all the time is
-caught with the value that the target shows).
+*Equal*: the second reading of the target shows a value that the source had when it was read, or
+since (it is read again and again while the stream is awaited, so that a row that changes all the
+time is caught with the value that the target shows).
 
 *Confirmed*, by one of three proofs, each of which a change that is only on its way, or a row that
 went away and came back (A → B → A), cannot produce:
-1. the target's row is the same version (xmin and ctid) in both readings, and `low` covers the position
-   of the first: the applier has gone from before the source's reading to after it without touching
-   the row, so the row's value at that point is what the target shows, and the source shows another.
-   It rests on the applier writing each row that a batch touches, even with the values that it had.
+1. the target's row is the same version (xmin and ctid) in both readings, and `low` covers the
+   position of the first: the applier has gone from before the source's reading to after it
+   without touching the row, so the row's value at that point is what the target shows, and the
+   source shows another. It rests on the applier writing each row that a batch touches, even with
+   the values that it had.
 2. nothing was committed in the source: its upper bound stood still during `QUIET_ROUNDS` rounds.
-3. `STEADY_ROUNDS` rounds in a row saw the same values on either side, in every reading. A row that is
-   missing has no version, so this is what remains for it while others write. To be wrong, the source
-   would have to change the key and change it back between the two readings of each round, and never
-   be seen with the other value.
+3. `STEADY_ROUNDS` rounds in a row saw the same values on either side, in every reading. A row
+   that is missing has no version, so this is what remains for it while others write. To be wrong,
+   the source would have to change the key and change it back between the two readings of each
+   round, and never be seen with the other value.
 
 Whatever is neither at the end is *in flight*: no verdict either way.
 """
@@ -71,7 +72,7 @@ class Reading:
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """How far the table is applied; `obstacle` says why it will not get further, and `hint` what to do."""
+    """How far the table is applied; `obstacle`: why no further, `hint`: the command that helps."""
 
     position: Position | None
     obstacle: str = ""
@@ -188,7 +189,7 @@ class Recheck:
         self._pause = pause
 
     def settle(self, keys: Sequence[Key]) -> Outcome:
-        """Judges the keys; takes seconds while others write, and at most as long as `Patience` says."""
+        """Judges the keys; takes seconds while others write, and no longer than `Patience` says."""
         outcome = Outcome()
         traces = {key: _Trace() for key in keys}
         before = self._target.read(list(traces))

@@ -1,4 +1,4 @@
-"""All tables of a pipeline, one after the other: which there are, by which plan, and their verdicts."""
+"""All tables of a pipeline, one after the other: which there are, their plans, their verdicts."""
 
 from __future__ import annotations
 

@@ -1,15 +1,16 @@
 """The sweep: every row of a table with a key, read once on either side, range by range.
 
-The source is walked in its own key order; each range between two keys is summed up there and, by the
-same two keys, in the target. Where the sums agree the same rows are in both (their keys are part of
-the hashes), whatever order either side sorts by; where they do not, the range is opened: both sides'
-keys and hashes are compared, and what is unmatched goes to the recheck. So a range need not hold the
-same rows on both sides for the result to be right: each side's ranges hold each of its rows exactly
-once, and a row that is not matched within its range is looked up by its key. Only the work grows.
+The source is walked in its own key order; each range between two keys is summed up there and, by
+the same two keys, in the target. Where the sums agree the same rows are in both (their keys are
+part of the hashes), whatever order either side sorts by; where they do not, the range is opened:
+both sides' keys and hashes are compared, and what is unmatched goes to the recheck. So a range
+need not hold the same rows on both sides for the result to be right: each side's ranges hold each
+of its rows exactly once, and a row that is not matched within its range is looked up by its key.
+Only the work grows.
 
-Ranges of tables whose key begins with an integer are summed in buckets of some 500 rows, which costs
-little and leaves little to open. Where the target's order turns out to be another one (strings in a
-case-insensitive collation), the rest of the table goes the slow way: `lookup`.
+Ranges of tables whose key begins with an integer are summed in buckets of some 500 rows, which
+costs little and leaves little to open. Where the target's order turns out to be another one
+(strings in a case-insensitive collation), the rest of the table goes the slow way: `lookup`.
 """
 
 from __future__ import annotations

@@ -1,11 +1,12 @@
 """The verdict on one table: sweep, recheck, and what the differences consist of.
 
 *Match at position X* means: X is a position up to which the table had been applied before its first
-row was read, and every row was seen equal on both sides afterwards, in a range's sums or by its key.
-So every change up to X is in both; what came after X is the stream's: rows that it touched after they
-were seen equal are not covered. Nothing was in flight, nothing is in quarantine. *Mismatch* means at
-least one proven difference. All else is *inconclusive*: rows that change each time they are looked
-at, rows in quarantine (known to be missing: not in sync, but no surprise), a stream that stands still.
+row was read, and every row was seen equal on both sides afterwards, in a range's sums or by its
+key. So every change up to X is in both; what came after X is the stream's: rows that it touched
+after they were seen equal are not covered. Nothing was in flight, nothing is in quarantine.
+*Mismatch* means at least one proven difference. All else is *inconclusive*: rows that change each
+time they are looked at, rows in quarantine (known to be missing: not in sync, but no surprise), a
+stream that stands still.
 """
 
 from __future__ import annotations
@@ -60,9 +61,9 @@ def verify_table(
 ) -> TableVerdict:
     """Verifies one table against the `relation` of the target.
 
-    `sink` gets every difference, `progress` the number of rows read since the last call. A table that
-    is not as the plan says, or that does not stream, is inconclusive; other errors of the drivers are
-    raised.
+    `sink` gets every difference, `progress` the number of rows read since the last call. A table
+    that is not as the plan says, or that does not stream, is inconclusive; other errors of the
+    drivers are raised.
     """
     begun, position = time.monotonic(), ""
     subject = Subject.of(plan, relation, level)
@@ -94,8 +95,9 @@ def verify_table(
 def _covered(source: SourceReader, applied: Position) -> str:
     """Waits until the source shows what the stream has applied; the position that both hold then.
 
-    A commit is in the log, and perhaps in the target, a moment before others see it. Where the source
-    knows no exact lower bound (MySQL without GTIDs), the one that it knows is what both hold.
+    A commit is in the log, and perhaps in the target, a moment before others see it. Where the
+    source knows no exact lower bound (MySQL without GTIDs), the one that it knows is what both
+    hold.
     """
     deadline = time.monotonic() + VISIBLE_SECONDS
     while True:
@@ -115,14 +117,15 @@ def _check(
     progress: Callable[[int], None],
     patience: Patience | None,
 ) -> None:
-    """A table with a key; begins anew behind the point where a column was found to differ throughout."""
+    """A table with a key; goes on without a column once that is found to differ throughout."""
     lower: Key | None = None
     whole = frozenset[str]()
     while True:
         judge = Judge(opened, stream, found, patience)
         sweep = Sweep(walk, opened, found.tally, relieve=judge.relieve, progress=progress)
         with contextlib.closing(sweep.run(lower)) as ranges:
-            for lower in ranges:
+            for last in ranges:
+                lower = last
                 whole = found.whole_columns()
                 if whole:
                     break

@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from bridge.change.position import Position
+from bridge.mapping.model import TableMapping
 from bridge.mapping.plan import TablePlan
 from bridge.names import quote_postgres
 from bridge.report.verification import Difference
+from bridge.verify import found, judge
 from bridge.verify.applied import Quarantined
 from bridge.verify.recheck import Standing
 from tests.fix_servers import SourceDatabase, TargetDatabase
-from tests.verifying import StandingStill, World, columns_of, keys_of, retyped
+from tests.verifying import CurrentStream, StandingStill, World, columns_of, keys_of, retyped
 
 TYPES = """
 CREATE TABLE every (
     id bigint unsigned NOT NULL PRIMARY KEY,
     ti tinyint, tu tinyint unsigned, si smallint, mi mediumint, i int, iu int unsigned, b bigint,
-    bu bigint unsigned, flag tinyint(1), dec_a decimal(12,2), dec_b decimal(65,30), f float, d double,
-    bits bit(12), y year,
+    bu bigint unsigned, flag tinyint(1), dec_a decimal(12,2), dec_b decimal(65,30), f float,
+    d double, bits bit(12), y year,
     da date, dt datetime(6), ts timestamp(3) NULL, t time(2),
     c char(10), v varchar(40), vl varchar(40) CHARACTER SET latin1, tx text, mt mediumtext,
     bi binary(4), vb varbinary(20), bl blob, long_bytes varbinary(200),
@@ -65,7 +69,7 @@ def _every(world: World) -> TablePlan:
 def test_equal_tables_match_whatever_their_types(world: World) -> None:
     plan = _every(world)
     for level in ("counts", "checksums", "values"):
-        verdict = world.verify(plan, level)  # type: ignore[arg-type]
+        verdict = world.verify(plan, level)
         assert (verdict.verdict, verdict.source_rows, verdict.target_rows) == ("match", 44, 44)
         assert not verdict.differences and not verdict.reason
 
@@ -89,9 +93,7 @@ def test_null_is_neither_empty_nor_zero_nor_false(world: World) -> None:
     plan = _every(world)
     table = plan.target.postgres
     for number, column in enumerate(CHANGES, 1):
-        world.postgres(
-            f"UPDATE {table} SET {quote_postgres(column)} = NULL WHERE id = {number}"
-        )
+        world.postgres(f"UPDATE {table} SET {quote_postgres(column)} = NULL WHERE id = {number}")
     world.postgres(
         f"UPDATE {table} SET v = '' WHERE id = 41",
         f"UPDATE {table} SET i = 0 WHERE id = 42",
@@ -106,3 +108,321 @@ def test_null_is_neither_empty_nor_zero_nor_false(world: World) -> None:
 
 def _by_key(differences: tuple[Difference, ...]) -> list[Difference]:
     return sorted(differences, key=lambda difference: int(next(iter(difference.key.values()))))
+
+
+def _numbers(world: World, rows: int = 3000) -> TablePlan:
+    """Rows 10, 20, … of a table (id, a, b)."""
+    world.mysql(
+        "CREATE TABLE numbers (id int PRIMARY KEY, a int NOT NULL, b varchar(20) NOT NULL)",
+        "INSERT INTO numbers VALUES "
+        + ",".join(f"({10 * n}, {n}, 'text {n}')" for n in range(1, rows + 1)),
+    )
+    return world.copied("numbers")
+
+
+def test_missing_extra_and_swapped_rows(world: World) -> None:
+    plan = _numbers(world)
+    table = plan.target.postgres
+    world.postgres(
+        f"DELETE FROM {table} WHERE id IN (10, 15000, 30000)",
+        f"INSERT INTO {table} VALUES (5, 1, 'before'), (15005, 1, 'between'), (99999, 1, 'after')",
+        # Two changes of opposite sign in one column, and two rows that change places.
+        f"UPDATE {table} SET a = a + 1 WHERE id = 500",
+        f"UPDATE {table} SET a = a - 1 WHERE id = 510",
+        f"UPDATE {table} t SET a = o.a, b = o.b FROM {table} o"
+        " WHERE (t.id, o.id) IN ((2000, 2010), (2010, 2000))",
+    )
+    verdict = world.verify(plan)
+    assert verdict.verdict == "mismatch"
+    assert keys_of(verdict, "missing") == [("10",), ("15000",), ("30000",)]
+    assert keys_of(verdict, "extra") == [("15005",), ("5",), ("99999",)]
+    assert keys_of(verdict, "differs") == [("2000",), ("2010",), ("500",), ("510",)]
+    assert (verdict.source_rows, verdict.target_rows, verdict.differing) == (3000, 3000, 10)
+
+
+def test_counts_sees_rows_and_not_their_values(world: World) -> None:
+    plan = _numbers(world, 100)
+    table = plan.target.postgres
+    world.postgres(f"UPDATE {table} SET a = 0")
+    assert world.verify(plan, "counts").verdict == "match"
+    world.postgres(
+        f"DELETE FROM {table} WHERE id = 500", f"INSERT INTO {table} VALUES (505, 1, '')"
+    )
+    verdict = world.verify(plan, "counts")
+    assert (verdict.verdict, verdict.differing) in (("match", 0), ("mismatch", 2))
+    world.postgres(f"DELETE FROM {table} WHERE id = 600")
+    verdict = world.verify(plan, "counts")
+    assert verdict.verdict == "mismatch"
+    assert ("600",) in keys_of(verdict, "missing")
+
+
+def test_an_empty_target_and_an_empty_source(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(judge, "MOST_SUSPECTS", 1000)
+    monkeypatch.setattr(found, "KEPT_DIFFERENCES", 500)
+    plan = _numbers(world, 3000)
+    table = plan.target.postgres
+    world.postgres(f"CREATE TABLE kept AS SELECT * FROM {table}", f"TRUNCATE {table}")
+    verdict = world.verify(plan)
+    assert (verdict.verdict, verdict.differing) == ("mismatch", 3000)
+    assert len(verdict.differences) == 500
+    world.postgres(f"INSERT INTO {table} SELECT * FROM kept")
+    world.mysql("DELETE FROM numbers")
+    verdict = world.verify(plan)
+    assert (verdict.verdict, verdict.differing) == ("mismatch", 3000)
+    assert {d.kind for d in verdict.differences} == {"extra"}
+    world.postgres(f"TRUNCATE {table}")
+    assert world.verify(plan).verdict == "match"
+
+
+def test_a_column_that_differs_throughout_is_one_finding(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(judge, "MOST_SUSPECTS", 2000)
+    plan = _numbers(world, 12_000)
+    table = plan.target.postgres
+    world.postgres(f"UPDATE {table} SET a = -a", f"UPDATE {table} SET b = 'x' WHERE id = 119990")
+    seen: list[Difference] = []
+    verdict = world.verify(plan, sink=lambda _, difference: seen.append(difference))
+    whole = {c.name: c.whole for c in verdict.columns}
+    assert whole == {"a": True, "b": False}
+    # Once the column is known to differ throughout, the others are still compared.
+    assert any([c.name for c in d.columns] == ["b"] for d in seen)
+    assert verdict.differing < 12_000
+
+
+KEYS = {
+    "varchar(40) COLLATE utf8mb4_bin": "concat('key ', n)",
+    "varchar(40)": "concat(if(n % 2, 'Key ', 'kEY '), char(97 + n % 26), char(65 + n % 26), n)",
+    "char(36)": "concat(lower(hex(n * 7919)), '-', lower(hex(n)))",
+    "varchar(30) CHARACTER SET latin1": "concat(char(192 + n % 60 using latin1), n)",
+    "binary(16)": "unhex(substr(sha2(n, 256), 1, 32))",
+    "varbinary(60)": "unhex(concat(hex(n * 7919), 'ff00'))",
+    "decimal(12,3)": "n * 1.001 - 2000",
+    "datetime(3)": "'2024-01-01' + interval n minute",
+    "timestamp": "'2024-01-01' + interval n minute",
+    "date": "'1990-01-01' + interval n day",
+    "time(1)": "sec_to_time(n * 31 - 40000)",
+    "bigint unsigned": "cast(n as unsigned) * 6000000000000000",
+    "bigint": "(n - 1500) * 4000000000000000",
+    "smallint": "n - 1500",
+    "double": "n / 7 - 100",
+    "enum('a','b')": "n",
+}
+"""Types of keys with an expression over the numbers from 1 to 3000."""
+
+
+def test_any_key(world: World) -> None:
+    world.mysql(
+        "CREATE TABLE seq (n int PRIMARY KEY)",
+        "INSERT INTO seq VALUES " + ",".join(f"({n})" for n in range(1, 3001)),
+    )
+    for place, (key, values) in enumerate(KEYS.items()):
+        _check_key(world, f"keyed_{place}", key, values, 2 if "enum" in key else 3000)
+
+
+def _check_key(world: World, table: str, key: str, values: str, rows: int) -> None:
+    world.mysql(
+        f"CREATE TABLE {table} (k {key} NOT NULL PRIMARY KEY, n int NOT NULL)"
+        " CHARACTER SET utf8mb4",
+        f"INSERT INTO {table} SELECT {values}, n FROM seq WHERE n <= {rows}",
+    )
+    plan = world.copied(table)
+    verdict = world.verify(plan)
+    assert (verdict.verdict, verdict.source_rows, verdict.target_rows) == ("match", rows, rows), key
+    target = plan.target.postgres
+    if rows == 2:
+        world.postgres(f"UPDATE {target} SET n = 0 WHERE n = 2")
+        assert columns_of_differing(world.verify(plan).differences) == [("n", "2", "0")]
+        return
+    world.postgres(
+        f"UPDATE {target} SET n = 0 WHERE n = 77",
+        f"DELETE FROM {target} WHERE n IN (1, 1500, 3000)",
+    )
+    world.mysql(f"DELETE FROM {table} WHERE n IN (2, 1501, 2999)")
+    verdict = world.verify(plan)
+    assert verdict.verdict == "mismatch", key
+    assert len(keys_of(verdict, "missing")) == 3, key
+    assert len(keys_of(verdict, "extra")) == 3, key
+    assert columns_of_differing(verdict.differences) == [("n", "77", "0")], key
+    assert (verdict.source_rows, verdict.target_rows) == (2997, 2997), key
+
+
+def columns_of_differing(
+    differences: tuple[Difference, ...],
+) -> list[tuple[str, str | None, str | None]]:
+    return [
+        (c.name, c.source, c.target) for d in differences if d.kind == "differs" for c in d.columns
+    ]
+
+
+def test_composite_keys(world: World) -> None:
+    world.mysql(
+        "CREATE TABLE order_lines (tenant int, sku varchar(20), day date, n int,"
+        " PRIMARY KEY (tenant, sku, day))",
+        "CREATE TABLE seq (n int PRIMARY KEY)",
+        "INSERT INTO seq VALUES " + ",".join(f"({n})" for n in range(1, 3001)),
+        "INSERT INTO order_lines SELECT n % 3, concat('Sku', n DIV 10),"
+        " '2024-01-01' + interval n % 10 day, n FROM seq",
+    )
+    plan = world.copied("order_lines")
+    assert world.verify(plan).verdict == "match"
+    table = plan.target.postgres
+    world.postgres(
+        f"DELETE FROM {table} WHERE n = 1234",
+        f"INSERT INTO {table} VALUES (1, 'sku7', '2024-01-01', 5)",
+        f"UPDATE {table} SET n = NULL WHERE n = 2345",
+    )
+    verdict = world.verify(plan)
+    assert keys_of(verdict, "missing") == [("1", "Sku123", "2024-01-05")]
+    assert keys_of(verdict, "extra") == [("1", "sku7", "2024-01-01")]
+    assert keys_of(verdict, "differs") == [("2", "Sku234", "2024-01-06")]
+
+
+def test_keys_that_differ_in_case_or_spaces_only(world: World) -> None:
+    world.mysql(
+        "CREATE TABLE names (name varchar(30) PRIMARY KEY, n int)",
+        "INSERT INTO names VALUES ('Anna', 1), ('bert', 2), ('Cäsar', 3), ('dora ', 4)",
+    )
+    plan = world.copied("names")
+    assert world.verify(plan).verdict == "match"
+    table = plan.target.postgres
+    world.postgres(
+        f"UPDATE {table} SET name = 'anna' WHERE n = 1",
+        f"UPDATE {table} SET name = 'Cäsar ' WHERE n = 3",
+        f"UPDATE {table} SET name = 'dora' WHERE n = 4",
+    )
+    verdict = world.verify(plan)
+    assert keys_of(verdict, "missing") == [("Anna",), ("Cäsar",), ("dora ",)]
+    assert keys_of(verdict, "extra") == [("Cäsar ",), ("anna",), ("dora",)]
+
+
+def test_tables_without_a_key_are_multisets(world: World) -> None:
+    world.mysql(
+        "CREATE TABLE log (a int, b varchar(20))",
+        "INSERT INTO log VALUES (1, 'x'), (1, 'x'), (1, 'x'), (2, NULL), (2, NULL), (3, ''),"
+        " (NULL, NULL)",
+    )
+    plan = world.copied("log", lambda mapping: mapping)
+    assert plan.key == 0
+    verdict = world.verify(plan)
+    assert (verdict.verdict, verdict.source_rows, verdict.target_rows) == ("match", 7, 7)
+    table = plan.target.postgres
+    world.postgres(
+        f"DELETE FROM {table} WHERE ctid = (SELECT max(ctid) FROM {table} WHERE a = 1)",
+        f"UPDATE {table} SET b = '' WHERE ctid = (SELECT min(ctid) FROM {table} WHERE a = 2)",
+    )
+    verdict = world.verify(plan)
+    assert verdict.verdict == "mismatch"
+    rows = sorted(
+        (d.kind, d.rows, *((c.source if d.kind == "missing" else c.target) for c in d.columns))
+        for d in verdict.differences
+    )
+    assert rows == [("extra", 1, "2", ""), ("missing", 1, "1", "x"), ("missing", 1, "2", None)]
+    assert (verdict.source_rows, verdict.target_rows, verdict.differing) == (7, 6, 3)
+
+
+def test_rows_that_the_filter_leaves_out_are_extra_in_the_target(world: World) -> None:
+    world.mysql(
+        "CREATE TABLE tenants (id int PRIMARY KEY, tenant int NOT NULL)",
+        "INSERT INTO tenants VALUES (1, 0), (2, 1), (3, 0), (4, 2)",
+    )
+    plan = world.copied("tenants", lambda mapping: replace(mapping, where="tenant <> 0"))
+    verdict = world.verify(plan)
+    assert (verdict.verdict, verdict.source_rows) == ("match", 2)
+    world.postgres(f"INSERT INTO {plan.target.postgres} VALUES (1, 0)")
+    assert keys_of(world.verify(plan), "extra") == [("1",)]
+
+
+def test_masked_values_are_never_printed(world: World) -> None:
+    world.mysql(
+        "CREATE TABLE cards (id int PRIMARY KEY, number varchar(20), name varchar(20))",
+        "INSERT INTO cards VALUES (1, '4111', 'a'), (2, '4222', 'b')",
+    )
+
+    def mask(mapping: TableMapping) -> TableMapping:
+        columns = tuple(replace(c, mask=c.source in ("number", "id")) for c in mapping.columns)
+        return replace(mapping, columns=columns)
+
+    plan = world.copied("cards", mask)
+    world.postgres(f"UPDATE {plan.target.postgres} SET number = '4999' WHERE id = 1")
+    (difference,) = world.verify(plan).differences
+    assert difference.key == {"id": "•••"}
+    assert [(c.name, c.source, c.target) for c in difference.columns] == [("number", "•••", "•••")]
+
+
+def test_quarantined_rows_are_no_surprise_and_no_match(world: World) -> None:
+    plan = _numbers(world, 50)
+    world.postgres(f"DELETE FROM {plan.target.postgres} WHERE id IN (10, 20)")
+    stream = _stream(world)
+    stream.kept_out = [Quarantined(b"10", "nul-character", "b")]
+    stream.given_up = {b"20": "test data"}
+    verdict = world.verify(plan, stream=stream)
+    assert verdict.verdict == "inconclusive"
+    assert verdict.reason == "1 rows are in quarantine"
+    assert keys_of(verdict, "quarantined") == [("10",)]
+    stream.kept_out = []
+    stream.given_up |= {b"10": "test data"}
+    verdict = world.verify(plan, stream=stream)
+    assert verdict.verdict == "match"
+    assert [(e.reason, e.rows) for e in verdict.equivalences] == [
+        ("discarded by an operator: test data", 2)
+    ]
+
+
+def test_a_table_that_stands_still_is_inconclusive_at_once(world: World) -> None:
+    plan = _numbers(world, 10)
+    still = StandingStill(Standing(None, "paused", "dbbridge tables resume numbers"))
+    verdict = world.verify(plan, stream=still)
+    assert (verdict.verdict, verdict.reason) == ("inconclusive", "paused")
+    assert verdict.hint == "dbbridge tables resume numbers"
+
+
+def test_a_stream_that_stays_behind_proves_nothing(world: World) -> None:
+    plan = _numbers(world, 10)
+    world.postgres(f"UPDATE {plan.target.postgres} SET a = 5000 WHERE id = 10")
+    behind = StandingStill(
+        Standing(Position.at("none.000001", 4), "no sync is running", "dbbridge sync")
+    )
+    verdict = world.verify(plan, stream=behind)
+    assert (verdict.verdict, verdict.hint) == ("inconclusive", "dbbridge sync")
+    assert keys_of(verdict, "in-flight") == [("10",)]
+
+
+def test_documents_are_equal_by_value(world: World) -> None:
+    world.mysql(
+        "CREATE TABLE documents (id int PRIMARY KEY, j json)",
+        """INSERT INTO documents VALUES (1, '{"a": 1e30, "b": [1,2]}'), (2, '{"x":   -1.5e-7}'),
+           (3, '[]'), (4, '{"z": 1, "aa": 2}')""",
+    )
+    plan = world.copied("documents", retyped(j="jsonb"))
+    assert world.verify(plan).verdict == "match"
+    world.postgres(f"""UPDATE {plan.target.postgres} SET j = '{{"x": -1.6e-7}}' WHERE id = 2""")
+    verdict = world.verify(plan)
+    assert verdict.verdict == "mismatch"
+    assert keys_of(verdict, "differs") == [("2",)]
+
+
+def test_one_character_in_a_large_text(world: World) -> None:
+    world.mysql(
+        "CREATE TABLE texts (id int PRIMARY KEY, t mediumtext, j json)",
+        "INSERT INTO texts VALUES"
+        """ (1, repeat('0123456789', 100000), concat('["', repeat('a', 50000), '"]'))""",
+    )
+    plan = world.copied("texts")
+    assert world.verify(plan).verdict == "match"
+    world.postgres(f"UPDATE {plan.target.postgres} SET t = overlay(t placing 'X' from 700001)")
+    columns = columns_of(world.verify(plan))
+    assert set(columns) == {"t"}
+    assert all(text is not None and len(text) <= 202 for text in columns["t"])
+
+
+def test_a_table_that_is_gone_is_inconclusive(world: World) -> None:
+    plan = _numbers(world, 10)
+    world.postgres(f"DROP TABLE {plan.target.postgres}")
+    verdict = world.verify(plan)
+    assert verdict.verdict == "inconclusive"
+    assert "does not exist" in verdict.reason
+
+
+def _stream(world: World) -> CurrentStream:
+    return CurrentStream(world.source())

@@ -1,4 +1,4 @@
-"""The recheck against random histories: a source that is written, an applier that lags and coalesces.
+"""The recheck against random histories: a written source, an applier that lags and coalesces.
 
 The applier is right unless a test makes it lose something. Each call takes time in which the source
 is written and batches are applied, so that no two reads see the same moment.
