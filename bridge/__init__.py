@@ -1,3 +1,3 @@
-"""dbbridge moves a live MySQL or MariaDB database to PostgreSQL while the application keeps running."""
+"""dbbridge moves a live MySQL or MariaDB database to PostgreSQL while the application runs on."""
 
 __version__ = "0.1.0"

@@ -17,9 +17,9 @@ def commands(text: str) -> list[str]:
     """The `dbbridge` commands of fenced blocks and of sentences, in the order of the text."""
     found: list[tuple[int, str]] = []
     for block in FENCED.finditer(text):
-        for line in block[1].replace("\\\n", " ").splitlines():
-            if line.startswith("dbbridge "):
-                found.append((block.start(), line.partition("  #")[0].strip()))
+        lines = block[1].replace("\\\n", " ").splitlines()
+        shown = [line.partition("  #")[0].strip() for line in lines if line.startswith("dbbridge ")]
+        found += [(block.start(), line) for line in shown]
     found += [(match.start(), match[1]) for match in INLINE.finditer(text)]
     return [command for _, command in sorted(found, key=lambda pair: pair[0])]
 
