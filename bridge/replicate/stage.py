@@ -215,7 +215,11 @@ class Stages:
                 with conn.transaction():
                     self._lease.guard(conn)
                     conn.execute(statement.sql.encode())
-            except (psycopg.IntegrityError, psycopg.ProgrammingError) as error:
+            except (
+                psycopg.IntegrityError,
+                psycopg.ProgrammingError,
+                psycopg.errors.ProgramLimitExceeded,
+            ) as error:
                 raise _stop(
                     table.source,
                     "index-failed",

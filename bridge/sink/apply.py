@@ -28,8 +28,13 @@ STAGED_TABLES = 32
 """Staging tables kept in a session: PostgreSQL empties each of them at every commit."""
 COUNT_SECONDS = 1.0
 """How often the tables' counters are written; they inform, and may lag behind a crash."""
-_REFUSED = (psycopg.DataError, psycopg.IntegrityError)
-"""SQLSTATE classes 22 and 23: the row is to blame, not the schema or the server."""
+_REFUSED = (
+    psycopg.DataError,
+    psycopg.IntegrityError,
+    psycopg.errors.ProgramLimitExceeded,
+)
+"""SQLSTATE classes 22, 23 and 54 (an index entry too long): the row is to blame, not the schema or
+the server."""
 
 
 class Applier:

@@ -6,26 +6,30 @@ DDL statement was seen is then the one sign of a change.
 
 from __future__ import annotations
 
+import re
+
 from bridge.capture.binlog.table_map import MapColumn, TableMap
 from bridge.errors import TableStopped
 from bridge.mapping.plan import TablePlan
 from bridge.types import family_of
 from bridge.types.base import ColumnPlan, SourceColumn, Wire
 
+_ROW_HASH = re.compile(r"DB_ROW_HASH_\d+")
 _CHARSET_NAMES = {"utf8": "utf8mb3"}
 
 
 def check_definition(plan: TablePlan, table_map: TableMap) -> None:
     """Raises TableStopped('definition-changed') for other columns, names, types or labels."""
     known = plan.table.columns
-    names = table_map.names
+    columns = _without_hashes(table_map.columns)
+    names = None if table_map.names is None else table_map.names[: len(columns)]
     expected = tuple(column.name for column in known)
     if names is not None and names != expected:
         raise changed(plan, f"its columns are {_listed(names)} and were {_listed(expected)}")
-    if len(table_map.columns) != len(known):
-        raise changed(plan, f"it has {len(table_map.columns)} columns and had {len(known)}")
+    if len(columns) != len(known):
+        raise changed(plan, f"it has {len(columns)} columns and had {len(known)}")
     carried = {column.source.ordinal for column in plan.columns}
-    for column, mapped in zip(known, table_map.columns, strict=True):
+    for column, mapped in zip(known, columns, strict=True):
         difference = _difference(column, mapped)
         if difference:
             raise changed(plan, f"column {column.name} {difference}")
@@ -52,6 +56,16 @@ def changed(plan: TablePlan, what: str) -> TableStopped:
         f" dbbridge tables resync {plan.source}",
         code="definition-changed",
     )
+
+
+def _without_hashes(columns: tuple[MapColumn, ...]) -> tuple[MapColumn, ...]:
+    """Without the columns that MariaDB adds for unique keys over long texts.
+
+    They stand at the end, in no catalogue, and carry nothing (measured on 10.11).
+    """
+    while columns and columns[-1].name is not None and _ROW_HASH.fullmatch(columns[-1].name):
+        columns = columns[:-1]
+    return columns
 
 
 def _difference(column: SourceColumn, mapped: MapColumn) -> str:
