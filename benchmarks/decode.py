@@ -29,7 +29,7 @@ from bridge.capture.binlog.rows import RowDecoder, compile_decoder
 from bridge.capture.binlog.table_map import TableMap, table_map, table_name
 from bridge.capture.catalog import read_catalog
 from bridge.change.batch import Image
-from bridge.change.position import Position
+from bridge.change.position import Position, Progress
 from bridge.config import resolve_url
 from bridge.databases.endpoint import Endpoint
 from bridge.databases.mysql import connect
@@ -74,15 +74,20 @@ def table(source: Endpoint, rows: int) -> Iterator[tuple[TablePlan, Span, Span]]
             cursor.executemany("INSERT INTO digits VALUES (%s)", [(n,) for n in range(1000)])
             cursor.execute(TABLE)
             cursor.execute(FILL, (rows,))
-            began = upper_bound(conn)
+            began = _here(conn)
             cursor.execute("UPDATE t SET n = n + 1, amount = amount + 1, at = at + INTERVAL 1 DAY")
-            between = upper_bound(conn)
+            between = _here(conn)
             for key in range(SINGLE):
                 cursor.execute("UPDATE t SET n = n + 1 WHERE id = %s", (key % rows + 1,))
-            ended = upper_bound(conn)
+            ended = _here(conn)
             yield _plan(conn), Span(began, between), Span(between, ended)
         finally:
             cursor.execute(f"DROP DATABASE {NAME}")
+
+
+def _here(conn: pymysql.Connection[Any]) -> Position:
+    bound = upper_bound(conn)
+    return Position.at(bound.file, bound.offset)
 
 
 def _plan(conn: pymysql.Connection[Any]) -> TablePlan:
@@ -98,16 +103,18 @@ def _plan(conn: pymysql.Connection[Any]) -> TablePlan:
 def read(source: Endpoint, span: Span) -> list[bytes]:
     """The events of the span."""
     found: list[bytes] = []
-    start = Position.at(span.start.file, span.start.offset)
-    with BinlogConnection.open(lambda: connect(source), start, 0xBE7C5, 1.0) as binlog:
-        while True:
-            for event in binlog.read(10):
-                found.append(event)
-                if (
-                    event[4] == ev.XID
-                    and int.from_bytes(event[13:17], "little") == span.end.offset & 0xFFFFFFFF
-                ):
-                    return found
+    progress = Progress(span.start)
+    with BinlogConnection.open(lambda: connect(source), span.start, 0xBE7C5, 1.0) as binlog:
+        while not progress.covers(span.end):
+            events = binlog.read(10)
+            found += events
+            for event in events:
+                if event[4] == ev.ROTATE:
+                    progress.file, progress.offset = ev.rotate(event)
+                else:
+                    end = int.from_bytes(event[13:17], "little")
+                    progress.offset = max(progress.offset, end)
+    return found
 
 
 def ours(events: Sequence[bytes]) -> tuple[TableMap, list[bytes]]:
@@ -151,7 +158,7 @@ def read_by_peer(source: Endpoint, span: Span) -> int:
     for event in stream:
         if isinstance(event, update):
             rows += len(event.rows)
-        elif event.packet.log_pos == span.end.offset & 0xFFFFFFFF:
+        elif event.packet.log_pos >= span.end.offset:
             break
     stream.close()
     return rows
