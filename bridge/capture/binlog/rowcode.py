@@ -106,10 +106,14 @@ class _Walk:
 
     def variable(self, each: Field, index: int, variable: str | None) -> None:
         length = f"n{self.tag}{index}"
-        if each.prefix == 1 and not self.targets:
+        if each.prefix <= 2 and not self.targets:
+            # One or two look-ups cost less than an unpack.
             self._skip()
-            self.code.add(f"{length} = data[{self.here()}]")
+            low = f"data[{self.here()}]"
             self.offset += 1
+            high = f" | data[{self.here()}] << 8" if each.prefix == 2 else ""
+            self.offset += each.prefix - 1
+            self.code.add(f"{length} = {low}{high}")
         else:
             self.run.append(_PREFIX[each.prefix])
             self.run_size += each.prefix
