@@ -11,10 +11,11 @@ from typing import Any
 import psycopg
 from pymysql.connections import Connection
 
-from bridge.capture.binlog.positions import upper_bound
+from bridge.capture.binlog.positions import lower_bound, upper_bound
 from bridge.capture.catalog import read_catalog
 from bridge.capture.snapshot import read_chunk
 from bridge.change.batch import BadRow
+from bridge.change.position import Position
 from bridge.config import resolve_url
 from bridge.databases import mysql, postgres
 from bridge.mapping.compile import compile_table
@@ -41,7 +42,8 @@ class CurrentStream:
     given_up: dict[bytes, str] = field(default_factory=dict)
 
     def standing(self) -> Standing:
-        return Standing(upper_bound(self.source))
+        low, high = lower_bound(self.source), upper_bound(self.source)
+        return Standing(Position(low.kind, low.text, high.file, high.offset))
 
     def quarantined(self) -> list[Quarantined]:
         return self.kept_out

@@ -32,6 +32,8 @@ from bridge.verify.subject import Level, Subject
 from bridge.verify.sweep import Sweep
 
 VISIBLE_SECONDS = 2.0
+FILE_START = 4
+"""The offset of a lower bound where MySQL has no GTIDs: the beginning of its current file."""
 _SCHEMA_ERRORS = (1049, 1054, 1142, 1143, 1146)
 """MySQL: no such database, column or table, or no right to read them."""
 
@@ -104,7 +106,7 @@ def _covered(source: SourceReader, applied: Position) -> str:
         low = source.lower_bound(by_gtid=not applied.file)
         if at_or_past(low, applied):
             return str(applied)
-        if time.monotonic() > deadline:
+        if low is None or low.offset == FILE_START or time.monotonic() > deadline:
             return str(low) if at_or_past(applied, low) else ""
         time.sleep(POLL_SECONDS)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from dataclasses import replace
 
 import pytest
@@ -13,6 +14,7 @@ from bridge.names import quote_postgres
 from bridge.report.verification import Difference
 from bridge.verify import found, judge
 from bridge.verify.applied import Quarantined
+from bridge.verify.digest import row_digest
 from bridge.verify.recheck import Standing
 from tests.fix_servers import SourceDatabase, TargetDatabase
 from tests.verifying import CurrentStream, StandingStill, World, columns_of, keys_of, retyped
@@ -104,6 +106,41 @@ def test_null_is_neither_empty_nor_zero_nor_false(world: World) -> None:
     assert verdict.differing == len(CHANGES) + 4
     for difference, column in zip(_by_key(verdict.differences), CHANGES, strict=False):
         assert [(c.name, c.target) for c in difference.columns] == [(column, None)]
+
+
+def test_different_rows_have_different_hashes(world: World) -> None:
+    """Whatever stands where: separators, lengths, NULLs, empty texts."""
+    world.mysql(
+        "CREATE TABLE word (w varchar(20), n int)",
+        "INSERT INTO word VALUES (NULL, NULL), ('', 0), ('a', 1), ('1', 10), (x'1f', 11),"
+        " (x'1f61', NULL), (x'311f61', 0), (x'301f', 1), ('00', 10), ('1a', 11)",
+        "CREATE TABLE puzzle (id int AUTO_INCREMENT PRIMARY KEY, a varchar(20), n int,"
+        " b varchar(20), m int, c varchar(20))",
+        "INSERT INTO puzzle (a, n, b, m, c) SELECT a.w, a.n, b.w, b.n, c.w"
+        " FROM word a, word b, word c",
+    )
+    plan = world.copied("puzzle")
+    assert world.verify(plan).verdict == "match"
+    hashed = row_digest(plan.columns[1:])
+    with closing(world.source()) as conn, conn.cursor() as cursor:
+        cursor.execute(f"SELECT COUNT(*), COUNT(DISTINCT {hashed.source}) FROM puzzle")
+        assert cursor.fetchall() == ((1000, 1000),)
+    with closing(world.target()) as target:
+        query = f"SELECT count(DISTINCT {hashed.target}) FROM {plan.target.postgres}"
+        assert target.execute(query.encode()).fetchall() == [(1000,)]
+
+
+def test_wide_tables(world: World) -> None:
+    """More columns than a function of PostgreSQL takes arguments."""
+    columns = ", ".join(f"c{n} varchar(10) CHARACTER SET ascii" for n in range(240))
+    world.mysql(
+        f"CREATE TABLE wide (id int PRIMARY KEY, {columns})",
+        "INSERT INTO wide (id, c0, c100, c239) VALUES (1, 'a', 'b', 'c'), (2, NULL, '', 'x')",
+    )
+    plan = world.copied("wide")
+    assert world.verify(plan).verdict == "match"
+    world.postgres(f"UPDATE {plan.target.postgres} SET c100 = NULL, c101 = '' WHERE id = 2")
+    assert columns_of(world.verify(plan)) == {"c100": ("", None), "c101": (None, "")}
 
 
 def _by_key(differences: tuple[Difference, ...]) -> list[Difference]:
