@@ -32,10 +32,10 @@ LOCK_SECONDS = 5
 """How long a table may be waited for: whoever wants to write it meanwhile waits behind."""
 
 _NO_LIMIT = (
-    "SET SESSION sql_mode = ''"
+    "SET SESSION sql_big_selects = 1, sql_select_limit = 18446744073709551615"
     "/*!50708 , max_execution_time = 0 *//*M!100101 , max_statement_time = 0 */"
 )
-"""No general limit ends a long read (MySQL 5.7.8, MariaDB 10.1.1)."""
+"""No general limit cuts or ends a long read (of time: MySQL 5.7.8, MariaDB 10.1.1)."""
 _ALL_WARNINGS = "SET SESSION max_error_count = 65535"
 """MySQL 8 allows that only with SESSION_VARIABLES_ADMIN; what is not shown then stops the table."""
 _TOO_LONG = 1301
@@ -60,8 +60,8 @@ def read_chunk(
 
     Put together the blocks are lines, each with a newline; a block that ends with a newline ends a
     line. Rows that the target cannot hold are added to `bad`. Closing the iterator early leaves the
-    connection usable here (it may be opened anew). Raises TableStopped (``bad-key``, ``source-warning``,
-    ``definition-changed``) and pymysql's errors.
+    connection usable here (it may be opened anew). Raises TableStopped (``bad-key``,
+    ``source-warning``, ``definition-changed``) and pymysql's errors.
     """
     with explained(plan), _transaction(conn):
         condition = chunk_condition(plan, lower, upper)
@@ -211,6 +211,9 @@ def _prepare(conn: Connection) -> None:
 @contextlib.contextmanager
 def _transaction(conn: Connection) -> Iterator[None]:
     """One snapshot for all queries inside, taken by the first of them."""
+    if not conn.open:
+        # A long result that was given up cost the session.
+        conn.connect()
     _prepare(conn)
     conn.query("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
     conn.query("START TRANSACTION READ ONLY")
