@@ -235,7 +235,12 @@ def _check_warnings(conn: Connection, plan: TablePlan, reader: LineReader) -> No
         if int(code or 0) not in known:
             raise _warned(plan, (text or b"").decode("utf-8", "replace"))
     if len(shown) < reader.warnings:
-        raise _warned(plan, f"{reader.warnings} warnings, of which {len(shown)} can be seen")
+        raise TableStopped(
+            f"{plan.source}: the source has {reader.warnings} warnings while rows are read, and"
+            f" shows {len(shown)} of them",
+            "grant SESSION_VARIABLES_ADMIN to the bridge's account, so that it can see them all",
+            code="source-warning",
+        )
 
 
 def _warned(plan: TablePlan, text: str) -> TableStopped:
