@@ -182,7 +182,10 @@ class Applier:
         more = [line for line, n in counts.items() for _ in range(n)]
         if fewer:
             self._fill(target, target.copy_rows, fewer)
+            # Without an index to go by, nested loops would take the product of both sides.
+            self._conn.execute("SET LOCAL enable_hashjoin = on")
             found = self._conn.execute(target.delete_equal.encode()).rowcount
+            self._conn.execute("SET LOCAL enable_hashjoin = off")
             if found != len(fewer):
                 raise TableStopped(
                     f"{target.source}: {len(fewer) - found} rows to delete are not in the target",

@@ -106,12 +106,12 @@ class Target:
         )
         candidates = (
             f"SELECT t.ctid AS place, {aliased}, row_number() OVER (PARTITION BY {listed}) AS n"
-            f" FROM {self.relation.postgres} t WHERE ({listed}) IN"
-            f" (SELECT {listed} FROM {self.stage})"
+            f" FROM {self.relation.postgres} t"
         )
-        if any(column.target_nullable for column in self.plan.columns):
-            # IN finds no NULLs, so the whole table is ranked where a column may hold one.
-            candidates = candidates.partition(" WHERE ")[0]
+        # IN finds no NULLs, so only columns that hold none narrow down what is ranked.
+        sure = ", ".join(_comparable(n, c) for n, c in pairs if not c.target_nullable)
+        if sure:
+            candidates += f" WHERE ({sure}) IN (SELECT {sure} FROM {self.stage})"
         return (
             f"WITH w AS ({wanted}), h AS ({candidates})"
             f" DELETE FROM {self.relation.postgres} t USING w JOIN h ON h.n = w.n AND {same}"
