@@ -49,16 +49,18 @@ def is_null(bitmap: bytes, index: int) -> bool:
 
 
 @dataclass(slots=True)
-class _Code:
+class Code:
     """Lines of a function under construction, and the objects that it names."""
 
     lines: list[str] = field(default_factory=list)
     names: dict[str, object] = field(default_factory=dict)
 
     def add(self, line: str) -> None:
+        """One more line, indented as the function's body."""
         self.lines.append(line)
 
     def struct(self, form: str) -> str:
+        """The name of a function that unpacks a struct format."""
         name = f"unpack{len(self.names)}"
         self.names[name] = Struct("<" + form).unpack_from
         return name
@@ -73,7 +75,7 @@ class _Walk:
     at the bitmap, which is part of the first unpack where a struct code has its width.
     """
 
-    code: _Code
+    code: Code
     tag: str
     base: str
     offset: int
@@ -152,10 +154,11 @@ class RowCode:
         self._fields = fields
         self._bytes = (len(fields) + 7) // 8
         self._key = sum(each.key for each in fields)
+        self._order = line_order(fields)
 
     def insert(self, bitmap: bytes) -> Callable[..., tuple[int, int]]:
         """``(data, pos, end, rows)``: puts each row's line under its key."""
-        code = _Code()
+        code = Code()
         end = self._image(code, bitmap, "", "pos")
         self._line(code, bitmap, "")
         code.add("rows[key] = line")
@@ -163,12 +166,12 @@ class RowCode:
 
     def update(self, before: bytes, after: bytes) -> Callable[..., tuple[int, int]]:
         """The same for pairs of images; the old key of a changed key gets None."""
-        code = _Code()
+        code = Code()
         code.add(f"after = {self._skim(code, before, 'o', 'pos')}")
         end = self._image(code, after, "", "after")
         self._line(code, after, "")
         code.add(f"if {self._key_changed()}:")
-        inner = _Code(names=code.names)
+        inner = Code(names=code.names)
         self._key_text(inner, "o")
         code.lines += ["    " + line for line in inner.lines]
         code.add("    rows[key_o] = None")
@@ -177,7 +180,7 @@ class RowCode:
 
     def delete(self, bitmap: bytes) -> Callable[..., tuple[int, int]]:
         """The same for before-images: each key gets None."""
-        code = _Code()
+        code = Code()
         end = self._skim(code, bitmap, "", "pos")
         self._key_text(code, "")
         code.add("rows[key] = None")
@@ -188,34 +191,26 @@ class RowCode:
 
         Raises BadValue.
         """
-        code = _Code()
+        code = Code()
         end = self._image(code, bitmap, "", "pos", checked=False)
         self._line(code, bitmap, "")
         code.add(f"return line, {end}")
         body = "\n".join("    " + line for line in code.lines)
-        return _compiled(f"def decode(data, pos):\n{body}", code.names)
-
-    def skip(self, bitmap: bytes) -> Callable[[bytes, int], int]:
-        """``(data, pos)``: where the image with that bitmap ends."""
-        code = _Code()
-        end = self._walk(code, bitmap, "", "pos", (), checked=False)
-        code.add(f"return {end}")
-        body = "\n".join("    " + line for line in code.lines)
-        return _compiled(f"def decode(data, pos):\n{body}", code.names)
+        return compiled(f"def decode(data, pos):\n{body}", code.names)
 
     def _image(
-        self, code: _Code, bitmap: bytes, tag: str, base: str, *, checked: bool = True
+        self, code: Code, bitmap: bytes, tag: str, base: str, *, checked: bool = True
     ) -> str:
         """Reads all carried columns into variables; returns the expression of the image's end."""
-        return self._walk(code, bitmap, tag, base, self._places(), checked=checked)
+        return self._walk(code, bitmap, tag, base, self._order, checked=checked)
 
-    def _skim(self, code: _Code, bitmap: bytes, tag: str, base: str) -> str:
+    def _skim(self, code: Code, bitmap: bytes, tag: str, base: str) -> str:
         """Reads only the key's columns."""
-        return self._walk(code, bitmap, tag, base, self._places()[: self._key], checked=True)
+        return self._walk(code, bitmap, tag, base, self._order[: self._key], checked=True)
 
     def _walk(
         self,
-        code: _Code,
+        code: Code,
         bitmap: bytes,
         tag: str,
         base: str,
@@ -247,9 +242,9 @@ class RowCode:
                 different.append(f"{old} != {new}")
         return " or ".join(different)
 
-    def _line(self, code: _Code, bitmap: bytes, tag: str) -> None:
+    def _line(self, code: Code, bitmap: bytes, tag: str) -> None:
         """Formats the key and the whole line."""
-        places = self._places()
+        places = self._order
         arguments = self._texts(code, [i for i in places if not is_null(bitmap, i)], tag)
         formats = [
             b"\\N" if is_null(bitmap, index) else b"%" + arguments[index][0].encode()
@@ -262,22 +257,17 @@ class RowCode:
             values[: self._key] = [f"key{_suffix(tag)}"]
         self._format(code, f"line{_suffix(tag)}", formats, values)
 
-    def _key_text(self, code: _Code, tag: str) -> None:
-        places = self._places()[: self._key]
+    def _key_text(self, code: Code, tag: str) -> None:
+        places = self._order[: self._key]
         arguments = self._texts(code, places, tag)
         formats = [b"%" + arguments[index][0].encode() for index in places]
         values = [arguments[index][1] for index in places]
         self._format(code, f"key{_suffix(tag)}", formats, values)
 
-    def _places(self) -> list[int]:
-        """Indexes of the carried columns in the order of the line."""
-        carried = [index for index, each in enumerate(self._fields) if each.wire]
-        return sorted(carried, key=lambda index: self._fields[index].place)
-
-    def _texts(self, code: _Code, indexes: Sequence[int], tag: str) -> dict[int, tuple[str, str]]:
+    def _texts(self, code: Code, indexes: Sequence[int], tag: str) -> dict[int, tuple[str, str]]:
         """Format letter and expression of each column's text; unsafe bytes are escaped."""
         found = {}
-        unsafe = []
+        escaped = []
         for index in indexes:
             wire = self._fields[index].wire
             assert wire is not None
@@ -288,13 +278,13 @@ class RowCode:
                 # A variable of its own: the key's raw value is still to be compared.
                 code.add(f"t{tag}{index} = {text}")
                 text = f"t{tag}{index}"
-                unsafe.append(text)
+                escaped.append(text)
             found[index] = (wire.format[1:], text)
-        self._guard(code, unsafe)
+        self._guard(code, escaped)
         return found
 
     @staticmethod
-    def _guard(code: _Code, texts: Sequence[str]) -> None:
+    def _guard(code: Code, texts: Sequence[str]) -> None:
         """Escapes the texts, if their bytes together hold anything that has to be."""
         if not texts:
             return
@@ -304,14 +294,12 @@ class RowCode:
             together = "together"
             joined = " + ".join(texts) if len(texts) < 4 else f"join(({', '.join(texts)}))"
             code.add(f"together = {joined}")
-        # Numbers, because `bytes in bytes` costs five times as much as `int in bytes`.
-        tests = " or ".join(f"{byte} in {together}" for byte in b"\\\t\n\r")
-        code.add(f"if {tests}:")
+        code.add(f"if {unsafe(together)}:")
         for text in texts:
             code.add(f"    {text} = escape({text})")
 
     @staticmethod
-    def _format(code: _Code, target: str, formats: Sequence[bytes], values: Sequence[str]) -> None:
+    def _format(code: Code, target: str, formats: Sequence[bytes], values: Sequence[str]) -> None:
         if formats == [b"%b"]:
             code.add(f"{target} = {values[0]}")
         elif values:
@@ -320,9 +308,9 @@ class RowCode:
             code.add(f"{target} = {_TAB.join(formats)!r}")
 
     @staticmethod
-    def _loop(code: _Code, step: str) -> Callable[..., tuple[int, int]]:
+    def _loop(code: Code, step: str) -> Callable[..., tuple[int, int]]:
         body = "\n".join("            " + line for line in [*code.lines, step, "count += 1"])
-        return _compiled(
+        return compiled(
             "def decode(data, pos, end, rows):\n"
             "    count = 0\n"
             "    try:\n"
@@ -338,12 +326,24 @@ class RowCode:
         )
 
 
+def unsafe(text: str) -> str:
+    """Condition on a variable: its bytes hold something that COPY text escapes."""
+    # Numbers, because `bytes in bytes` costs five times as much as `int in bytes`.
+    return " or ".join(f"{byte} in {text}" for byte in b"\\\t\n\r")
+
+
+def line_order(fields: Sequence[Field]) -> list[int]:
+    """Indexes of the carried columns in the order of the line."""
+    carried = [index for index, each in enumerate(fields) if each.wire]
+    return sorted(carried, key=lambda index: fields[index].place)
+
+
 def converter(wire: Wire) -> Callable[[Any], bytes]:
     """A column's raw value → its COPY text; raises BadValue."""
     text = f"b{wire.format!r} % ({wire.expression.replace('{v}', 'v')},)"
     if wire.escape:
         text = f"escape({text})"
-    convert: Callable[[Any], bytes] = _compiled(
+    convert: Callable[[Any], bytes] = compiled(
         f"def decode(v):\n    return {text}", dict(wire.names)
     )
     return convert
@@ -357,7 +357,8 @@ def _float_bits(value: float) -> str:
     return value.hex()
 
 
-def _compiled(source: str, names: dict[str, object]) -> Callable[..., Any]:
+def compiled(source: str, names: dict[str, object]) -> Callable[..., Any]:
+    """The function ``decode`` of that source, which may use these names."""
     space: dict[str, Any] = {
         **names,
         "BadValue": BadValue,

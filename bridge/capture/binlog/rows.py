@@ -1,31 +1,33 @@
 """Rows events decoded into COPY lines.
 
 A decoder belongs to one table map and one plan. Rows whose NULL bitmap occurs often are read by
-functions made for it (rowcode.py); the others, and rows with values that cannot be represented,
-column by column.
+functions made for it (rowcode.py), others by functions for any row (anyrow.py), and those with
+values that cannot be represented column by column (slowrow.py).
 """
 
 from __future__ import annotations
 
+import contextlib
 import struct
 from collections.abc import Callable, MutableMapping
-from typing import Any
+from functools import cached_property
 
+from bridge.capture.binlog.anyrow import any_image, any_key, any_skip
 from bridge.capture.binlog.definition import changed, check_definition, wire_of
 from bridge.capture.binlog.events import DELETE, INSERT, PARTIAL_UPDATE_ROWS, UPDATE, packed_int
-from bridge.capture.binlog.rowcode import Field, RowCode, converter, is_null
+from bridge.capture.binlog.rowcode import Field, RowCode, is_null
+from bridge.capture.binlog.slowrow import ColumnReader
 from bridge.capture.binlog.table_map import TableMap
-from bridge.change.batch import BadRow, Image
+from bridge.change.batch import Image
 from bridge.errors import BadValue, TableStopped
 from bridge.mapping.plan import TablePlan
-from bridge.types.base import NULL
 from bridge.types.layout import layout
 
 ROW_LIMIT = 64 << 20
 """Bytes of a row image; a larger one goes to quarantine."""
-_OFTEN = 8
-"""Rows of a bitmap that are read column by column before a function is made for it."""
-_FUNCTIONS = 512
+_OFTEN = 24
+"""Rows of a bitmap that are read as any row before a function is made for it."""
+_FUNCTIONS = 256
 """Functions that are kept for one table and kind of change."""
 _MALFORMED = (struct.error, IndexError, ValueError, KeyError, TypeError, ArithmeticError)
 
@@ -67,12 +69,23 @@ class RowDecoder:
         self._functions: tuple[dict[bytes, _Function], ...] = ({}, {}, {})
         self._guesses: dict[bytes, _Function] = {}
         self._images: dict[bytes, Callable[[bytes, int], tuple[bytes, int]]] = {}
-        self._skips: dict[bytes, Callable[[bytes, int], int]] = {}
         self._seen: dict[tuple[int, bytes], int] = {}
-        self._converters = [converter(each.wire) if each.wire else None for each in fields]
-        self._unpack = [
-            struct.Struct(f"<{each.wire.struct}" if each.wire else "") for each in fields
-        ]
+
+    @cached_property
+    def _any_image(self) -> Callable[[bytes, int], tuple[bytes, bytes, int]]:
+        return any_image(self._fields)
+
+    @cached_property
+    def _any_key(self) -> Callable[[bytes, int], tuple[bytes, int]]:
+        return any_key(self._fields)
+
+    @cached_property
+    def _any_skip(self) -> Callable[[bytes, int], int]:
+        return any_skip(self._fields)
+
+    @cached_property
+    def _columns(self) -> ColumnReader:
+        return ColumnReader(self.plan, self._fields, ROW_LIMIT)
 
     def apply(self, kind: int, event: bytes, rows: Rows, at: str) -> int:
         """Puts an event's rows into `rows` by key: their lines, None for rows that are gone.
@@ -166,40 +179,35 @@ class RowDecoder:
     # -- rows into keys ------------------------------------------------------------------------
 
     def _apply_rest(self, kind: int, event: bytes, pos: int, rows: Rows, at: str) -> int:
-        """Goes on where a function stopped (`pos` < 0: at a row that has to be read slowly)."""
+        """Goes on where a function stopped (`pos` < 0: at a row with a bad value)."""
         count = 0
         end = len(event)
-        slow = False
-        while True:
-            if pos < 0:
-                pos, slow = -1 - pos, True
-            if pos >= end:
-                self._check_end(pos, end)
-                return count
-            function = None if slow or end > ROW_LIMIT else self._function(kind, event, pos)
-            slow = False
-            if function is not None:
+        while pos < end:
+            if pos < 0 or end > ROW_LIMIT:
+                pos = self._apply_slowly(kind, event, pos if pos >= 0 else -1 - pos, rows, at)
+                done = 1
+            elif (function := self._function(kind, event, pos)) is not None:
                 pos, done = function(event, pos, end, rows)
                 if not done and pos >= 0:
                     raise ValueError("the last row goes on behind the event's end")
-                count += done
             else:
-                pos = self._apply_slowly(kind, event, pos, rows, at)
-                count += 1
+                pos, done = self._apply_any(kind, event, pos, rows)
+            count += done
+        self._check_end(pos, end)
+        return count
 
     def _function(self, kind: int, event: bytes, pos: int) -> _Function | None:
         """The function for the row at `pos`; None while its bitmaps have occurred rarely."""
         first = event[pos : pos + self._width]
         bitmaps = first
         if kind == UPDATE:
-            after = self._skip(event, pos, first)
-            bitmaps = first + event[after : after + self._width]
+            after = self._any_skip(event, pos)
+            bitmaps += event[after : after + self._width]
         functions = self._functions[kind]
         function = functions.get(bitmaps)
-        if function is None and self._often(kind, bitmaps) and len(functions) < _FUNCTIONS:
-            second = bitmaps[self._width :]
+        if function is None and len(functions) < _FUNCTIONS and self._often(kind, bitmaps):
             if kind == UPDATE:
-                function = self._code.update(first, second)
+                function = self._code.update(first, bitmaps[self._width :])
             else:
                 function = self._code.insert(first) if kind == INSERT else self._code.delete(first)
             functions[bitmaps] = function
@@ -221,116 +229,48 @@ class RowDecoder:
             for index, each in enumerate(self._fields)
         )
 
+    def _apply_any(self, kind: int, event: bytes, pos: int, rows: Rows) -> tuple[int, int]:
+        """One row of any bitmap: (where the next begins, 1), or what a function gives."""
+        start = pos
+        old = None
+        try:
+            if kind != INSERT:
+                old, pos = self._any_key(event, pos)
+                if kind == DELETE:
+                    rows[old] = None
+                    return pos, 1
+            key, line, pos = self._any_image(event, pos)
+        except BadValue:
+            return -1 - start, 0
+        if old is not None and old != key:
+            rows[old] = None
+        rows[key] = line
+        return pos, 1
+
     def _apply_slowly(self, kind: int, event: bytes, pos: int, rows: Rows, at: str) -> int:
         old = None
         if kind != INSERT:
-            old, pos = self._key_at(event, pos)
-        if kind == DELETE:
-            assert old is not None
-            rows[old] = None
-            return pos
-        key, image, pos = self._image_at(event, pos, at)
+            old, pos = self._columns.key_at(event, pos)
+            if kind == DELETE:
+                rows[old] = None
+                return pos
+        key, image, pos = self._columns.image_at(event, pos, at)
         if old is not None and old != key:
             rows[old] = None
         rows[key] = image
         return pos
 
-    # -- one row -------------------------------------------------------------------------------
-
     def _line(self, event: bytes, pos: int, at: str) -> tuple[Image, int]:
+        """A whole row, and where the next image begins."""
         bitmap = event[pos : pos + self._width]
         function = self._images.get(bitmap)
-        if function is None and self._often(-1, bitmap) and len(self._images) < _FUNCTIONS:
+        if function is None and len(self._images) < _FUNCTIONS and self._often(-1, bitmap):
             function = self._images[bitmap] = self._code.image(bitmap)
-        if function is not None and len(event) <= ROW_LIMIT:
-            try:
-                return function(event, pos)
-            except BadValue:
-                pass
-        _, image, end = self._image_at(event, pos, at)
+        if len(event) <= ROW_LIMIT:
+            with contextlib.suppress(BadValue):
+                if function is not None:
+                    return function(event, pos)
+                _, line, end = self._any_image(event, pos)
+                return line, end
+        _, image, end = self._columns.image_at(event, pos, at)
         return image, end
-
-    def _skip(self, event: bytes, pos: int, bitmap: bytes) -> int:
-        skip = self._skips.get(bitmap)
-        if skip is None:
-            if len(self._skips) >= _FUNCTIONS:
-                return self._values(event, pos, ())[1]
-            skip = self._skips[bitmap] = self._code.skip(bitmap)
-        return skip(event, pos)
-
-    def _values(
-        self, event: bytes, pos: int, wanted: tuple[int, ...] | range
-    ) -> tuple[dict[int, Any], int]:
-        """Raw values of the columns in `wanted` that are not NULL, and where the image ends."""
-        bitmap = event[pos : pos + self._width]
-        pos += self._width
-        found: dict[int, Any] = {}
-        for index, each in enumerate(self._fields):
-            if is_null(bitmap, index):
-                continue
-            if each.prefix:
-                length = int.from_bytes(event[pos : pos + each.prefix], "little")
-                pos += each.prefix
-                if index in wanted:
-                    found[index] = event[pos : pos + length]
-                pos += length
-            else:
-                if index in wanted and each.wire:
-                    found[index] = self._unpack[index].unpack_from(event, pos)[0]
-                pos += each.size
-        return found, pos
-
-    def _key_at(self, event: bytes, pos: int) -> tuple[bytes, int]:
-        keys = tuple(index for index, each in enumerate(self._fields) if each.key)
-        values, end = self._values(event, pos, keys)
-        return b"\t".join(self._key_texts(values)), end
-
-    def _image_at(self, event: bytes, pos: int, at: str) -> tuple[bytes, Image, int]:
-        """(key, line or why there is none, where the image ends), column by column."""
-        values, end = self._values(event, pos, range(len(self._fields)))
-        key = b"\t".join(self._key_texts(values))
-        if end - pos > ROW_LIMIT:
-            text = f"{end - pos} bytes"
-            return key, BadRow(key, "row-too-large", "", text, b"", at), end
-        texts = [NULL] * len(self.plan.columns)
-        for index, value in values.items():
-            convert = self._converters[index]
-            if convert is not None:
-                try:
-                    texts[self._fields[index].place] = convert(value)
-                except BadValue as bad:
-                    column = self._fields[index].plan
-                    assert column is not None
-                    name, shown = column.source.name, column.shown(bad.text)
-                    return key, BadRow(key, bad.code, name, shown, event[pos:end], at), end
-        return key, b"\t".join(texts), end
-
-    def _key_texts(self, values: dict[int, Any]) -> list[bytes]:
-        found = [b""] * self.plan.key
-        for index, each in enumerate(self._fields):
-            if not each.key:
-                continue
-            convert = self._converters[index]
-            assert convert is not None
-            if index not in values:
-                raise self._bad_key(index, "null", "NULL")
-            try:
-                found[each.place] = convert(values[index])
-            except BadValue as bad:
-                raise self._bad_key(index, bad.code, bad.text) from bad
-        return found
-
-    def _name(self, index: int) -> str:
-        column = self._fields[index].plan
-        return column.source.name if column else ""
-
-    def _bad_key(self, index: int, code: str, text: str) -> TableStopped:
-        column = self._fields[index].plan
-        shown = column.shown(text) if column else text
-        return TableStopped(
-            f"{self.plan.source}: the key column {self._name(index)} holds a value that the target"
-            f" cannot ({code}: {shown})",
-            f"give the column a policy in the mapping, then: dbbridge tables resync"
-            f" {self.plan.source}",
-            code="bad-key",
-        )
