@@ -16,7 +16,7 @@ from urllib.parse import quote, urlsplit, urlunsplit
 from bridge.databases.endpoint import parse_url
 from compose.local import guard, places
 
-STOP_SECONDS = 20.0
+STOP_SECONDS = 60.0
 FIRST_LINES, LAST_LINES = 16, 3
 """What is shown of a command that says much."""
 
@@ -45,13 +45,13 @@ class Daemon:
         self._over()
 
     def stop(self) -> int:
-        """Ends it by SIGTERM; its exit code."""
+        """Ends it by SIGTERM, or by SIGKILL if that does not help; its exit code."""
         if self.running:
             self._process.terminate()
         try:
             self._process.wait(STOP_SECONDS)
         except subprocess.TimeoutExpired:
-            self.kill()
+            self._process.kill()
         return self._over()
 
     def _over(self) -> int:

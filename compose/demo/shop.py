@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from compose.demo.databases import Source
 
 SCHEMA = Path(__file__).with_name("shop.sql")
-ROWS = 380_000
+ROWS = 365_000
 """Rows of all tables together, about, unless somebody asks for another size."""
 
 

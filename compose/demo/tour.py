@@ -156,7 +156,9 @@ class Tour:
         _say("rows and position are committed together: nothing is lost, nothing comes twice")
         with self._daemon() as again:
             self._streamed(again, seen.streamed + self._enough)
-            _say("stopped in order, by SIGTERM")
+            if again.stop() != 0:
+                raise Failed("`dbbridge sync` did not end in order after SIGTERM")
+        _say("stopped in order, by SIGTERM")
 
     def _streamed(self, daemon: Daemon, changes: int) -> Seen:
         return observed.until(

@@ -25,7 +25,7 @@ from tests.fix_servers import SourceDatabase, TargetDatabase
 
 MAPPINGS = places.CHECKOUT / "mappings"
 SMALL = 5_000
-TOUR_ROWS = 200_000
+TOUR_ROWS = 150_000
 
 
 @pytest.fixture
@@ -129,7 +129,7 @@ def environment(mariadb: Server, target_db: TargetDatabase) -> dict[str, str]:
 
 def test_the_tour_ends_with_a_match(mariadb: Server, target_db: TargetDatabase) -> None:
     done = subprocess.run(
-        [sys.executable, "-m", "compose.demo", "--rows", str(TOUR_ROWS), "--rate", "150"],
+        [sys.executable, "-m", "compose.demo", "--rows", str(TOUR_ROWS), "--rate", "80"],
         cwd=places.CHECKOUT,
         env=environment(mariadb, target_db),
         stdout=subprocess.PIPE,
@@ -148,7 +148,7 @@ def test_the_tour_ends_with_a_match(mariadb: Server, target_db: TargetDatabase) 
 
 def test_an_interrupt_leaves_nothing_running(mariadb: Server, target_db: TargetDatabase) -> None:
     process = subprocess.Popen(
-        [sys.executable, "-m", "compose.demo", "--rows", str(TOUR_ROWS)],
+        [sys.executable, "-m", "compose.demo", "--rows", str(SMALL)],
         cwd=places.CHECKOUT,
         env=environment(mariadb, target_db),
         stdout=subprocess.PIPE,
