@@ -9,7 +9,7 @@ from dataclasses import replace
 
 import pytest
 
-from bridge.capture.chunks import chunk_condition, chunk_name, key_index, literal
+from bridge.capture.chunks import Bound, chunk_condition, chunk_name, key_index, literal
 from bridge.types.base import SourceColumn
 from bridge.types.table import IndexPart, SourceIndex
 from tests.plans import plan
@@ -58,6 +58,10 @@ def test_what_is_no_constant(column: SourceColumn, value: bytes) -> None:
         literal(column, value)
 
 
+def _bound(row: tuple[int, ...] | None) -> Bound | None:
+    return None if row is None else tuple(b"%d" % part for part in row)
+
+
 def _found(condition: str, rows: Sequence[tuple[int, ...]]) -> list[tuple[int, ...]]:
     """The rows under a condition, by SQLite, which reads these conditions as MySQL does."""
     with sqlite3.connect(":memory:") as conn:
@@ -75,7 +79,7 @@ def test_ranges_of_keys_of_several_columns(width: int) -> None:
     rows = list(itertools.product(range(3), repeat=width))
     bounds: list[tuple[int, ...] | None] = [None, *rows]
     for lower, upper in itertools.product(bounds, bounds):
-        low, high = (b and tuple(b"%d" % part for part in b) for b in (lower, upper))
+        low, high = _bound(lower), _bound(upper)
         expected = [
             row
             for row in rows
@@ -90,7 +94,7 @@ def test_an_enum_is_compared_number_by_number() -> None:
     made = replace(made, columns=(replace(made.columns[0], source=enum), made.columns[1]))
     rows = list(itertools.product(range(3), range(3)))
     for row in rows:
-        bound = tuple(b"%d" % part for part in row)
+        bound = _bound(row)
         assert _found(chunk_condition(made, bound, None), rows) == [r for r in rows if r > row]
         assert _found(chunk_condition(made, None, bound), rows) == [r for r in rows if r <= row]
 
