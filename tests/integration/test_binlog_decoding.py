@@ -24,7 +24,7 @@ def server_id() -> int:
     return SERVER_ID + random.randrange(1 << 20)
 
 
-@pytest.mark.parametrize(("seed", "often"), [(1, 0), (2, 0), (3, 8), (4, 8)])
+@pytest.mark.parametrize(("seed", "often"), [(1, 0), (2, 4), (3, 10**9)])
 def test_random_changes_of_every_type(
     source_db: SourceDatabase,
     seed: int,
@@ -32,7 +32,9 @@ def test_random_changes_of_every_type(
     server_id: int,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    # How soon functions are made, and how many: all ways of reading a row have their turn.
     monkeypatch.setattr(rows, "_OFTEN", often)
+    monkeypatch.setattr(rows, "_FUNCTIONS", 60)
     rng = random.Random(seed)
     # `json` is text with a check on MariaDB, which INSERT IGNORE passes over; its values are valid.
     kinds = sorted(COLUMNS)
@@ -44,11 +46,11 @@ def test_random_changes_of_every_type(
         for workload in (wide, few):
             source.cursor().execute(workload.definition)
         start = lower_bound(source)
-        for _ in range(4):
+        for _ in range(3):
             if source_db.server.kind == "mysql":
                 on = rng.choice(("ON", "OFF"))
                 source.cursor().execute(f"SET SESSION binlog_transaction_compression = {on}")
-            wide.run(source, 15)
+            wide.run(source, 10)
             few.run(source, 60)
     plans = [
         plan_of(read_table(open_source, wide.name), without=("c 3", "first")),
@@ -87,7 +89,7 @@ def test_a_table_without_key_is_a_bag(source_db: SourceDatabase, server_id: int)
     assert +follower.bags[name] == {b"1\tx": 1, b"\\N\ta\\tb": 1, b"2\ty": 1}
 
 
-@pytest.mark.parametrize("columns", [63, 64, 65, 300])
+@pytest.mark.parametrize("columns", [64, 65, 300])
 def test_wide_tables(source_db: SourceDatabase, columns: int, server_id: int) -> None:
     rng = random.Random(columns)
     open_source = connector(source_db.url)
@@ -97,10 +99,10 @@ def test_wide_tables(source_db: SourceDatabase, columns: int, server_id: int) ->
     with closing(open_source()) as source, source.cursor() as cursor:
         cursor.execute(f"CREATE TABLE wide (id int PRIMARY KEY, {body})")
         start = lower_bound(source)
-        for row in range(40):
+        for row in range(25):
             values = [rng.choice(("NULL", str(rng.randrange(1000)))) for _ in range(columns - 1)]
             cursor.execute(f"INSERT INTO wide VALUES ({row}, {', '.join(values)})")
-        for row in range(0, 40, 2):
+        for row in range(0, 25, 5):
             cursor.execute(f"UPDATE wide SET c{rng.randrange(1, columns)} = NULL WHERE id > {row}")
         cursor.execute("DELETE FROM wide WHERE id = 7")
     plan = plan_of(read_table(open_source, name))
