@@ -151,6 +151,7 @@ def test_unique_values_may_swap_in_a_later_part_of_a_transaction(rig: Rig) -> No
     rig.apply(ops(ITEMS, k1=b"1\tb\t1", k2=b"2\ta\t2"))
     assert rig.rows("items") == [(1, "b", 1), (2, "a", 2)]
 
+
 def test_a_part_that_is_repeated_carefully_leaves_earlier_parts_alone(rig: Rig) -> None:
     rig.apply(ops(ITEMS, k1=b"1\ta\t1", k2=b"2\tb\t2", k3=b"3\tc\t3"))
     more = Segment(tables={BAG.source: TableOps(counts={b"1\t{}": 2})})
