@@ -26,6 +26,14 @@ KEYS_A_QUERY = 500
 LOOSE_KEYS_A_QUERY = 50
 """Where whole documents are fetched with the rows."""
 
+_SOURCE_LIMIT = (
+    "SET SESSION sql_mode = ''"
+    "/*!50708 , max_execution_time = 3600000 *//*M!100101 , max_statement_time = 3600 */"
+)
+"""A statement of more than an hour is given up; a shorter limit of the server does not hold here
+(MySQL 5.7.8, MariaDB 10.1.1)."""
+_TARGET_LIMIT = "SET statement_timeout = '1h'; SET jit = off"
+
 Totals = dict[int, tuple[int, int]]
 """By bucket: number of rows, sum of hashes."""
 
@@ -77,6 +85,15 @@ def whole_hash(value: Value) -> int:
 def source_session(conn: pymysql.Connection[Any]) -> pymysql.Connection[Any]:
     """The session, giving every value as the text that the server sent (bytes if it is binary)."""
     conn.decoders = {}
+    with conn.cursor() as cursor:
+        cursor.execute(_SOURCE_LIMIT)
+    return conn
+
+
+def target_session(conn: psycopg.Connection[Any]) -> psycopg.Connection[Any]:
+    """The session, planning each statement by its own bounds and without compiling it."""
+    conn.prepare_threshold = None
+    conn.execute(_TARGET_LIMIT)
     return conn
 
 

@@ -26,7 +26,7 @@ from bridge.report.verification import TableVerdict
 from bridge.verify import multiset
 from bridge.verify.found import Found, Sink
 from bridge.verify.judge import Judge, MultisetJudge, Stream, Stuck
-from bridge.verify.readers import Sides, SourceReader, TargetReader, source_session
+from bridge.verify.readers import Sides, SourceReader, TargetReader, source_session, target_session
 from bridge.verify.recheck import POLL_SECONDS, Key, Patience, at_or_past
 from bridge.verify.subject import Level, Subject
 from bridge.verify.sweep import Sweep
@@ -148,7 +148,7 @@ def _without(sides: Sides, names: frozenset[str]) -> Sides:
 def _sides(sessions: Sessions, subject: Subject) -> Iterator[Sides]:
     source = source_session(sessions.source())
     try:
-        target = sessions.target()
+        target = target_session(sessions.target())
         try:
             yield Sides(SourceReader(source, subject), TargetReader(target, subject))
         finally:
