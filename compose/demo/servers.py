@@ -21,6 +21,8 @@ class Pair:
     source: str
     target: str
     described: str
+    mysql: bool
+    """Whether the source is MySQL rather than MariaDB."""
 
 
 @contextlib.contextmanager
@@ -30,20 +32,29 @@ def pair() -> Iterator[Pair]:
     wanted = [kind for kind, url in given.items() if not url]
     with contextlib.ExitStack() as stack:
         if wanted:
+            print("servers of our own (downloaded the first time) …", flush=True)
             with ThreadPoolExecutor(len(wanted)) as pool:
                 list(pool.map(_prepare, wanted))
-        urls, names = [], []
-        for kind, url in given.items():
-            server = servers.given(kind, url) if url else stack.enter_context(_started(kind))
-            urls.append(url or server.url("postgres" if kind == "postgresql" else ""))
-            name = "PostgreSQL" if kind == "postgresql" else "MariaDB"
-            name = "MySQL" if kind == "mariadb" and "Maria" not in server.version else name
-            names.append(f"{name} {'.'.join(map(str, programs.numbered(server.version)))}")
-        yield Pair(urls[0], urls[1], " and ".join(names))
+        source, target = (
+            servers.given(kind, url) if url else stack.enter_context(_started(kind))
+            for kind, url in given.items()
+        )
+        mysql = "MariaDB" not in source.version
+        yield Pair(
+            source=given["mariadb"] or source.url(),
+            target=given["postgresql"] or target.url("postgres"),
+            described=f"{'MySQL' if mysql else 'MariaDB'} {_number(source)}"
+            f" and PostgreSQL {_number(target)}",
+            mysql=mysql,
+        )
 
 
 def _given(variable: str) -> str:
     return "" if programs.private_only() else os.environ.get(variable, "")
+
+
+def _number(server: servers.Server) -> str:
+    return ".".join(map(str, programs.numbered(server.version)))
 
 
 def _prepare(kind: str) -> None:
