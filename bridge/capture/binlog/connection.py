@@ -19,6 +19,7 @@ from pymysql.constants import COMMAND
 
 from bridge.capture.binlog.events import (
     FORMAT_DESCRIPTION,
+    IGNORABLE_FLAG,
     MARIADB_QUERY_COMPRESSED,
     MARIADB_ROWS_COMPRESSED,
     MARIADB_START_ENCRYPTION,
@@ -200,14 +201,21 @@ class BinlogConnection:
                     found = []
                 yield from transaction(event, LIMIT)
             elif code == MARIADB_START_ENCRYPTION:
-                raise SourceError(
-                    "the source sends its binlog encrypted",
-                    "a server decrypts it for its replicas; is a binlog server or proxy between?",
-                )
+                _check_readable(event)
+                found.append(event)
             else:
                 found.append(plain(event))
         if found:
             yield found
+
+
+def _check_readable(event: bytes) -> None:
+    """MariaDB decrypts an encrypted file for its replicas, and says so by a flag of this event."""
+    if not event[17] & IGNORABLE_FLAG:
+        raise SourceError(
+            "the source sends its binlog encrypted",
+            "a server decrypts it for its replicas; is a binlog server or proxy between?",
+        )
 
 
 def _closed() -> ServerUnreachable:

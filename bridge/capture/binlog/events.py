@@ -68,6 +68,8 @@ ROW_KIND: Final = {
 
 ARTIFICIAL: Final = 0x20
 """Header flag: made up for this connection, not in the file (the ROTATE that names the file)."""
+IGNORABLE_FLAG: Final = 0x80
+"""Header flag: who does not know the event may pass over it."""
 
 STATEMENT_END: Final = 0x1
 """Flag of a rows event: the last one of its statement."""
