@@ -14,6 +14,8 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import psycopg
+
 from bridge.capture.binlog.connection import BinlogConnection
 from bridge.change.batch import Batch
 from bridge.change.position import Position
@@ -25,6 +27,8 @@ IDLE_SECONDS = 0.25
 """How long a read waits before the thread looks whether it shall end."""
 BUSY_SECONDS = 0.001
 """The same while changes are pending and the applier is about to become idle."""
+STOP_SECONDS = 5.0
+"""How long a batch that is being applied may take when the stream shall end."""
 POSITION_SECONDS = 1.0
 """How often a position that moved without changes of followed tables is written."""
 
@@ -83,13 +87,18 @@ class Stream:
     def stop(self) -> Position:
         """Ends at the last source commit that is handed over; returns the applied position.
 
-        What was applied of an unfinished transaction is rolled back. Raises what made the stream
-        fail.
+        What was applied of an unfinished transaction is rolled back, and so is a batch that takes
+        longer than `STOP_SECONDS`. Raises what made the stream fail.
         """
         self._stopping.set()
+        self._writer.join(STOP_SECONDS)
+        cancelled = self._writer.is_alive()
+        if cancelled:
+            self._applier.cancel()
         self._reader.join()
         self._writer.join()
-        if self.failure is not None:
+        by_us = cancelled and isinstance(self.failure, psycopg.errors.QueryCanceled)
+        if self.failure is not None and not by_us:
             raise self.failure
         return self._position
 

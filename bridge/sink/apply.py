@@ -82,6 +82,10 @@ class Applier:
             self.abandon()
             raise
 
+    def cancel(self) -> None:
+        """Ends the statement that another thread waits for; that one raises QueryCanceled."""
+        self._conn.cancel_safe()
+
     def abandon(self) -> None:
         """Rolls back what is open, so that a stream may start again from its checkpoint."""
         self._open = False
