@@ -143,7 +143,8 @@ class Dbbridge:
     @property
     def _environment(self) -> dict[str, str]:
         inherited = {k: v for k, v in os.environ.items() if not k.startswith("BRIDGE_")}
-        return {**inherited, **self._secrets, "PYTHONPATH": str(places.CHECKOUT)}
+        path = [str(places.CHECKOUT), *filter(None, [inherited.get("PYTHONPATH")])]
+        return {**inherited, **self._secrets, "PYTHONPATH": os.pathsep.join(path)}
 
 
 def _command(words: tuple[str, ...]) -> list[str]:

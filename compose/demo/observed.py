@@ -10,6 +10,8 @@ from typing import Any
 from compose.demo.commands import Daemon, Dbbridge, Failed
 
 PATIENCE_SECONDS = 180.0
+PAUSE_SECONDS = 0.5
+"""Between two looks where a moment more does no harm: each look is a process of its own."""
 BEFORE = frozenset({"new", "copying"})
 
 
@@ -75,7 +77,13 @@ def look(bridge: Dbbridge) -> Seen | None:
     return Seen.of(document) if document else None
 
 
-def until(bridge: Dbbridge, daemon: Daemon, what: str, reached: Callable[[Seen], bool]) -> Seen:
+def until(
+    bridge: Dbbridge,
+    daemon: Daemon,
+    what: str,
+    reached: Callable[[Seen], bool],
+    pause: float = PAUSE_SECONDS,
+) -> Seen:
     """Looks again and again until it is so. Raises Failed if the daemon ends, or after minutes."""
     deadline = time.monotonic() + PATIENCE_SECONDS
     while True:
@@ -89,3 +97,4 @@ def until(bridge: Dbbridge, daemon: Daemon, what: str, reached: Callable[[Seen],
             raise Failed(f"`dbbridge sync` ended by itself before {what}")
         if time.monotonic() > deadline:
             raise Failed(f"after {PATIENCE_SECONDS:.0f} s still not: {what}; last seen: {seen}")
+        time.sleep(pause)

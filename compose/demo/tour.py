@@ -144,6 +144,7 @@ class Tour:
                 daemon,
                 "a part of the rows was copied",
                 lambda seen: seen.copied >= SHARE_BEFORE_KILL * total,
+                pause=0.0,
             )
             self._kill(daemon, f"{number(seen.copied)} rows are copied")
             self._figures.copy_seconds = time.monotonic() - began
