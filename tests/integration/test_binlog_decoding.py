@@ -12,6 +12,7 @@ from bridge.capture.binlog import rows
 from bridge.capture.binlog.positions import lower_bound
 from bridge.change.batch import BadRow
 from bridge.names import TableName
+from compose.local.servers import Server
 from tests.fix_servers import SourceDatabase
 from tests.integration.binlog_follower import connector, follow, plan_of, read_table, selected
 from tests.integration.binlog_workload import COLUMNS, Workload
@@ -161,6 +162,86 @@ def test_flags_of_rows_say_how_foreign_keys_were_checked(
         cursor.execute("SET foreign_key_checks = 0")
         cursor.execute("INSERT INTO t VALUES (2)")
     found = follow(open_source, start, [], server_id, keep=True)
-    flags = [ev.rows_flags(event) for event in found.kept if event[4] in ev.ROW_KIND]
+    ours = found.maps[TableName(source_db.name, "t")].table_id
+    flags = [
+        ev.rows_flags(event)
+        for event in found.kept
+        if event[4] in ev.ROW_KIND and ev.rows_table(event) == ours
+    ]
     assert [flag & ev.NO_FOREIGN_KEY_CHECKS for flag in flags] == [0, 2]
     assert all(flag & ev.STATEMENT_END for flag in flags)
+
+
+def test_cascades_are_logged_or_flagged(source_db: SourceDatabase, server_id: int) -> None:
+    """Either the children's rows are in the log, or no flag says that they need not be."""
+    open_source = connector(source_db.url)
+    with closing(open_source()) as source, source.cursor() as cursor:
+        cursor.execute("CREATE TABLE parent (id int PRIMARY KEY)")
+        cursor.execute(
+            "CREATE TABLE child (id int PRIMARY KEY, p int,"
+            " FOREIGN KEY (p) REFERENCES parent (id) ON DELETE CASCADE)"
+        )
+        cursor.execute("INSERT INTO parent VALUES (1)")
+        cursor.execute("INSERT INTO child VALUES (5, 1)")
+        start = lower_bound(source)
+        cursor.execute("DELETE FROM parent")
+    found = follow(open_source, start, [], server_id, keep=True)
+    ours = {found.maps[TableName(source_db.name, name)].table_id for name in ("parent", "child")}
+    changes = [
+        event for event in found.kept if event[4] in ev.ROW_KIND and ev.rows_table(event) in ours
+    ]
+    flagged = [bool(ev.rows_flags(each) & ev.SQL_LAYER_FOREIGN_KEYS) for each in changes]
+    assert flagged in ([False], [True, True])
+
+
+COLUMNS_OF_ALL_KINDS = """
+CREATE TABLE odd (id int PRIMARY KEY, v varchar(20), hidden int {invisible},
+    low varchar(20) AS (LOWER(v)) VIRTUAL, twice int AS (id * 2) {stored}, last int)
+    PARTITION BY HASH (id) PARTITIONS 3
+"""
+
+
+def test_partitions_and_columns_that_do_not_show(source_db: SourceDatabase, server_id: int) -> None:
+    open_source = connector(source_db.url)
+    name = TableName(source_db.name, "odd")
+    mysql = source_db.server.kind == "mysql"
+    with closing(open_source()) as source, source.cursor() as cursor:
+        cursor.execute(COLUMNS_OF_ALL_KINDS.format(invisible="INVISIBLE", stored="STORED"))
+        if mysql:
+            cursor.execute("ALTER TABLE odd ADD INDEX f ((UPPER(v)))")
+        start = lower_bound(source)
+        cursor.execute("INSERT INTO odd (id, v, hidden, last) VALUES (1,'Aa',7,1),(2,'B',NULL,2)")
+        cursor.execute("UPDATE odd SET id = id + 10, v = 'Cc', last = NULL")
+        cursor.execute("INSERT INTO odd (id) VALUES (3)")
+        cursor.execute("DELETE FROM odd WHERE id = 12")
+    plan = plan_of(read_table(open_source, name))
+    assert len(plan.columns) == 6
+    follower = follow(open_source, start, [plan], server_id)
+    assert follower.live(name) == {
+        b"11": b"11\tCc\t7\tcc\t22\t\\N",
+        b"3": b"3\t\\N\t\\N\t\\N\t6\t\\N",
+    }
+
+
+def test_a_generated_invisible_key(mysql: Server, server_id: int) -> None:
+    open_source = connector(mysql.url())
+    name = TableName(f"t_{server_id}", "t")
+    with closing(open_source()) as source, source.cursor() as cursor:
+        cursor.execute(f"CREATE DATABASE {name.schema}")
+        cursor.execute("SET SESSION sql_generate_invisible_primary_key = ON")
+        cursor.execute(f"CREATE TABLE {name.mysql} (v varchar(9))")
+        start = lower_bound(source)
+        cursor.execute("SET SESSION gtid_next = 'AUTOMATIC:other'")
+        cursor.execute(f"INSERT INTO {name.mysql} VALUES ('a'), ('b')")
+        cursor.execute("SET SESSION gtid_next = 'AUTOMATIC'")
+        tagged = lower_bound(source)
+        cursor.execute(f"UPDATE {name.mysql} SET v = 'c' WHERE v = 'b'")
+    plan = plan_of(read_table(open_source, name))
+    assert follow(open_source, start, [plan], server_id).live(name) == {
+        b"1": b"1\ta",
+        b"2": b"2\tc",
+    }
+    # A start with a tag in it is understood by the server.
+    assert follow(open_source, tagged, [plan], server_id).live(name) == {b"2": b"2\tc"}
+    with closing(open_source()) as source:
+        source.cursor().execute(f"DROP DATABASE {name.schema}")

@@ -243,11 +243,18 @@ def rotate(event: bytes) -> tuple[str, int]:
 
 @reader("a heartbeat")
 def heartbeat(event: bytes) -> tuple[str, int]:
-    """(file, offset) that an idle source has reached. HEARTBEAT alone has 32 bits of the offset."""
-    if event[4] == HEARTBEAT:
-        return event[BODY:].decode(), int(_U32.unpack_from(event, 13)[0])
-    fields = dict(_tagged_fields(event, BODY)[0])
-    return fields[1].decode(), packed_int(fields[2], 0)[0]
+    """(file, offset) that an idle source has reached.
+
+    MySQL's HEARTBEAT has 32 bits of the offset; HEARTBEAT_V2 has all, and so has MariaDB's, which
+    puts larger ones in front of the file's name (sql/sql_repl.cc, send_heartbeat_event).
+    """
+    if event[4] == HEARTBEAT_V2:
+        fields = dict(_tagged_fields(event, BODY)[0])
+        return fields[1].decode(), packed_int(fields[2], 0)[0]
+    offset = int(_U32.unpack_from(event, 13)[0])
+    if offset == 0 and 0 in event[BODY : BODY + 8]:
+        return event[BODY + 8 :].decode(), int(_U64.unpack_from(event, BODY)[0])
+    return event[BODY:].decode(), offset
 
 
 @reader("a query event")

@@ -47,7 +47,8 @@ class Statement:
     """What a statement does.
 
     `tables` are those that it touches, the default database filled in. `database` is the one all of
-    whose tables are touched ('drop-database', 'alter-database', 'unknown'; '' for the other kinds).
+    whose tables are touched ('drop-database', 'alter-database', 'unknown'); an 'unknown' statement
+    without default database ('') may touch any table.
 
     'savepoint' sets or releases one; 'rollback-to' undoes rows that stand before it in the log.
     'create-if-absent' and 'index' do not change rows of an existing table. 'truncate' empties

@@ -89,6 +89,8 @@ def test_small_events() -> None:
     assert ev.heartbeat(only(MARIADB, ev.HEARTBEAT)[0])[1] > 256
     large = b"\1\5bin.7\2\11\xfe" + (5 << 32).to_bytes(8, "little") + b"\0"
     assert ev.heartbeat(event(ev.HEARTBEAT_V2, large)) == ("bin.7", 5 << 32)
+    large = (5 << 32).to_bytes(8, "little") + b"bin.000007"
+    assert ev.heartbeat(event(ev.HEARTBEAT, large)) == ("bin.000007", 5 << 32)
     gtids = b"\2\0\0\0" + b"".join(n.to_bytes(4, "little") for n in (0, 5, 9, 0, 1, 6, 8, 0))
     assert ev.mariadb_gtid_list(event(163, gtids)) == [(0, 5, 9), (1, 6, 8)]
     assert ev.mariadb_checkpoint(event(161, b"\5\0\0\0bin.1")) == "bin.1"
