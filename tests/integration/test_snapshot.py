@@ -388,3 +388,10 @@ def test_one_row_is_exactly_that_key(source_db: Any, conn: Any) -> None:
     bad = read_row(conn, plan, b"bad")
     assert isinstance(bad, BadRow)
     assert (bad.code, bad.key) == ("zero-date", b"bad")
+
+
+def test_limits_set_for_other_sessions_do_not_cut_a_chunk(source_db: Any, conn: Any) -> None:
+    run(conn, "CREATE TABLE t (id int PRIMARY KEY)", "INSERT INTO t VALUES (1), (2), (3)")
+    plan = plan_of(source_db, "t")
+    run(conn, "SET SESSION sql_select_limit = 1, max_join_size = 1, sql_big_selects = 0")
+    assert lines_of(conn, plan) == [b"1", b"2", b"3"]
