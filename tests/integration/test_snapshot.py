@@ -395,3 +395,23 @@ def test_limits_set_for_other_sessions_do_not_cut_a_chunk(source_db: Any, conn: 
     plan = plan_of(source_db, "t")
     run(conn, "SET SESSION sql_select_limit = 1, max_join_size = 1, sql_big_selects = 0")
     assert lines_of(conn, plan) == [b"1", b"2", b"3"]
+
+
+def test_long_text_with_characters_to_escape(source_db: Any, conn: Any, target: Any) -> None:
+    """The same whether the server or the client escapes it."""
+    run(conn, "CREATE TABLE t (id int PRIMARY KEY, v mediumtext, w varchar(3000))")
+    pieces = ["ä\n", "a\\b\t", "\r\u0001\u007f", "plain", '"quoted"\b\f', "\\N", "\n\\.\n"]
+    lengths = [0, 900, 999, 1000, 1001, 1999, 2000, 2001, 2999, 65_530, 65_540, 300_000]
+    texts = [
+        (piece * (length // len(piece) + 1))[:length] for piece in pieces for length in lengths
+    ]
+    with conn.cursor() as cursor:
+        for number, text in enumerate(texts):
+            cursor.execute("INSERT INTO t VALUES (%s, %s, %s)", (number, text, text[:3000]))
+    plan = plan_of(source_db, "t")
+    create_target(target, plan)
+    assert copy_table(conn, target, plan, 10) == []
+    found = target.execute("SELECT v, w FROM t ORDER BY id").fetchall()
+    assert [v == text and w == text[:3000] for (v, w), text in zip(found, texts, strict=True)] == (
+        [True] * len(texts)
+    )
