@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import closing
+from pathlib import Path
 from typing import NoReturn
 
 import pytest
@@ -360,7 +361,7 @@ def test_a_large_compressed_transaction_comes_in_pieces(
 @pytest.fixture(scope="module")
 def own_mariadb(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """A server that a test may do anything to."""
-    options = ["--log-bin-compress=ON", "--log-bin-compress-min-len=10"]
+    options = ["--log-bin-compress=ON", "--log-bin-compress-min-len=10", "--secure-file-priv="]
     server = servers.start("mariadb", tmp_path_factory.mktemp("own") / "m", options=options)
     yield server
     server.stop()
@@ -369,7 +370,7 @@ def own_mariadb(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 @pytest.fixture(scope="module")
 def own_mysql(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """A server that a test may do anything to."""
-    options = ["--binlog-checksum=NONE"]
+    options = ["--binlog-checksum=NONE", "--secure-file-priv="]
     server = servers.start("mysql", tmp_path_factory.mktemp("own") / "m", options=options)
     yield server
     server.stop()
@@ -397,6 +398,28 @@ def test_compressed_events_and_checksums_that_come_and_go(own: Server, server_id
     found = follow(open_source, start, [plan], server_id)
     assert found.live(workload.name) == selected(connector(own.url(), raw=True), plan)
     assert found.seen[ev.FORMAT_DESCRIPTION] >= 4
+
+
+def test_changes_logged_as_statements_are_seen(own: Server, server_id: int, tmp_path: Path) -> None:
+    open_source = connector(own.url())
+    file = tmp_path / "rows"
+    file.write_text("1\n")
+    tmp_path.chmod(0o755)
+    start, _ = bounds(open_source)
+    run(
+        open_source,
+        "CREATE DATABASE stated",
+        "CREATE TABLE stated.t (id int PRIMARY KEY)",
+        "SET SESSION binlog_format = STATEMENT",
+        f"LOAD DATA INFILE '{file}' INTO TABLE stated.t",
+        "UPDATE stated.t SET id = 2",
+    )
+    found = follow(open_source, start, [], server_id, keep=True)
+    queries = [ev.query(event) for event in found.kept if event[4] == ev.QUERY]
+    kinds = [classify(query.statement, query.database, query.sql_mode) for query in queries]
+    changes = [each.tables for each in kinds if each.kind == "dml"]
+    assert changes[0] == (TableName("stated", "t"),)
+    assert TableName("stated", "t") in changes[1]
 
 
 def test_a_restarting_source_is_reached_again(own: Server, server_id: int) -> None:

@@ -18,6 +18,7 @@ import pymysql
 from pymysql.constants import COMMAND
 
 from bridge.capture.binlog.events import (
+    EXECUTE_LOAD_QUERY,
     FORMAT_DESCRIPTION,
     IGNORABLE_FLAG,
     MARIADB_QUERY_COMPRESSED,
@@ -47,10 +48,16 @@ _THROUGH_GTID = 4
 _NET_TIMEOUT = 86_400
 """Seconds that the server waits for a reader that is held back by its target."""
 _REGISTER = COMMAND.COM_REGISTER_SLAVE
-_COMPRESSED = frozenset(
-    {TRANSACTION_PAYLOAD, MARIADB_QUERY_COMPRESSED, MARIADB_START_ENCRYPTION}
+_NOT_PLAIN = frozenset(
+    {
+        TRANSACTION_PAYLOAD,
+        EXECUTE_LOAD_QUERY,
+        MARIADB_QUERY_COMPRESSED,
+        MARIADB_START_ENCRYPTION,
+    }
     | MARIADB_ROWS_COMPRESSED.keys()
 )
+"""What is looked at again before it is handed out."""
 _ERROR = 0xFF
 _U16 = Struct("<H")
 
@@ -112,7 +119,7 @@ class BinlogConnection:
         found = next(self._pending, None)
         if found is None:
             found = self._whole(timeout)
-            if any(event[4] in _COMPRESSED for event in found):
+            if any(event[4] in _NOT_PLAIN for event in found):
                 self._pending = self._expanded(found)
                 found = next(self._pending, [])
         return found
@@ -193,7 +200,7 @@ class BinlogConnection:
         found: list[bytes] = []
         for event in events:
             code = event[4]
-            if code not in _COMPRESSED:
+            if code not in _NOT_PLAIN:
                 found.append(event)
             elif code == TRANSACTION_PAYLOAD:
                 if found:

@@ -31,6 +31,8 @@ STOP: Final = 3
 ROTATE: Final = 4
 FORMAT_DESCRIPTION: Final = 15
 XID: Final = 16
+EXECUTE_LOAD_QUERY: Final = 18
+"""LOAD DATA of a session that logs statements; bridge.capture.binlog.expand makes it a QUERY."""
 TABLE_MAP: Final = 19
 INCIDENT: Final = 26
 HEARTBEAT: Final = 27
@@ -198,7 +200,10 @@ class TaggedGtid:
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """A statement in the log. `charset` is the client's collation number (None: not told)."""
+    """A statement in the log. `charset` is the client's collation number (None: not told).
+
+    U+FFFD stands in `statement` where its bytes are no text in that character set.
+    """
 
     thread: int
     database: str
@@ -268,7 +273,9 @@ def query(event: bytes) -> Query:
     if event[database_end] != 0:
         raise ValueError("no end of the database's name")
     raw = event[database_end + 1 :]
-    text = decode(raw, charset_of(charset) if charset is not None else "utf8mb4")
+    name = charset_of(charset) if charset is not None else None
+    # A client without character set sends names as they are stored.
+    text = decode(raw, "utf8mb4" if name in (None, "binary") else name)
     return Query(
         thread=thread,
         database=event[status_end:database_end].decode(),

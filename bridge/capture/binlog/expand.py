@@ -1,4 +1,4 @@
-"""Compressed events made plain: MySQL's whole transactions (zstd), MariaDB's single events (zlib).
+"""Events made plain: MySQL's compressed transactions (zstd), MariaDB's single events (zlib).
 
 Memory stays bounded: a compressed transaction is handed out in pieces.
 """
@@ -14,6 +14,7 @@ import zstandard
 
 from bridge.capture.binlog.events import (
     BODY,
+    EXECUTE_LOAD_QUERY,
     MARIADB_QUERY_COMPRESSED,
     MARIADB_ROWS_COMPRESSED,
     QUERY,
@@ -115,8 +116,13 @@ def _damaged(what: str) -> ServerUnreachable:
 
 
 def plain(event: bytes) -> bytes:
-    """MariaDB's compressed query or rows event as the plain one, with the type code rewritten."""
+    """The plain query or rows event, with the type code rewritten, of MariaDB's compressed one.
+
+    Also of EXECUTE_LOAD_QUERY, a query event with a file's number and place in the statement.
+    """
     code = event[4]
+    if code == EXECUTE_LOAD_QUERY:
+        return event[:4] + bytes([QUERY]) + event[5:32] + event[45:]
     at = _query_start(event) if code == MARIADB_QUERY_COMPRESSED else _rows_start(event)
     try:
         body = _inflate(event, at)

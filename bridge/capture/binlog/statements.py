@@ -36,6 +36,9 @@ Kind = Literal[
     "unknown",
 ]
 
+_NO_TEXT = "\N{REPLACEMENT CHARACTER}"
+"""Stands where a statement could not be decoded, perhaps in a table's name."""
+
 _SEVERITY: tuple[Kind, ...] = (
     "harmless", "create-if-absent", "index", "truncate", "dml", "ddl",
     "alter-database", "drop-database", "unknown",
@@ -69,6 +72,8 @@ def classify(
     case while the statement stands in the log as it was written.
     """
     try:
+        if _NO_TEXT in statement:
+            raise _Unknown
         code = tokenize(statement, sql_mode, conditional_is_code=True)
         found = _classify(code.tokens, default_database)
         if code.conditional:

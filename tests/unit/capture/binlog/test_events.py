@@ -30,6 +30,30 @@ def test_description_and_rotation() -> None:
     assert ev.rotate(first)[0].startswith("binlog.0")
 
 
+def query_event(statement: bytes, collation: int) -> bytes:
+    status = b"\4" + collation.to_bytes(2, "little") * 3
+    head = bytes(8) + b"\4" + bytes(2) + len(status).to_bytes(2, "little")
+    return event(ev.QUERY, head + status + b"shop\0" + statement)
+
+
+def test_statements_in_the_clients_character_set() -> None:
+    latin1, gbk, binary, utf8mb4, hebrew = 8, 28, 63, 255, 16
+    name = "DROP TABLE ä"
+    assert ev.query(query_event(name.encode("latin-1"), latin1)).statement == name
+    assert ev.query(query_event("DROP TABLE 表".encode("gbk"), gbk)).statement == "DROP TABLE 表"
+    assert ev.query(query_event(name.encode(), binary)).statement == name
+    assert ev.query(query_event(name.encode(), utf8mb4)).statement == name
+    assert "\ufffd" in ev.query(query_event(b"DROP TABLE \xff", hebrew)).statement
+    assert ev.query(query_event(b"DROP TABLE t", 1 << 14)).database == "shop"
+
+
+def test_a_load_statement_is_a_query() -> None:
+    whole = query_event(b"LOAD DATA INFILE 'x' INTO TABLE t", 255)
+    load = whole[:4] + bytes([ev.EXECUTE_LOAD_QUERY]) + whole[5:32] + bytes(13) + whole[32:]
+    assert plain(load) == whole
+    assert ev.query(plain(load)).statement.startswith("LOAD DATA")
+
+
 def test_gtids_of_mysql() -> None:
     found = [ev.gtid(each) for each in only(MYSQL, ev.GTID)]
     assert len({sid for sid, _ in found}) == 1
