@@ -16,6 +16,7 @@ from bridge.types.base import ColumnPlan, SourceColumn, Wire
 
 _ROW_HASH = re.compile(r"DB_ROW_HASH_\d+")
 _CHARSET_NAMES = {"utf8": "utf8mb3"}
+_BINARY = frozenset({"binary", "varbinary", "tinyblob", "blob", "mediumblob", "longblob"})
 
 
 def check_definition(plan: TablePlan, table_map: TableMap) -> None:
@@ -74,13 +75,19 @@ def _difference(column: SourceColumn, mapped: MapColumn) -> str:
     signed = column.data_type != "year" and mapped.unsigned is not None
     if signed and mapped.unsigned != column.unsigned:
         return "is unsigned now" if mapped.unsigned else "is no longer unsigned"
-    if mapped.charset is not None and column.charset is not None:
-        charset = _CHARSET_NAMES.get(column.charset, column.charset)
-        if mapped.charset != charset:
-            return f"has the character set {mapped.charset} and had {charset}"
+    charset = _charset(column)
+    if mapped.charset is not None and charset is not None and mapped.charset != charset:
+        return f"has the character set {mapped.charset} and had {charset}"
     if mapped.labels is not None and column.labels and mapped.labels != column.labels:
         return f"has the labels {_listed(mapped.labels)} and had {_listed(column.labels)}"
     return ""
+
+
+def _charset(column: SourceColumn) -> str | None:
+    """The character set that the log gives the column; None if that is not known."""
+    if column.data_type in _BINARY:
+        return "binary"
+    return _CHARSET_NAMES.get(column.charset, column.charset) if column.charset else None
 
 
 def _check_type(plan: TablePlan, column: SourceColumn, mapped: MapColumn) -> None:

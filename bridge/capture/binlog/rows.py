@@ -19,7 +19,7 @@ from bridge.capture.binlog.rowcode import Field, RowCode, is_null
 from bridge.capture.binlog.slowrow import ColumnReader
 from bridge.capture.binlog.table_map import TableMap
 from bridge.change.batch import Image
-from bridge.errors import BadValue, TableStopped
+from bridge.errors import BadValue, SourceError, TableStopped
 from bridge.mapping.plan import TablePlan
 from bridge.types.layout import layout
 
@@ -38,13 +38,17 @@ _Function = Callable[..., tuple[int, int]]
 def compile_decoder(plan: TablePlan, table_map: TableMap) -> RowDecoder:
     """The decoder of a table's rows events that refer to this table map.
 
-    Raises TableStopped: 'definition-changed' if the map is not the table that the plan knows.
+    Raises TableStopped: 'definition-changed' if the map is not the table that the plan knows, or
+    has a column of a type that is not known at all.
     """
     check_definition(plan, table_map)
     carried = {column.source.ordinal - 1: place for place, column in enumerate(plan.columns)}
     fields = []
     for index, mapped in enumerate(table_map.columns):
-        size, prefix = layout(mapped.code, mapped.meta)
+        try:
+            size, prefix = layout(mapped.code, mapped.meta)
+        except SourceError as error:
+            raise changed(plan, error.message) from error
         place = carried.get(index)
         if place is None:
             fields.append(Field(size, prefix))

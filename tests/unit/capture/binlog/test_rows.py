@@ -383,6 +383,7 @@ def test_another_definition_is_noticed() -> None:
     assert "unsigned" in changed(plan, replace(first, unsigned=True), second)
     assert "latin1" in changed(plan, first, replace(second, charset="latin1"))
     assert "c0" in changed(plan, replace(first, code=layout.LONGLONG), second)
+    assert "type 99" in changed(plan, first, replace(second, code=99))
     bare = replace(second, name=None, charset=None), replace(first, name=None, unsigned=None)
     assert "c0" in changed(plan, *bare)
 
@@ -393,6 +394,14 @@ def test_without_names_columns_that_are_not_carried_are_compared_too() -> None:
     assert "c2" in changed(plan, number, number, number)
     named = tuple(replace(number, name=f"c{n}") for n in range(3))
     assert compile_decoder(plan, TableMap(7, NAME, named, None))
+
+
+def test_bytes_that_became_text_are_noticed() -> None:
+    plan = decoder_of(("int", "mediumblob"), [0]).plan
+    first = MapColumn(layout.LONG, 0, False, "c0")
+    second = MapColumn(layout.BLOB, 3, True, "c1", charset="binary")
+    assert compile_decoder(plan, TableMap(7, NAME, (first, second), None))
+    assert "utf8mb4" in changed(plan, first, replace(second, charset="utf8mb4"))
 
 
 def test_other_labels_are_noticed() -> None:
