@@ -11,13 +11,12 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from bridge.mapping.plan import TablePlan
 from bridge.names import quote_mysql
 from bridge.report.verification import MASKED, ColumnDifference, Difference
 from bridge.types.base import ColumnPlan
 from bridge.types.target import target_of
 from bridge.verify.digest import family, null_source, source_text, target_name, target_text
-from bridge.verify.keys import shown_key
+from bridge.verify.keys import Keys
 from bridge.verify.readers import KEYS_A_QUERY, Sides, parts, whole_hash
 from bridge.verify.recheck import Finding, Key, Value
 
@@ -27,7 +26,9 @@ FETCHED = 1 << 16
 """Characters of a value that are fetched to be shown."""
 UNREADABLE = "?"
 """Stands for the hash of a text that the source could not build (over max_allowed_packet)."""
-_ROWS_A_QUERY = 20
+_LARGE_ROWS_A_QUERY = 20
+"""Where the values that differ may be large."""
+_LARGE = frozenset({"text", "mediumtext", "longtext", "blob", "mediumblob", "longblob", "json"})
 
 Row = tuple[str | None, ...]
 
@@ -72,7 +73,7 @@ class Explainer:
             ):
                 result.changed.append(key)
             elif mine is None or theirs is None:
-                result.differences[key] = Difference(named(self._subject.plan, key), finding.kind)
+                result.differences[key] = Difference(named(self._subject.keys, key), finding.kind)
             elif UNREADABLE in mine:
                 result.unreadable.append(key)
             else:
@@ -117,7 +118,8 @@ class Explainer:
     # -- what they hold ----------------------------------------------------------------------
 
     def _fetch(self, columns: Sequence[ColumnPlan], keys: Sequence[Key], result: Explained) -> None:
-        for some in parts(keys, _ROWS_A_QUERY):
+        large = any(column.source.data_type in _LARGE for column in columns)
+        for some in parts(keys, _LARGE_ROWS_A_QUERY if large else KEYS_A_QUERY):
             mine = self._source_rows([shown_mysql(column) for column in columns], some)
             theirs = self._target_rows([shown_postgres(column) for column in columns], some)
             for key in some:
@@ -128,17 +130,17 @@ class Explainer:
                 found = tuple(_difference(*each) for each in values if not _equal(*each))
                 if found:
                     result.differences[key] = Difference(
-                        named(self._subject.plan, key), "differs", found
+                        named(self._subject.keys, key), "differs", found
                     )
                 else:
                     result.changed.append(key)
 
 
-def named(plan: TablePlan, key: Key) -> dict[str, str]:
+def named(keys: Keys, key: Key) -> dict[str, str]:
     """The key by source column names; masked values hidden."""
     return {
-        column.source.name: MASKED if column.policy.mask else shown_key(column, text)
-        for column, text in zip(plan.key_columns, key, strict=True)
+        column.plan.source.name: MASKED if column.plan.policy.mask else column.shown(text)
+        for column, text in zip(keys.columns, key, strict=True)
     }
 
 

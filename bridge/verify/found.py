@@ -17,6 +17,7 @@ from bridge.report.verification import (
 )
 from bridge.types.base import Policy
 from bridge.verify.explain import named
+from bridge.verify.keys import Keys
 from bridge.verify.recheck import Key
 from bridge.verify.sweep import Tally
 
@@ -94,8 +95,9 @@ class Found:
             word = "mismatch"
             self.hint = f"dbbridge tables resync {self.plan.source}"
         alike, kinds = self.tally.rows, self.kinds
+        keys = Keys(self.plan)
         flying = [
-            Difference(named(self.plan, key) if self.keyed else {}, "in-flight")
+            Difference(named(keys, key) if self.keyed else {}, "in-flight")
             for key in self.in_flight
         ]
         return TableVerdict(

@@ -9,13 +9,14 @@ import pytest
 
 from bridge.names import TableName
 from bridge.types.base import ColumnPlan, SourceColumn
-from bridge.verify.keys import Keys, shown_key, source_literal, target_input
+from bridge.verify.keycolumn import KeyColumn
+from bridge.verify.keys import Keys
 from tests import plans
 
 
-def column(kind: str, target: str, **options: object) -> ColumnPlan:
-    source = SourceColumn("k", 1, kind, kind, nullable=False, **options)  # type: ignore[arg-type]
-    return ColumnPlan(source, "k", target, target_nullable=False)
+def column(kind: str, target: str) -> KeyColumn:
+    source = SourceColumn("k", 1, kind, kind, nullable=False)
+    return KeyColumn(ColumnPlan(source, "k", target, target_nullable=False))
 
 
 def keys(*kinds: tuple[str, str]) -> Keys:
@@ -54,23 +55,23 @@ def keys(*kinds: tuple[str, str]) -> Keys:
 )
 def test_constants(kind: str, target: str, text: str, literal: str, given: object) -> None:
     one = column(kind, target)
-    assert source_literal(one, text) == literal
+    assert one.literal(text) == literal
     if given is None:
-        assert target_input(one, text) in (None, text)
+        assert one.given(text) in (None, text)
     else:
-        assert target_input(one, text) == (text if given is ... else given)
+        assert one.given(text) == (text if given is ... else given)
 
 
 def test_an_integer_too_large_for_the_target_is_not_looked_for() -> None:
-    assert target_input(column("bigint", "bigint"), str(2**63)) is None
-    assert target_input(column("bigint", "bigint"), str(2**63 - 1)) == str(2**63 - 1)
+    assert column("bigint", "bigint").given(str(2**63)) is None
+    assert column("bigint", "bigint").given(str(2**63 - 1)) == str(2**63 - 1)
 
 
 def test_floating_point_keys_are_numbers() -> None:
     one = column("double", "double precision")
     text = struct.pack(">d", 0.1).hex()
-    assert source_literal(one, text) == target_input(one, text) == shown_key(one, text) == "0.1"
-    assert source_literal(one, struct.pack(">d", float("nan")).hex()) == ""
+    assert one.literal(text) == one.given(text) == one.shown(text) == "0.1"
+    assert one.literal(struct.pack(">d", float("nan")).hex()) == ""
 
 
 def test_equal_columns_of_a_range_become_equalities() -> None:
