@@ -49,7 +49,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _refused(str(error), "name running servers by LEGACY_URL and MAIN_URL", SERVER)
     except BridgeError as error:
         return _refused(error.message, error.hint, error.exit_code)
-    except (pymysql.OperationalError, psycopg.OperationalError) as error:
+    except (pymysql.MySQLError, psycopg.Error) as error:
         return _refused(f"a server refused: {error}", "check LEGACY_URL and MAIN_URL", SERVER)
 
 

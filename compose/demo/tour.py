@@ -9,12 +9,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from psycopg import sql
-
-from bridge.cli.output import aligned, number
-from bridge.names import quote_mysql
+from bridge.cli.output import number
 from compose.demo import databases, observed, shop
 from compose.demo.commands import Daemon, Dbbridge, Failed
+from compose.demo.counting import counts, lines
 from compose.demo.observed import Seen
 from compose.demo.servers import Pair
 from compose.demo.writers import Writers
@@ -148,7 +146,8 @@ class Tour:
             )
             self._kill(daemon, f"{number(seen.copied)} rows are copied")
             self._figures.copy_seconds = time.monotonic() - began
-        if not seen.copying:
+        left = observed.look(self._bridge)
+        if left is None or not left.copying:
             raise Failed("the copy was over before it could be killed; give it more --rows")
         _say("it goes on where it was: chunks that are done stay done")
         began = time.monotonic()
@@ -198,36 +197,13 @@ class Tour:
             _say("other databases of the source were written meanwhile; again, beside a sync")
             with self._daemon():
                 code = self._bridge.run("verify", fine=VERDICTS)
-        counts = self._counts()
-        self._figures.rows = sum(target for _, _, target in counts)
-        headers = ("table", "MySQL", "PostgreSQL", "")
-        rows = [
-            (name, number(source), number(target), "equal" if source == target else "DIFFERS")
-            for name, source, target in counts
-        ]
-        for line in aligned(headers, rows, right=headers[1:3]):
+        counted = counts(self._shop, self._target)
+        self._figures.rows = sum(table.target for table in counted)
+        for line in lines(counted):
             _say(line)
         if code == INCONCLUSIVE:
             raise Failed("`dbbridge verify` cannot tell")
-        return code == 0 and all(source == target for _, source, target in counts)
-
-    def _counts(self) -> list[tuple[str, int, int]]:
-        """Rows a table on both sides, counted without dbbridge."""
-        found = []
-        with (
-            closing(databases.connect_source(self._shop)) as source,
-            closing(databases.connect_target(self._target)) as target,
-            source.cursor() as cursor,
-        ):
-            for name in shop.tables(source):
-                cursor.execute(f"SELECT COUNT(*) FROM {quote_mysql(name)}")
-                here = cursor.fetchone()
-                table = sql.Identifier(databases.NAME, name)
-                there = target.execute(sql.SQL("SELECT count(*) FROM {}").format(table)).fetchone()
-                assert here is not None
-                assert there is not None
-                found.append((name, int(here[0]), int(there[0])))
-        return found
+        return code == 0 and all(table.equal for table in counted)
 
     @property
     def _enough(self) -> int:

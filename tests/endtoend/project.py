@@ -69,10 +69,12 @@ class Daemon:
         self.process.send_signal(number)
 
     def wait(self, timeout: float) -> int:
-        """Its exit code; fails if it is still there after `timeout` seconds."""
+        """Its exit code; fails, with the stack of each thread, if that takes longer."""
         try:
             return self.process.wait(timeout)
         except subprocess.TimeoutExpired:
+            self.send(signal.SIGABRT)
+            self.process.wait()
             raise AssertionError(f"sync has not ended in {timeout} s:\n{self.log}") from None
 
     def stop(self, timeout: float = 10.0) -> None:
@@ -226,4 +228,5 @@ class Project:
             for name, value in os.environ.items()
             if not name.startswith(("BRIDGE_", "DBBRIDGE_KILL"))
         }
-        return {**kept, **self.accounts.environment, "PYTHONPATH": str(CHECKOUT)}
+        ours = {"PYTHONPATH": str(CHECKOUT), "PYTHONFAULTHANDLER": "1"}
+        return {**kept, **self.accounts.environment, **ours}
