@@ -308,7 +308,7 @@ class Builder:
         role = route.role
         cascading = (
             role is not None
-            and (kind == ev.DELETE or (kind == ev.UPDATE and role.on_update))
+            and ((kind == ev.DELETE and role.on_delete) or (kind == ev.UPDATE and role.on_update))
             and not event[25] & (ev.NO_FOREIGN_KEY_CHECKS | ev.SQL_LAYER_FOREIGN_KEYS)
         )
         try:

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from bridge.names import TableName
-from bridge.types.table import SourceTable
+from bridge.types.table import ForeignKey, SourceTable
 
 
 def families(tables: Iterable[SourceTable]) -> dict[TableName, frozenset[TableName]]:
@@ -32,15 +32,18 @@ class ParentRole:
     """What a table's changes can do to followed child rows.
 
     `columns` are the referenced columns, `descendants` all tables that a cascade can reach.
-    `on_update`: changes of the referenced columns carry over, too. `deep`: children have children
-    of their own. `moves`: children take over a changed value (ON UPDATE CASCADE), rather than NULL.
+    `on_delete`, `on_update`: deletes, or changes of the referenced columns, carry over. `moves`:
+    children take over a changed value (ON UPDATE CASCADE), rather than NULL. `deep_delete`,
+    `deep_update`: what such a cascade does to the children carries over to children of their own.
     """
 
     columns: tuple[str, ...]
     descendants: frozenset[TableName]
+    on_delete: bool
     on_update: bool
     moves: bool
-    deep: bool
+    deep_delete: bool
+    deep_update: bool
 
     def harms_copy(self, *, deleted: bool) -> bool:
         """Whether replaying such a cascade over rows that were copied later could go wrong.
@@ -49,26 +52,52 @@ class ParentRole:
         none. One level of ON DELETE or of ON UPDATE SET NULL converges
         (tests/models/test_cascade_copy.py).
         """
-        return self.deep if deleted else self.moves or self.deep
+        return self.deep_delete if deleted else self.moves or self.deep_update
 
 
 def parent_roles(tables: Iterable[SourceTable]) -> Mapping[TableName, ParentRole]:
     """The followed tables whose deletes or key changes cascade to followed tables."""
-    links = [(t.name, key) for t in tables for key in t.foreign_keys if key.cascades]
-    children: dict[TableName, set[TableName]] = {}
-    for child, key in links:
-        children.setdefault(key.parent, set()).add(child)
-    roles = {}
-    for parent, mine in children.items():
-        keys = [key for _, key in links if key.parent == parent]
-        roles[parent] = ParentRole(
-            columns=tuple(sorted({name for key in keys for name in key.parent_columns})),
+    links: dict[TableName, list[_Link]] = {}
+    for table in tables:
+        for key in table.foreign_keys:
+            if key.cascades:
+                links.setdefault(key.parent, []).append(_Link(table.name, key))
+    children = {parent: {link.child for link in mine} for parent, mine in links.items()}
+    return {
+        parent: ParentRole(
+            columns=tuple(sorted({name for link in mine for name in link.key.parent_columns})),
             descendants=_reachable(parent, children),
-            on_update=any(key.on_update in ("CASCADE", "SET NULL") for key in keys),
-            moves=any(key.on_update == "CASCADE" for key in keys),
-            deep=any(child in children for child in mine),
+            on_delete=any(link.key.acts_on_delete for link in mine),
+            on_update=any(link.key.acts_on_update for link in mine),
+            moves=any(link.key.on_update == "CASCADE" for link in mine),
+            deep_delete=any(link.goes_on_from_delete(links) for link in mine),
+            deep_update=any(
+                link.key.acts_on_update and link.goes_on_from_change(links) for link in mine
+            ),
         )
-    return roles
+        for parent, mine in links.items()
+    }
+
+
+@dataclass(frozen=True, slots=True)
+class _Link:
+    """A foreign key with actions, by its child."""
+
+    child: TableName
+    key: ForeignKey
+
+    def goes_on_from_delete(self, links: Mapping[TableName, list[_Link]]) -> bool:
+        """Whether a parent's delete reaches the child's children."""
+        if self.key.on_delete == "CASCADE":
+            return any(link.key.acts_on_delete for link in links.get(self.child, ()))
+        return self.key.on_delete == "SET NULL" and self.goes_on_from_change(links)
+
+    def goes_on_from_change(self, links: Mapping[TableName, list[_Link]]) -> bool:
+        """Whether the child's children follow the columns by which it refers to its parent."""
+        return any(
+            link.key.acts_on_update and set(link.key.parent_columns) & set(self.key.columns)
+            for link in links.get(self.child, ())
+        )
 
 
 def _reachable(

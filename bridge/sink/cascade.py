@@ -83,7 +83,7 @@ class Cascades:
         pairs: list[tuple[Values, Values]],
     ) -> None:
         for link in self._links.get(parent, ()):
-            if link.key.on_update not in ("CASCADE", "SET NULL"):
+            if not link.key.acts_on_update:
                 continue
             moved = []
             for old, new in pairs:

@@ -44,12 +44,19 @@ class ForeignKey:
     on_update: Action = "NO ACTION"
 
     @property
+    def acts_on_delete(self) -> bool:
+        """Whether the delete of a parent row changes child rows."""
+        return self.on_delete in ("CASCADE", "SET NULL")
+
+    @property
+    def acts_on_update(self) -> bool:
+        """Whether another value in a parent row changes child rows."""
+        return self.on_update in ("CASCADE", "SET NULL")
+
+    @property
     def cascades(self) -> bool:
         """Whether a change of the parent changes child rows."""
-        return self.on_delete in ("CASCADE", "SET NULL") or self.on_update in (
-            "CASCADE",
-            "SET NULL",
-        )
+        return self.acts_on_delete or self.acts_on_update
 
 
 @dataclass(frozen=True, slots=True)

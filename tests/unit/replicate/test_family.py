@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from bridge.names import TableName
 from bridge.replicate.family import families, parent_roles
 from bridge.types.table import Action, ForeignKey, SourceTable
@@ -60,3 +62,26 @@ def test_moved_keys_harm_a_copy_and_nulled_ones_do_not() -> None:
     nulled = parent_roles([table("a"), table("b", "a", on_update="SET NULL")])[TableName("s", "a")]
     assert nulled.on_update
     assert not nulled.harms_copy(deleted=False)
+
+
+def test_what_a_restricting_key_forbids_goes_nowhere() -> None:
+    """Sakila's keys: a parent may be deleted only if nobody refers to it."""
+    tables = [
+        table("a"),
+        table("b", "a", on_delete="RESTRICT", on_update="CASCADE"),
+        table("c", "b", on_delete="RESTRICT", on_update="CASCADE"),
+    ]
+    role = parent_roles(tables)[TableName("s", "a")]
+    assert (role.on_delete, role.on_update, role.harms_copy(deleted=True)) == (False, True, False)
+    assert role.harms_copy(deleted=False)
+
+
+def test_a_delete_goes_on_through_columns_that_become_null() -> None:
+    nulled = table("b", "a", on_delete="SET NULL")
+    deletes_only = parent_roles([table("a"), nulled, table("c", "b")])[TableName("s", "a")]
+    assert not deletes_only.deep_delete
+    (key,) = nulled.foreign_keys
+    follower = table("c", "b", on_delete="RESTRICT", on_update="CASCADE")
+    (theirs,) = follower.foreign_keys
+    follows = replace(follower, foreign_keys=(replace(theirs, parent_columns=key.columns),))
+    assert parent_roles([table("a"), nulled, follows])[TableName("s", "a")].deep_delete
