@@ -85,6 +85,13 @@ class CaptureSettings(_Model):
     kind: Literal["binlog"] = "binlog"
 
 
+class HeartbeatSettings(_Model):
+    """A small table in the source that the daemon may write to, so that it can tell the lag."""
+
+    table: str = Field(pattern=r"^[^.]+\.[^.]+$")
+    seconds: float = Field(default=1.0, ge=0.1, le=3600)
+
+
 class PipelineSettings(_Model):
     """What goes from where to where. `name` is '' until it is known to be the source database's."""
 
@@ -94,6 +101,7 @@ class PipelineSettings(_Model):
     target: str
     mappings: str = "mappings/"
     capture: CaptureSettings = CaptureSettings()
+    heartbeat: HeartbeatSettings | None = None
 
 
 class _File(_Model):

@@ -125,6 +125,25 @@ class Context:
 
         return files.read_all(self.settings.mappings)
 
+    def heartbeat(self) -> tuple[TableName, float] | None:
+        """The source's table that may be written to, and how often (seconds).
+
+        Raises ConfigError for a table that is itself carried.
+        """
+        from bridge.names import TableName
+
+        settings = self.settings.pipeline.heartbeat
+        if settings is None:
+            return None
+        name = TableName(*settings.table.split("."))
+        mapping = self.mappings().get(name)
+        if mapping is not None and mapping.target is not None:
+            raise ConfigError(
+                f"pipeline.heartbeat names {name}, which is carried to the target",
+                "name a table of its own, best in another database; `sync` makes it",
+            )
+        return name, settings.seconds
+
     def plans(self, tables: Sequence[str] = ()) -> dict[TableName, TablePlan]:
         """The mapping files compiled against the source's catalogue as it is now.
 

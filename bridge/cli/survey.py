@@ -28,7 +28,7 @@ from bridge.names import TableName
 from bridge.sink.findings import plan_findings, target_findings
 from bridge.types.table import SourceTable
 
-SOURCE_RIGHTS = ("G001", "G002", "G003")
+SOURCE_RIGHTS = ("G001", "G002", "G003", "G005")
 TARGET_RIGHTS = ("G010", "G011", "G012")
 _ANSWERED_BY = {"T015": "D012", "T016": "D011"}
 """What a definition makes one ask, and the finding about the rows that answers it."""
@@ -107,7 +107,8 @@ def _rights(context: Context, source: pymysql.Connection[Any], found: Survey) ->
     database = context.source_endpoint.database
     tables = [name.table for name in found.mappings if name.schema == database]
     lock = any(mapping.lock for mapping in found.mappings.values())
-    missing = grant_findings(source, database, tables, lock_tables=lock)
+    table, _ = context.heartbeat() or (None, 0.0)
+    missing = grant_findings(source, database, tables, lock_tables=lock, heartbeat=table)
     if context.copy_endpoint is not context.source_endpoint:
         copy_from = context.copy_source(database="")
         there = grant_findings(copy_from, database, tables, lock_tables=lock)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import threading
 import time
@@ -14,12 +13,11 @@ import typer
 
 from bridge.cli.context import Context, of
 from bridge.cli.output import number, size
+from bridge.cli.signals import INTERRUPTED, obeyed
 
 if TYPE_CHECKING:
     from bridge.replicate.board import Board
-    from bridge.replicate.daemon import Daemon
 
-INTERRUPTED = 130
 LINE_SECONDS = 5.0
 """How often a plain log gets a line of progress."""
 
@@ -66,10 +64,11 @@ def run(context: Context, until: str | None, readers: int) -> None:
         ),
         pipeline=context.pipeline,
         replica=copy_source != source,
+        heartbeat=context.heartbeat(),
     )
     mappings = context.settings.mappings
     daemon = Daemon(servers, lambda: read_all(mappings), readers=readers, until=goal)
-    with _signals(daemon) as caught, _progress(context, daemon.board):
+    with obeyed(daemon, context.out.stderr) as caught, _progress(context, daemon.board):
         daemon.run()
     context.out.json({"state": "ended", "phase": daemon.board.phase})
     if signal.SIGINT in caught:
@@ -77,25 +76,6 @@ def run(context: Context, until: str | None, readers: int) -> None:
     if caught:
         return
     context.out.next("dbbridge verify" if goal.kind == "caught-up" else "dbbridge status")
-
-
-@contextmanager
-def _signals(daemon: Daemon) -> Iterator[list[int]]:
-    """The first SIGTERM or SIGINT ends in order, a second one at once."""
-    caught: list[int] = []
-
-    def handle(number: int, _frame: object) -> None:
-        if caught:
-            os._exit(INTERRUPTED)
-        caught.append(number)
-        daemon.stop()
-
-    before = {s: signal.signal(s, handle) for s in (signal.SIGTERM, signal.SIGINT)}
-    try:
-        yield caught
-    finally:
-        for number_, handler in before.items():
-            signal.signal(number_, handler)
 
 
 @contextmanager

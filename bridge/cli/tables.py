@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from bridge.cli.context import Context, of
-from bridge.errors import BridgeError, ConfigError
+from bridge.errors import ConfigError
 from bridge.names import TableName
 
 _Names = Annotated[list[str], typer.Argument(metavar="NAME…", help="orders or shop.orders")]
@@ -41,22 +41,24 @@ def register(app: typer.Typer) -> None:
 
 
 def _ask(context: Context, verb: str, names: list[str]) -> None:
-    from bridge.replicate.requests import ask
+    from bridge.replicate.requests import ask, leave
     from bridge.store.state import read_daemon, read_tables
 
     conn = context.target(autocommit=True)
     followed = [table.source for table in read_tables(conn, context.pipeline)]
     chosen = [find(name, followed) for name in names]
-    if read_daemon(conn, context.pipeline) is None:
-        raise BridgeError(
-            "no daemon runs this pipeline, so nobody can carry this out",
-            "start it: dbbridge sync",
-        )
-    results = [ask(conn, context.pipeline, verb, name) for name in chosen]
+    running = read_daemon(conn, context.pipeline) is not None
+    results = []
+    for name in chosen:
+        if running:
+            results.append(ask(conn, context.pipeline, verb, name))
+        else:
+            leave(conn, context.pipeline, verb, name)
+            results.append(f"{verb}: {name} is noted, and dbbridge sync carries it out")
     context.out.json({"results": results})
     for result in results:
         context.out.line(result)
-    context.out.next("dbbridge status")
+    context.out.next("dbbridge status" if running else "dbbridge sync")
     if any(result.startswith("refused") for result in results):
         raise typer.Exit(1)
 

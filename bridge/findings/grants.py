@@ -36,6 +36,14 @@ GRANTS = (
         "make sure that they do not while the bridge runs; verification finds what was missed",
     ),
     Code(
+        "G005",
+        "heartbeat-rights-missing",
+        "error",
+        "The settings name a table for heartbeats (pipeline.heartbeat): the account makes it and"
+        " writes one row there. Its database must exist.",
+        "run the GRANT line as an administrator of the source, or leave the setting out",
+    ),
+    Code(
         "G010",
         "create-schema-missing",
         "error",

@@ -200,6 +200,22 @@ STOPS = (
         " depends on it.",
         "drop what hangs on it, then: dbbridge tables resume TABLE",
     ),
+    Code(
+        "P026",
+        "purged",
+        "error",
+        "The source has purged the part of its binary log that comes after the table's frontier."
+        " What changed there is lost to the stream.",
+        "keep the log for longer (binlog_expire_logs_seconds), then: dbbridge tables resync TABLE",
+    ),
+    Code(
+        "P027",
+        "source-replaced",
+        "error",
+        "The source is another server, or its log began anew: the table's frontier means nothing"
+        " there.",
+        "dbbridge tables resync TABLE",
+    ),
 )
 
 BAD_ROWS = (

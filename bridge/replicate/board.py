@@ -41,14 +41,16 @@ class Board:
             entry.rows += rows
             entry.bytes += size
 
-    def streamed(self, facts: StreamFacts | None) -> None:
-        """Rates and lag out of the streams' counters."""
+    def streamed(self, facts: StreamFacts | None, heartbeat: float | None = None) -> None:
+        """Rates and lag out of the streams' counters; lag by `heartbeat` where there is one."""
         now = time.monotonic()
         with self._lock:
             total = sum(entry.rows for entry in self.copying.values())
             if facts is not None:
                 total += facts.rows
-                if facts.at_end:
+                if heartbeat is not None:
+                    self.lag_seconds = heartbeat
+                elif facts.at_end:
                     self.lag_seconds = 0.0
                 elif facts.source_time:
                     self.lag_seconds = max(0.0, time.time() - facts.source_time)

@@ -10,7 +10,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Mapping
-from contextlib import suppress
+from contextlib import closing, suppress
 
 import structlog
 
@@ -22,7 +22,7 @@ from bridge.replicate.engine import Engine
 from bridge.replicate.plans import Planner
 from bridge.replicate.servers import Servers, meaning
 from bridge.replicate.until import Until
-from bridge.store.lease import Lease, acquire
+from bridge.store.lease import Lease, acquire, end_own_sessions
 from bridge.store.migrate import migrate
 
 RENEW_SECONDS = 1.0
@@ -56,6 +56,15 @@ class Daemon:
         """Asks for an orderly end: at the next commit, the lease released."""
         self._stopping.set()
 
+    def cut(self) -> None:
+        """Ends this daemon's sessions in the target, so that none of its threads waits there.
+
+        What is under way is rolled back, and the lease is gone. For use after `stop`, from another
+        thread.
+        """
+        with closing(self._servers.target()) as conn:
+            end_own_sessions(conn, self._servers.pipeline)
+
     def run(self) -> None:
         """Blocks until the end; raises what is fatal."""
         sys.setswitchinterval(SWITCH_SECONDS)
@@ -70,8 +79,11 @@ class Daemon:
                 return
             except Exception as error:
                 known = meaning(error)
-                if not (isinstance(known, BridgeError) and known.transient and held):
+                stopping = self._stopping.is_set()
+                if not (isinstance(known, BridgeError) and known.transient and (held or stopping)):
                     raise known from error
+                if stopping:
+                    return
                 if time.monotonic() - began > LONGEST_PAUSE:
                     pause = FIRST_PAUSE
                 self.board.phase, self.board.message = "waiting", known.message

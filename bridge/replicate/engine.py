@@ -15,11 +15,13 @@ from threading import Event
 
 from bridge.capture.binlog.positions import server_identity, upper_bound
 from bridge.change.position import Position
-from bridge.errors import SourceError, TableStopped
+from bridge.errors import PositionPurged, SourceError, TableStopped
 from bridge.names import TableName
 from bridge.replicate.board import Board
 from bridge.replicate.builder import Builder
 from bridge.replicate.copying import Copier, Job
+from bridge.replicate.heartbeat import Heartbeat
+from bridge.replicate.origin import check_settings, obstacle
 from bridge.replicate.plans import Planner
 from bridge.replicate.points import passing
 from bridge.replicate.requests import Requests
@@ -73,17 +75,26 @@ class Engine:
         self._source_id = ""
         self.stages = Stages(self._control, servers, lease, planner)
         self._requests = Requests(self._control, servers, lease, self.stages)
+        self._heartbeat = (
+            Heartbeat(servers.source, *servers.heartbeat, lease.pipeline, self._passed)
+            if servers.heartbeat
+            else None
+        )
 
     def run(self) -> None:
         """See the class."""
         try:
             self._recognise_source()
             self.stages.register()
+            if self._heartbeat:
+                self._heartbeat.start()
             while not self._stopping.is_set():
                 with suppress(Replan):
                     if self._step():
                         return
         finally:
+            if self._heartbeat:
+                self._heartbeat.stop()
             self._end_main(quietly=True)
             self._control.close()
 
@@ -135,7 +146,12 @@ class Engine:
     def _look(self) -> None:
         if self._stopping.is_set():
             raise Replan
-        self._board.streamed(self._main.facts() if self._main else None)
+        lag = self._heartbeat.lag if self._heartbeat else None
+        self._board.streamed(self._main.facts() if self._main else None, lag)
+
+    def _passed(self, position: Position) -> bool:
+        main = self._main
+        return main is not None and main.passed(position)
 
     def _tables(self) -> list[TableState]:
         return read_tables(self._control, self._lease.pipeline)
@@ -150,19 +166,31 @@ class Engine:
             return upper_bound(source)
 
     def _recognise_source(self) -> None:
-        """After a failover binlog coordinates mean nothing any more; GTIDs still do."""
+        """Refuses a source that cannot be followed, or is not the one that was followed.
+
+        After a failover binlog coordinates mean nothing any more; GTIDs still do.
+        """
+        state, tables = self._pipeline(), self._tables()
+        positions = [state.position, *(table.frontier for table in tables)]
         with closing(self._servers.source()) as source:
+            check_settings(source)
             self._source_id = server_identity(source)
-        state = self._pipeline()
-        if state.source_id in ("", self._source_id):
-            return
-        if state.position is not None and state.position.kind == "file":
+            known = [position for position in positions if position is not None]
+            found = obstacle(source, self._source_id, state.source_id, known)
+        if found:
+            self._begin_anew(tables, found)
+        if state.source_id != self._source_id:
+            self.stages.recognise(self._source_id, renamed=state.source_id != "")
+
+    def _begin_anew(self, tables: Sequence[TableState], found: str) -> None:
+        """Another source is taken only if an operator has asked for every table to be copied."""
+        if not {table.source for table in tables} <= self._requests.to_copy():
             raise SourceError(
-                "the source is another server than before, and without GTID its binlog positions"
-                " say nothing about the old one's",
-                "point the pipeline at the old server again, or copy: dbbridge tables resync",
+                f"the source is not the server that was followed: {found}",
+                "point the pipeline at the old server again; to go on with this one, have every"
+                " table copied again: dbbridge tables resync NAME…, then: dbbridge sync",
             )
-        self.stages.forget_coordinates(self._source_id)
+        self.stages.lose(tables, "source-replaced", "the source is another server now", main=True)
 
     # -- the main stream ---------------------------------------------------------------------
 
@@ -185,6 +213,9 @@ class Engine:
             main.stop()
         except TableStopped as stop:
             self.stages.stop(stop)
+        except PositionPurged as error:
+            members = [t for t in self._tables() if t.active and t.stage == "streaming"]
+            self.stages.lose(members, "purged", error.message, main=True)
         except Exception as error:
             if not quietly:
                 raise meaning(error) from error
@@ -289,7 +320,7 @@ class Engine:
                 if facts.at_end or main is None or _near(facts.received, main.facts().received):
                     break
         finally:
-            position = self._finish(stream)
+            position = self._finish(stream, tables)
         return position
 
     def _run_to(
@@ -304,7 +335,7 @@ class Engine:
         """Streams the tables alone from `start` to `end`; returns the position reached."""
         checkpoint = FrontierCheckpoint(self._lease, tables)
         stream = self._stream(tables, start, checkpoint, end, catching_up=True, over_copy=over_copy)
-        return self._await(stream, ticking=ticking)
+        return self._await(stream, tables, ticking=ticking)
 
     def _advance_main(self, end: Position) -> Position:
         """Brings the main stream's tables to `end` while the others wait there."""
@@ -313,9 +344,11 @@ class Engine:
         assert start is not None
         checkpoint = PipelineCheckpoint(self._lease, self._source_id)
         stream = self._stream(members, start, checkpoint, end, catching_up=False)
-        return self._await(stream, ticking=False)
+        return self._await(stream, members, ticking=False, main=True)
 
-    def _await(self, stream: Stream, *, ticking: bool) -> Position:
+    def _await(
+        self, stream: Stream, tables: Sequence[TableState], *, ticking: bool, main: bool = False
+    ) -> Position:
         stream.start()
         try:
             while not stream.ended.wait(TICK_SECONDS):
@@ -324,15 +357,20 @@ class Engine:
                 elif self._stopping.is_set():
                     raise Replan
         finally:
-            position = self._finish(stream)
+            position = self._finish(stream, tables, main=main)
         return position
 
-    def _finish(self, stream: Stream) -> Position:
+    def _finish(
+        self, stream: Stream, tables: Sequence[TableState], *, main: bool = False
+    ) -> Position:
         try:
             return stream.stop()
         except TableStopped as stop:
             self.stages.stop(stop)
             raise Replan from stop
+        except PositionPurged as error:
+            self.stages.lose(tables, "purged", error.message, main=main)
+            raise Replan from error
         except Exception as error:
             raise meaning(error) from error
 

@@ -22,8 +22,8 @@ ANSWER_SECONDS = 30.0
 """How long the command line waits for the daemon's answer."""
 
 
-def ask(conn: Connection, pipeline: str, verb: str, table: TableName, argument: str = "") -> str:
-    """Leaves a request and waits for the answer; raises Inconclusive if none comes."""
+def leave(conn: Connection, pipeline: str, verb: str, table: TableName, argument: str = "") -> int:
+    """Leaves a request for the daemon, or for the next one; gives its number."""
     names = {
         "pipeline": pipeline,
         "verb": verb,
@@ -33,9 +33,15 @@ def ask(conn: Connection, pipeline: str, verb: str, table: TableName, argument: 
     }
     row = conn.execute(Q["add_request"], names).fetchone()
     assert row is not None
+    return int(row[0])
+
+
+def ask(conn: Connection, pipeline: str, verb: str, table: TableName, argument: str = "") -> str:
+    """Leaves a request and waits for the answer; raises Inconclusive if none comes."""
+    number = leave(conn, pipeline, verb, table, argument)
     deadline = time.monotonic() + ANSWER_SECONDS
     while time.monotonic() < deadline:
-        done = conn.execute(Q["request_result"], {"id": row[0]}).fetchone()
+        done = conn.execute(Q["request_result"], {"id": number}).fetchone()
         if done and done[0]:
             return str(done[1])
         time.sleep(0.05)
@@ -71,6 +77,14 @@ class Requests:
             self._looked = 0.0
             return True
         return False
+
+    def to_copy(self) -> frozenset[TableName]:
+        """The tables that shall be copied again."""
+        return frozenset(
+            TableName(schema, table)
+            for _, verb, schema, table, _ in self._open()
+            if verb == "resync"
+        )
 
     def serve(self) -> None:
         """Carries out what is asked for; no stream and no copy runs meanwhile."""

@@ -15,6 +15,7 @@ from bridge.change.position import Position
 from bridge.databases.mysql import source_error
 from bridge.databases.postgres import target_error
 from bridge.errors import BridgeError, ServerUnreachable
+from bridge.names import TableName
 
 HEARTBEAT_SECONDS = 1.0
 """How soon an idle source says that it is idle."""
@@ -29,7 +30,8 @@ class Servers:
     """Opens sessions: on the source, on the server that is copied from, on the target.
 
     `replica` tells that the copy does not come from the source itself, whose binlog coordinates
-    then mean nothing there.
+    then mean nothing there. `heartbeat`: the table in the source that may be written to, and how
+    often (seconds).
     """
 
     source: Callable[[], pymysql.Connection[Any]]
@@ -37,6 +39,7 @@ class Servers:
     target: Callable[[], psycopg.Connection[Any]]
     pipeline: str
     replica: bool = False
+    heartbeat: tuple[TableName, float] | None = None
 
     def binlog(self, start: Position, *, catching_up: bool = False) -> BinlogConnection:
         """The source's changes after `start`."""

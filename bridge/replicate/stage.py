@@ -9,6 +9,7 @@ from dataclasses import replace
 from typing import Any
 
 import psycopg
+import structlog
 from psycopg.types.json import Jsonb
 
 from bridge.capture.binlog.positions import lower_bound, upper_bound
@@ -33,6 +34,8 @@ from bridge.store.state import (
     read_pipeline,
     read_tables,
 )
+
+log = structlog.get_logger("dbbridge.sync")
 
 
 class Stages:
@@ -269,11 +272,27 @@ class Stages:
             raise stop
         self._leave(stop.table, stop, paused=False)
         self.note("stopped", stop.table, stop.message)
+        log.warning("stopped", reason=stop.message, hint=stop.hint)
 
     def pause(self, name: TableName) -> None:
         """An operator wants the table to stand still; its family stands with it."""
         self._leave(name, None, paused=True)
         self.note("paused", name, "by an operator")
+
+    def lose(
+        self, tables: Sequence[TableState], code: str, what: str, *, main: bool = False
+    ) -> None:
+        """The tables' frontier cannot be read from any more: they stop there, to be copied again.
+
+        `main`: it is the main stream's position, which begins anew with the next table that joins.
+        """
+        for name in sorted({table.source for table in tables}):
+            self.stop(
+                _stop(name, code, f"it cannot go on: {what}", f"dbbridge tables resync {name}")
+            )
+        if main:
+            with self._transaction() as conn:
+                conn.execute(Q["leave_position"], {"pipeline": self._pipeline})
 
     def _leave(self, name: TableName, stop: TableStopped | None, *, paused: bool) -> None:
         family = self.family(name)
@@ -339,11 +358,18 @@ class Stages:
             conn.execute(f"DROP TABLE IF EXISTS {table.target.postgres}".encode())
             conn.execute(Q["drop_table"], {"pipeline": self._pipeline, **table.key})
 
-    def forget_coordinates(self, source_id: str) -> None:
-        """The source is another server: GTIDs stay, its predecessor's binlog coordinates go."""
+    def recognise(self, source_id: str, *, renamed: bool) -> None:
+        """Notes which server is followed.
+
+        If it is another one than before (`renamed`), GTIDs stay, and its predecessor's binlog
+        coordinates go.
+        """
         with self._transaction() as conn:
-            conn.execute(Q["forget_coordinates"], {"pipeline": self._pipeline})
-        self.note("source", TableName("", ""), f"the source is another server now: {source_id}")
+            conn.execute(Q["recognise"], {"pipeline": self._pipeline, "source_id": source_id})
+            if renamed:
+                conn.execute(Q["forget_coordinates"], {"pipeline": self._pipeline})
+        if renamed:
+            self.note("source", TableName("", ""), f"the source is another server now: {source_id}")
 
     def note(self, kind: str, name: TableName, message: str) -> None:
         """Writes down what happened."""

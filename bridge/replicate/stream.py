@@ -38,7 +38,7 @@ class StreamFacts:
     """How a stream does, for `status`.
 
     `position` is applied; `received` is the coordinate that was read (file, offset); `at_end` says
-    that the source had nothing more; `source_time` is its clock at the last commit taken in.
+    that the source had nothing more; `source_time` is its clock at the last commit applied.
     """
 
     position: Position
@@ -72,6 +72,7 @@ class Stream:
         self._lock = threading.Lock()
         self._connection: BinlogConnection | None = None
         self._position = start
+        self._source_time = 0.0
         self._rows = 0
         self._transactions = 0
         self.failure: Exception | None = None
@@ -110,11 +111,20 @@ class Stream:
             position=self._position,
             received=(progress.file, progress.offset),
             at_end=self._builder.at_end and self._outstanding == 0 and not self._builder.pending,
-            source_time=self._builder.source_time,
+            source_time=self._source_time,
             rows=self._rows,
             transactions=self._transactions,
             bytes=connection.bytes_received if connection else 0,
         )
+
+    def passed(self, position: Position) -> bool:
+        """Whether everything up to `position` (an upper bound) is applied."""
+        builder = self._builder
+        if self._outstanding == 0 and not builder.pending:
+            return builder.progress.covers(position)
+        if position.kind == "file":
+            return self._position.coordinates >= position.coordinates
+        return self._position.covers(position)
 
     # -- reading -----------------------------------------------------------------------------
 
@@ -173,6 +183,7 @@ class Stream:
                 if batch.position is not None:
                     passing("stream.committed")
                     self._position = batch.position
+                    self._source_time = batch.source_time
                 self._rows += sum(sum(counts) for counts in batch.counts.values())
                 self._transactions += batch.transactions
                 with self._lock:

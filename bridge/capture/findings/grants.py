@@ -12,7 +12,7 @@ from pymysql.cursors import Cursor
 
 from bridge.capture.dialect import Dialect, read_dialect
 from bridge.findings import Finding, finding
-from bridge.names import quote_mysql
+from bridge.names import TableName, quote_mysql
 
 _LINE = re.compile(r"(GRANT|REVOKE) (.+?) ON (?:TABLE )?(\S.*?) (?:TO|FROM) ", re.DOTALL)
 _NAME = re.compile(r"`((?:[^`]|``)*)`|\*|(\w+)")
@@ -20,6 +20,8 @@ _ALL = frozenset({"ALL", "ALL PRIVILEGES"})
 _CLIENT = frozenset({"REPLICATION CLIENT", "BINLOG MONITOR", "SUPER"})
 """MariaDB 10.5.2 calls REPLICATION CLIENT BINLOG MONITOR, and takes both names."""
 _BYPASS = ("SUPER", "BINLOG ADMIN", "SYSTEM_VARIABLES_ADMIN", "SESSION_VARIABLES_ADMIN")
+_BEATING = ("CREATE", "SELECT", "INSERT", "UPDATE")
+"""SELECT because MariaDB asks for it in ON DUPLICATE KEY UPDATE."""
 _INTERNAL = ("mysql.", "mariadb.")
 
 
@@ -43,11 +45,13 @@ def grant_findings(
     tables: Collection[str] = (),
     *,
     lock_tables: bool = False,
+    heartbeat: TableName | None = None,
 ) -> list[Finding]:
     """What the account lacks to read `database` and the binary log.
 
     `tables` are those to be read, in case rights were given table by table. `lock_tables`: some
-    table is copied under a short lock, which needs LOCK TABLES. The hint of each finding is the
+    table is copied under a short lock, which needs LOCK TABLES. `heartbeat`: the table that the
+    daemon makes and writes to. The hint of each finding is the
     line that an administrator runs. Raises pymysql's errors.
     """
     with conn.cursor(Cursor) as cursor:
@@ -59,6 +63,7 @@ def grant_findings(
     wanted = ("SELECT", "LOCK TABLES") if lock_tables else ("SELECT",)
     return [
         *judge_grants(grants, read_dialect(conn), account, database, tables, wanted),
+        *_heartbeat(grants, account, heartbeat),
         *_bypass(conn, account),
     ]
 
@@ -86,6 +91,22 @@ def judge_grants(
         line = f"GRANT {name} ON *.* TO {account};"
         found.append(finding("G003", message=f"{name} is missing", hint=line))
     return found
+
+
+def _heartbeat(grants: Sequence[Grant], account: str, table: TableName | None) -> list[Finding]:
+    if table is None:
+        return []
+    missing = [right for right in _BEATING if not _may(grants, right, table.schema, [table.table])]
+    if not missing:
+        return []
+    words = ", ".join(missing)
+    return [
+        finding(
+            "G005",
+            message=f"{words} on {table} is missing",
+            hint=f"GRANT {words} ON {table.mysql} TO {account};",
+        )
+    ]
 
 
 def grant_lines(
