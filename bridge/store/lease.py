@@ -94,6 +94,17 @@ def acquire(conn: Connection, pipeline: str) -> Lease:
     return Lease(conn, pipeline, _raise_epoch(conn, pipeline))
 
 
+def end_own_sessions(conn: Connection, pipeline: str) -> None:
+    """Ends all sessions of the pipeline's daemon but `conn`, if this process is that daemon."""
+    holder = read_daemon(conn, pipeline)
+    if holder is not None and _me() == {
+        "host": holder.host,
+        "boot": holder.boot,
+        "pid": holder.pid,
+    }:
+        _end_sessions(conn, pipeline)
+
+
 def _locked(conn: Connection, pipeline: str) -> bool:
     row = conn.execute(Q["try_lock"], {"pipeline": pipeline}).fetchone()
     return bool(row and row[0])

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import random
 import signal
-from collections import Counter
+import subprocess
+from collections import Counter, defaultdict
 from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from time import sleep
@@ -19,9 +20,13 @@ from tests.endtoend.traffic import Traffic
 
 RATE = 80.0
 """Transactions a second: enough to keep the daemon busy, and less than it can follow."""
+PHASES = ("new", "copying", "catching-up", "streaming")
+"""What the pipeline is at: the least that any of its tables is."""
 STREAM_POINTS = ("stream.read", "stream.apply", "stream.committed")
 PATIENCE = 60.0
 """Seconds in which a daemon must reach the point at which it shall die, or the state to be in."""
+MADE: defaultdict[str, Counter[str]] = defaultdict(Counter)
+"""Kills of the whole session, by the kind of source and by where they hit."""
 
 
 @dataclass
@@ -45,31 +50,56 @@ class Victim:
         finally:
             self.traffic.check()
         assert code == -signal.SIGKILL, f"{point}: ended with {code}:\n{daemon.log}"
-        self.kills[point] += 1
+        self._count(point)
 
     def after(self, seconds: float) -> None:
         """Starts the daemon and kills it when so much time has passed, whatever it does."""
         daemon = self.project.sync()
         sleep(seconds)
-        assert daemon.running, f"ended with {daemon.process.returncode}:\n{daemon.log}"
-        daemon.kill()
-        self.kills["any moment"] += 1
+        self.kill(daemon)
 
     def somewhere(self) -> None:
-        """One of the two, at random; a point that does not come is no fault."""
+        """One of the two, at random; a table is copied again if a point of the copy needs that.
+
+        A point is the likelier the less often it was hit; that it does not come is no fault.
+        """
         if self.chance.random() < 0.4:
             self.after(self.chance.uniform(0.3, 2.5))
             return
-        point = self.chance.choice(POINTS)
+        point = self.chance.choices(POINTS, [1 / (1 + self.kills[p]) for p in POINTS])[0]
         most = 40 if point in STREAM_POINTS else 4
-        daemon = self.project.sync(kill_at=f"{point}:{self.chance.randint(1, most)}")
-        with suppress(AssertionError):
-            daemon.wait(self.chance.uniform(1.5, 3.0))
-        if daemon.running:
-            daemon.kill()
-            point = "any moment"
-        assert daemon.process.returncode == -signal.SIGKILL, daemon.log
-        self.kills[point] += 1
+        count = self.chance.choice((1, self.chance.randint(1, most)))
+        if point not in STREAM_POINTS and set(self.project.stages().values()) == {"streaming"}:
+            self._ask_for_a_copy()
+        daemon = self.project.sync(kill_at=f"{point}:{count}")
+        with suppress(subprocess.TimeoutExpired):
+            daemon.process.wait(self.chance.uniform(2.0, 10.0))
+        self.kill(daemon, point)
+
+    def _ask_for_a_copy(self) -> None:
+        """Leaves a request to copy some table again, for the daemon that comes to it."""
+        self.project.ask(
+            "INSERT INTO dbbridge.requests (pipeline, verb, source_schema, source_table, argument)"
+            " SELECT pipeline, 'resync', source_schema, source_table, '' FROM dbbridge.tables"
+            " OFFSET %s LIMIT 1 RETURNING id",
+            self.chance.randrange(len(tables.TABLES)),
+        )
+
+    def kill(self, daemon: Daemon, point: str = "") -> None:
+        """Kills a daemon, which runs or has just killed itself at the point."""
+        stages = Counter(self.project.stages().values())
+        alive = daemon.running
+        daemon.kill()
+        assert daemon.process.returncode == -signal.SIGKILL, f"{point}: {daemon.log}"
+        assert alive or point, f"killed by somebody else:\n{daemon.log}"
+        stopped = [stage for stage in stages if stage.startswith("stopped")]
+        assert not stopped, f"{stopped}\n{daemon.log}"
+        phases = [stage for stage in PHASES if stages[stage]] or ["starting"]
+        self._count(f"any moment, {phases[0]}" if alive else point)
+
+    def _count(self, kind: str) -> None:
+        self.kills[kind] += 1
+        MADE[self.project.source.server.kind][kind] += 1
 
     def during_resync(self, table: str, point: str) -> None:
         """A streaming daemon is asked to copy a table again, and dies at the point."""
@@ -103,6 +133,21 @@ def begin(project: Project, seed: int, *, bulk: int = 60_000) -> Victim:
     return Victim(
         project, Traffic(project.source, seed, rate=RATE, large=True), random.Random(seed)
     )
+
+
+def start(project: Project, *words: str) -> Daemon:
+    """A daemon that holds the lease."""
+    before = _epoch(project)
+    daemon = project.sync(*words)
+    project.wait_until(lambda: _epoch(project) > before, PATIENCE, daemon=daemon)
+    return daemon
+
+
+def _epoch(project: Project) -> int:
+    if not project.ask("SELECT to_regclass('dbbridge.pipeline')")[0][0]:
+        return 0
+    found = project.ask("SELECT epoch FROM dbbridge.pipeline")
+    return int(found[0][0]) if found else 0
 
 
 def cut_connections(project: Project, chance: random.Random) -> None:

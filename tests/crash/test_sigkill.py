@@ -6,15 +6,14 @@ Each time it starts again; in the end nothing is lost, doubled or altered.
 from __future__ import annotations
 
 import os
-import random
 import time
 
 import pytest
 
-from tests.crash.kills import RATE, Victim, begin, cut_connections
+from bridge.replicate.points import POINTS
+from tests.crash.kills import PATIENCE, RATE, Victim, begin, cut_connections, start
 from tests.endtoend.project import Project
 from tests.endtoend.traffic import Traffic
-from tests.fix_servers import SourceDatabase, TargetDatabase
 
 pytestmark = pytest.mark.crash
 
@@ -34,6 +33,10 @@ ON_THE_WAY = (
 """Every point of a first copy, in an order in which each is still ahead when its turn comes."""
 STREAMING = (("stream.read", 20), ("stream.apply", 5), ("stream.committed", 7))
 RANDOM_KILLS = 4
+SOAK_KILLS = 100
+"""The least that a soak makes on each source."""
+SOAK_ROUND = 12
+"""Kills between two comparisons."""
 FAILED_ONCE: tuple[int, ...] = ()
 """Seeds that have found defects."""
 
@@ -54,41 +57,45 @@ def test_killed_at_every_point(project: Project, seed: int, number: int | None) 
 
 
 @pytest.mark.soak
-def test_soak(
-    source_db: SourceDatabase, target_db: TargetDatabase, project: Project, seed: int
-) -> None:
-    """Rounds of kills, cut connections and copies anew, for half of the duration on each source."""
+def test_soak(project: Project, seed: int) -> None:
+    """Rounds of kills, cut connections and copies anew, for half of the duration on each source.
+
+    It goes on until `SOAK_KILLS` were made and every point was hit, however short that is.
+    """
     end = time.monotonic() + float(os.environ["DBBRIDGE_SOAK_DURATION"]) / 2
     victim = begin(project, seed, bulk=120_000)
     number = 0
-    while number == 0 or time.monotonic() < end:
+    while time.monotonic() < end or not _enough(victim):
         number += 1
         victim.traffic = Traffic(project.source, seed * 1000 + number, rate=RATE, large=True)
         with victim.traffic:
-            for _ in range(12):
+            for _ in range(SOAK_ROUND):
                 victim.somewhere()
             _cut(victim)
             victim.judge()
         _copy_again(victim)
 
 
+def _enough(victim: Victim) -> bool:
+    return victim.kills.total() >= SOAK_KILLS and all(victim.kills[point] for point in POINTS)
+
+
 def _cut(victim: Victim) -> None:
     """The daemon's sessions end under it; it waits and goes on."""
     project = victim.project
-    daemon = project.sync()
+    daemon = start(project)
     for _ in range(3):
         cut_connections(project, victim.chance)
         time.sleep(victim.chance.uniform(0.1, 1.0))
-    project.wait_streaming(daemon)
+    project.wait_streaming(daemon, PATIENCE)
     daemon.stop()
 
 
 def _copy_again(victim: Victim) -> None:
-    """One table, or all of them, go through the next round's copy."""
+    """Two tables, or all of them, go through the next round's copy."""
     project, chance = victim.project, victim.chance
     names = list(project.stages())
-    daemon = project.sync()
-    project.wait_streaming(daemon)
-    chosen = names if chance.random() < 0.3 else random.Random(chance.random()).sample(names, 2)
-    project.run("tables", "resync", *chosen)
-    daemon.kill()
+    daemon = start(project)
+    project.wait_streaming(daemon, PATIENCE)
+    project.run("tables", "resync", *(names if chance.random() < 0.3 else chance.sample(names, 2)))
+    victim.kill(daemon)
