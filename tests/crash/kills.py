@@ -137,13 +137,14 @@ def begin(project: Project, seed: int, *, bulk: int = 60_000) -> Victim:
 
 def start(project: Project, *words: str) -> Daemon:
     """A daemon that holds the lease."""
-    before = _epoch(project)
+    before = epoch(project)
     daemon = project.sync(*words)
-    project.wait_until(lambda: _epoch(project) > before, PATIENCE, daemon=daemon)
+    project.wait_until(lambda: epoch(project) > before, PATIENCE, daemon=daemon)
     return daemon
 
 
-def _epoch(project: Project) -> int:
+def epoch(project: Project) -> int:
+    """How often the lease was taken."""
     if not project.ask("SELECT to_regclass('dbbridge.pipeline')")[0][0]:
         return 0
     found = project.ask("SELECT epoch FROM dbbridge.pipeline")
