@@ -38,8 +38,9 @@ class LineReader:
     Iterating gives blocks: put together they are the lines, each with a newline. A block ends at a
     line's end unless the line is long; a block that ends with a newline always ends a line. When
     the iteration is over, `nulls` is the number of rows without a line and `warnings` what the
-    server counts. When it is given up, the rest is read, or (if it is long) the connection dropped.
-    Raises pymysql's errors.
+    server counts. A line that holds a NUL or is no UTF-8 counts as none, unless it is so long that
+    it is handed out in pieces. When it is given up, the rest is read, or (if it is long) the
+    connection dropped. Raises pymysql's errors.
     """
 
     def __init__(self, conn: pymysql.Connection[Any], query: str) -> None:
@@ -56,10 +57,8 @@ class LineReader:
     def __iter__(self) -> Iterator[bytes]:
         try:
             while not self._over:
-                lines = self._short_lines()
-                if lines:
-                    lines.append(b"")
-                    yield b"\n".join(lines)
+                if block := self._sound(self._short_lines()):
+                    yield block
                 if self._long:
                     yield from self._long_line()
         finally:
@@ -100,6 +99,19 @@ class LineReader:
                 break
             self._receive()
         return lines
+
+    def _sound(self, lines: list[bytes]) -> bytes:
+        """The lines as a block, without those that no PostgreSQL takes; b'' if none are left."""
+        if not lines:
+            return b""
+        count = len(lines)
+        lines.append(b"")
+        block = b"\n".join(lines)
+        if is_text(block):
+            return block
+        sound = [line for line in lines[:-1] if is_text(line)]
+        self.nulls += count - len(sound)
+        return b"\n".join([*sound, b""]) if sound else b""
 
     def _long_line(self) -> Iterator[bytes]:
         """The row at the buffer's beginning in pieces as they arrive, then a newline."""
@@ -218,6 +230,16 @@ def read_rows(conn: pymysql.Connection[Any], query: str) -> Iterator[list[bytes 
                 unread -= len(packet.get_all_data())
         if not over:
             private._force_close()
+
+
+def is_text(block: bytes) -> bool:
+    """Whether PostgreSQL takes the bytes: UTF-8 (which has no surrogates) without NUL."""
+    if 0 in block:
+        return False
+    try:
+        return block.isascii() or block.decode() is not None
+    except UnicodeDecodeError:
+        return False
 
 
 def _length(buffer: bytes) -> tuple[int, int]:

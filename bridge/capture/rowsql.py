@@ -4,7 +4,8 @@ The server writes each row as one line of COPY text, so that nobody converts val
 Some rows have no line and come out NULL: those with a value that their target cannot hold, those
 whose text does not fit into max_allowed_packet, since functions then give NULL (and warning 1301),
 and those with long text in which the server would have much to escape. They are read again value
-by value.
+by value. So are rows whose line holds a NUL or is no UTF-8: the client looks for that in whole
+blocks, many times faster than the server in each text.
 """
 
 from __future__ import annotations
@@ -22,6 +23,10 @@ from bridge.types.base import ColumnPlan, Family
 LARGEST_ROW = 64 << 20
 """Bytes of a row's text and binary values; a larger row goes to quarantine."""
 
+CHECKED_ROW = 16 << 10
+"""Bytes of a row's text and binary values from which on the server checks all of them. The line of
+a smaller one, escaped, in UTF-8 and with a thousand short columns, always fits into a block."""
+
 _TAB = "_utf8mb4 x'09'"
 _NULL = "_utf8mb4 x'5c4e'"
 _SHORT = frozenset(
@@ -31,6 +36,8 @@ _SHORT = frozenset(
     }
 )  # fmt: skip
 """Types whose text never comes near max_allowed_packet."""
+_LIMITED = frozenset({"char", "varchar", "binary", "varbinary"})
+"""Types whose length in characters is part of the column."""
 _TEXTS = frozenset({"char", "varchar", "tinytext", "text", "mediumtext", "longtext"})
 _ESCAPED_THERE = {"mariadb": 2000, "mysql": 1000}
 """Bytes of a text that the server escapes whatever it holds."""
@@ -60,18 +67,28 @@ class RowSql:
 
     @cached_property
     def line(self) -> str:
-        """The row as a COPY line; NULL if it has none."""
+        """The row as a COPY line; NULL if it has none, but for what a short line itself shows.
+
+        Long lines go through the client in pieces: those are checked by the server.
+        """
+        hidden = [family(column).hidden(column, _name(column)) for column in self.plan.columns]
+        shown = [bad for bad, rest in zip(self._bad, hidden, strict=True) if bad != rest]
+        if shown and self._longest > CHECKED_ROW:
+            hidden.append(f"{self._size} > {CHECKED_ROW} AND ({' OR '.join(shown)})")
+        return self._line(hidden)
+
+    def _line(self, bad: list[str]) -> str:
         fields = f", {_TAB}, ".join(map(_field, self.plan.columns))
-        slow = list(filter(None, map(_slow, self.plan.columns)))
-        bad = [family(column).bad(column, _name(column)) for column in self.plan.columns]
+        slow = map(_slow, self.plan.columns)
         conditions = " OR ".join(f"({condition})" for condition in (*slow, *bad) if condition)
         line = f"CONCAT({fields})"
         return f"CASE WHEN {conditions} THEN NULL ELSE {line} END" if conditions else line
 
     @cached_property
     def no_line(self) -> str:
-        """Condition: the row's line is NULL, or longer than is taken."""
-        return f"COALESCE(LENGTH({self.line}), {LONGEST_LINE + 1}) > {LONGEST_LINE}"
+        """Condition: the row has no line, or one that is longer than is taken."""
+        line = self._line(self._bad)
+        return f"COALESCE(LENGTH({line}), {LONGEST_LINE + 1}) > {LONGEST_LINE}"
 
     @cached_property
     def values(self) -> str:
@@ -85,9 +102,25 @@ class RowSql:
         return ", ".join([self._size, f"CONCAT({nulls})", *map(self._value, range(len(names)))])
 
     @cached_property
+    def _bad(self) -> list[str]:
+        return [family(column).bad(column, _name(column)) for column in self.plan.columns]
+
+    @cached_property
     def _size(self) -> str:
-        long = [_name(c) for c in self.plan.columns if c.source.data_type not in _SHORT]
-        return " + ".join(f"COALESCE(LENGTH({name}), 0)" for name in long) or "0"
+        names = [_name(column) for column in self._long]
+        return " + ".join(f"COALESCE(LENGTH({name}), 0)" for name in names) or "0"
+
+    @cached_property
+    def _long(self) -> list[ColumnPlan]:
+        return [c for c in self.plan.columns if c.source.data_type not in _SHORT]
+
+    @property
+    def _longest(self) -> int:
+        """Bytes that `_size` can be at most; characters have up to four."""
+        return sum(
+            4 * (c.source.length or 0) if c.source.data_type in _LIMITED else LARGEST_ROW
+            for c in self._long
+        )
 
     def _value(self, place: int) -> str:
         column = self.plan.columns[place]
@@ -103,9 +136,10 @@ def _field(column: ColumnPlan) -> str:
     For long values ``IFNULL(text, '\\N')`` would be wrong: it makes a NULL of what is too long. A
     short value's text is NULL where a policy wants it.
     """
-    name = _name(column)
+    name, policy = _name(column), column.policy
     text = family(column).copy_text(column, name)
-    if column.source.data_type in _SHORT:
+    made_null = "as-null" in (policy.zero_date, policy.out_of_range)
+    if column.source.data_type in _SHORT and (column.source.nullable or made_null):
         return f"IFNULL({text}, {_NULL})"
     return f"IF({name} IS NULL, {_NULL}, {text})" if column.source.nullable else text
 

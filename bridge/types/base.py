@@ -163,6 +163,13 @@ class Family(Protocol):
         """
         ...
 
+    def hidden(self, plan: ColumnPlan, q: str) -> str:
+        """The part of `bad` that the COPY text does not show; '' if it shows all.
+
+        It shows a NUL, and bytes that are no UTF-8: whoever reads the line sees them at less cost.
+        """
+        return self.bad(plan, q)
+
     def raw(self, plan: ColumnPlan, q: str) -> str:
         """MySQL expression that fetches the value for `from_raw`.
 

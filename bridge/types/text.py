@@ -217,11 +217,19 @@ class Texts(Family):
 
     def bad(self, plan: ColumnPlan, q: str) -> str:
         """See Family."""
-        conditions = unfit(plan, q)
-        limit = _binding_limit(plan)
-        if limit is not None:
-            conditions.append(f"CHAR_LENGTH({self.digest_source(plan, q)}) > {limit}")
+        conditions = [*unfit(plan, q), *self._too_long(plan, q)]
         return never_null(plan, " OR ".join(conditions)) if conditions else ""
+
+    def hidden(self, plan: ColumnPlan, q: str) -> str:
+        """See Family. Text in utf8mb4 goes into the line as it is, unless it is quoted for that."""
+        if charset_of(plan.source) != "utf8mb4" or (plan.source.length or _SHORT + 1) > _SHORT:
+            return self.bad(plan, q)
+        conditions = self._too_long(plan, q)
+        return never_null(plan, " OR ".join(conditions)) if conditions else ""
+
+    def _too_long(self, plan: ColumnPlan, q: str) -> list[str]:
+        limit = _binding_limit(plan)
+        return [] if limit is None else [f"CHAR_LENGTH({self.digest_source(plan, q)}) > {limit}"]
 
     def raw(self, plan: ColumnPlan, q: str) -> str:
         """See Family. The bytes as they are stored."""

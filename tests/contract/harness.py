@@ -25,6 +25,7 @@ from bridge.capture.binlog.events import INSERT, ROW_KIND, TABLE_MAP
 from bridge.capture.binlog.rowcode import converter
 from bridge.capture.binlog.table_map import TableMap, table_map
 from bridge.capture.catalog import read_catalog
+from bridge.capture.resultset import is_text
 from bridge.change.position import Position
 from bridge.databases.endpoint import parse_url
 from bridge.databases.mysql import connect
@@ -190,6 +191,7 @@ class Bench:
         columns: Sequence[Sequence[Any]],
     ) -> list[Outcome]:
         read = self._read(table, plans)
+        self._compare_hidden(table, plans)
         streamed = self._stream(table, plans)
         reread = self._reread(table, plans, read)
         outcomes = []
@@ -238,6 +240,18 @@ class Bench:
         warnings = [row for row in self.query("SHOW WARNINGS") if row[0] != b"Note"]
         assert not [row for row in warnings if row[1] not in UNCONVERTED], warnings[:5]
         return rows
+
+    def _compare_hidden(self, table: TableName, plans: Sequence[ColumnPlan]) -> None:
+        """What `hidden` leaves out of `bad` is to be seen in the COPY text."""
+        for plan in plans:
+            family, q = _family(plan), quote_mysql(plan.source.name)
+            bad, hidden = family.bad(plan, q) or "0", family.hidden(plan, q) or "0"
+            if bad != hidden:
+                for is_bad, is_hidden, text in self.query(
+                    f"SELECT {bad}, {hidden}, {family.copy_text(plan, q)} FROM {table.mysql}"
+                ):
+                    seen = text is not None and not is_text(text)
+                    assert (is_bad == b"1") == (is_hidden == b"1" or seen), (plan, text)
 
     def _stream(self, table: TableName, plans: Sequence[ColumnPlan]) -> list[list[bytes | str]]:
         rows: list[list[bytes | str]] = []

@@ -136,6 +136,28 @@ def test_rows_that_the_target_cannot_hold_are_set_aside(
     assert two.at == "copy to (2, tab\t)"
 
 
+def test_text_that_is_none_is_seen_in_short_and_long_lines(
+    source_db: Any, conn: Any, target: Any
+) -> None:
+    run(
+        conn,
+        "CREATE TABLE t (id int PRIMARY KEY, v varchar(20), w varchar(20), raw longblob)"
+        " CHARACTER SET utf8mb4",
+        "INSERT INTO t VALUES (1, 'a\0b', 'x', ''), (2, 'ä', 'ö', ''), (3, '', 'x\0', ''),"
+        f" (4, 'c', 'd\0', REPEAT('y', {BLOCK})), (5, 'e', 'f', REPEAT('z', {BLOCK}))",
+    )
+    places = ((b"1", "v"), (b"3", "w"), (b"4", "w"))
+    expected = [(key, "nul-character", column) for key, column in places]
+    if source_db.server.kind == "mariadb":
+        run(conn, "INSERT INTO t VALUES (6, 'g', x'EDA080', '')")
+        expected.append((b"6", "invalid-text", "w"))
+    plan = plan_of(source_db, "t")
+    create_target(target, plan)
+    bad = copy_table(conn, target, plan, 9)
+    assert target.execute("SELECT id FROM t ORDER BY id").fetchall() == [(2,), (5,)]
+    assert _codes(bad) == expected
+
+
 def test_policies_turn_bad_values_into_others(source_db: Any, conn: Any, target: Any) -> None:
     run(
         conn,
