@@ -60,6 +60,10 @@ class SourceError(ServerRefused):
     """The source cannot give what is needed (binlog off, purged, statement format)."""
 
 
+class PositionPurged(SourceError):
+    """What comes after a position is no longer in the source's log."""
+
+
 class LeaseHeld(BridgeError):
     """Another daemon runs this pipeline; the message names it."""
 

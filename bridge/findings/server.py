@@ -74,8 +74,8 @@ SERVER = (
         "gtid-off",
         "warning",
         "Without GTIDs a position is a file and an offset of this one server: after a failover"
-        " of the source every table has to be copied again, and fewer exact positions can be"
-        " had.",
+        " of the source every table has to be copied again, and a table can only be copied"
+        " after FLUSH BINARY LOGS if its definition is younger than the current file.",
         "turn GTIDs on: gtid_mode and enforce_gtid_consistency",
     ),
     Code(

@@ -366,13 +366,24 @@ class Engine:
         try:
             return stream.stop()
         except TableStopped as stop:
-            self.stages.stop(stop)
+            self.stages.stop(_with_way_on(stop, tables))
             raise Replan from stop
         except PositionPurged as error:
             self.stages.lose(tables, "purged", error.message, main=main)
             raise Replan from error
         except Exception as error:
             raise meaning(error) from error
+
+
+def _with_way_on(stop: TableStopped, tables: Sequence[TableState]) -> TableStopped:
+    """Without GTIDs the stream of a copy begins with the log's current file, old DDL included."""
+    by_file = any(t.until and t.frontier and t.frontier.kind == "file" for t in tables)
+    if by_file and stop.code == "ddl":
+        stop.hint = (
+            "dbbridge init, then FLUSH BINARY LOGS on the source (without GTIDs a stream begins"
+            f" with the current file), then: dbbridge tables resync {stop.table}"
+        )
+    return stop
 
 
 def _oldest(tables: Sequence[TableState]) -> list[TableState]:

@@ -48,6 +48,14 @@ SET position_kind = %(kind)s, position = %(text)s, position_file = %(file)s,
     source_time = COALESCE(to_timestamp(%(source_time)s), source_time), applied_at = clock_timestamp()
 WHERE name = %(pipeline)s AND epoch = %(epoch)s
 
+-- name: leave_position
+UPDATE dbbridge.pipeline
+SET position_kind = NULL, position = NULL, position_file = '', position_offset = 0
+WHERE name = %(pipeline)s
+
+-- name: recognise
+UPDATE dbbridge.pipeline SET source_id = %(source_id)s WHERE name = %(pipeline)s
+
 -- name: count_changes
 UPDATE dbbridge.tables t
 SET inserts = t.inserts + c.inserts, updates = t.updates + c.updates, deletes = t.deletes + c.deletes

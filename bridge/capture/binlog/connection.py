@@ -38,7 +38,7 @@ from bridge.capture.binlog.packets import (
 )
 from bridge.change.position import Position
 from bridge.databases.mysql import source_error
-from bridge.errors import BridgeError, ServerUnreachable, SourceError
+from bridge.errors import BridgeError, PositionPurged, ServerUnreachable, SourceError
 
 LIMIT = 4 << 20
 """Bytes that one `read` hands out at most, one larger event apart."""
@@ -59,6 +59,8 @@ _NOT_PLAIN = frozenset(
 )
 """What is looked at again before it is handed out."""
 _ERROR = 0xFF
+_PURGED = ("have been purged", "purged required binary logs", "find first log file name")
+"""What servers say of a position before their oldest file: MariaDB, MySQL, and both by file."""
 _U16 = Struct("<H")
 
 
@@ -316,9 +318,15 @@ def _refusal(payload: bytes, server_id: int) -> BridgeError:
             f"another replica of the source took over the stream with the server id {server_id}",
             "give each reader of this source an id of its own",
         )
+    if code in (1236, 1373, 1789) and any(words in message for words in _PURGED):
+        return PositionPurged(
+            f"the source has purged the binlog that is needed: {message}",
+            "copy the tables again: `dbbridge tables resync NAME…`",
+        )
     if code in (1236, 1373, 1789):
         return SourceError(
             f"the source cannot send its binlog from there: {message}",
-            "if it was purged, copy the tables again: `dbbridge tables resync NAME…`",
+            "was its log reset, or the server replaced? point the pipeline at the old one, or copy"
+            " every table again: `dbbridge tables resync NAME…`",
         )
     return source_error(pymysql.err.OperationalError(code, message))

@@ -79,6 +79,34 @@ def oldest_available(connection: pymysql.Connection[Any]) -> Position:
     return Position.at(first, 4)
 
 
+def has_executed(connection: pymysql.Connection[Any], position: Position) -> bool:
+    """Whether the server has in its log, or took in, everything up to the position.
+
+    MariaDB's GTIDs are looked for by domain and server, as it does itself for its replicas. Of a
+    file and offset only the log's end is asked for.
+    """
+    source = _Source(connection)
+    if position.kind == "mysql-gtid":
+        if source.mariadb:
+            return False
+        return Position(position.kind, source.gtid_set("gtid_executed")).covers(position)
+    if position.kind == "mariadb-gtid":
+        known = source.logged() if source.mariadb else {}
+        return all(
+            sequence <= known.get((domain, server), 0)
+            for domain, (server, sequence) in position.domains.items()
+        )
+    return Position.at(*source.status()).covers(position)
+
+
+def logged_at(connection: pymysql.Connection[Any], coordinates: Position) -> Position | None:
+    """MariaDB: the GTID position of binlog coordinates; None if no event of the log ends there."""
+    source = _Source(connection)
+    query = "SELECT BINLOG_GTID_POS(%s, %s)"
+    text = source.rows(query, (coordinates.file, coordinates.offset))[0][0]
+    return None if text is None else Position("mariadb-gtid", _text(text))
+
+
 def server_identity(connection: pymysql.Connection[Any]) -> str:
     """What tells this server from others, a replica that took its place included."""
     source = _Source(connection)
@@ -110,6 +138,16 @@ class _Source:
     def uses_gtid(self) -> bool:
         """Whether every transaction has a GTID (MySQL)."""
         return self.value("SELECT @@GLOBAL.gtid_mode") == "ON"
+
+    def logged(self) -> dict[tuple[int, int], int]:
+        """MariaDB: the last sequence number of each (domain, server)."""
+        known: dict[tuple[int, int], int] = {}
+        for variable in ("gtid_binlog_state", "gtid_slave_pos"):
+            for gtid in self.value(f"SELECT @@GLOBAL.{variable}").split(","):
+                if gtid:
+                    domain, server, sequence = map(int, gtid.split("-"))
+                    known[domain, server] = max(sequence, known.get((domain, server), 0))
+        return known
 
     def gtid_set(self, variable: str) -> str:
         text = self.value(f"SELECT @@GLOBAL.{variable}")
