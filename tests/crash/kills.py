@@ -59,17 +59,20 @@ class Victim:
         self.kill(daemon)
 
     def somewhere(self) -> None:
-        """One of the two, at random; a table is copied again if a point of the copy needs that.
+        """At any moment or at a point, at random; sometimes a table is copied again meanwhile.
 
         A point is the likelier the less often it was hit; that it does not come is no fault.
         """
+        idle = set(self.project.stages().values()) == {"streaming"}
         if self.chance.random() < 0.4:
-            self.after(self.chance.uniform(0.3, 2.5))
+            if idle and self.chance.random() < 0.6:
+                self._ask_for_a_copy()
+            self.after(self.chance.uniform(0.3, 3.0))
             return
         point = self.chance.choices(POINTS, [1 / (1 + self.kills[p]) for p in POINTS])[0]
         most = 40 if point in STREAM_POINTS else 4
         count = self.chance.choice((1, self.chance.randint(1, most)))
-        if point not in STREAM_POINTS and set(self.project.stages().values()) == {"streaming"}:
+        if idle and point not in STREAM_POINTS:
             self._ask_for_a_copy()
         daemon = self.project.sync(kill_at=f"{point}:{count}")
         with suppress(subprocess.TimeoutExpired):
@@ -80,9 +83,9 @@ class Victim:
         """Leaves a request to copy some table again, for the daemon that comes to it."""
         self.project.ask(
             "INSERT INTO dbbridge.requests (pipeline, verb, source_schema, source_table, argument)"
-            " SELECT pipeline, 'resync', source_schema, source_table, '' FROM dbbridge.tables"
-            " OFFSET %s LIMIT 1 RETURNING id",
-            self.chance.randrange(len(tables.TABLES)),
+            " SELECT DISTINCT pipeline, 'resync', source_schema, source_table, ''"
+            " FROM dbbridge.tables WHERE source_table = %s RETURNING id",
+            self.chance.choice(("bulk", *tables.TABLES)),
         )
 
     def kill(self, daemon: Daemon, point: str = "") -> None:

@@ -11,7 +11,7 @@ import time
 import pytest
 
 from bridge.replicate.points import POINTS
-from tests.crash.kills import PATIENCE, RATE, Victim, begin, cut_connections, start
+from tests.crash.kills import PATIENCE, PHASES, RATE, Victim, begin, cut_connections, start
 from tests.endtoend.project import Project
 from tests.endtoend.traffic import Traffic
 
@@ -60,7 +60,7 @@ def test_killed_at_every_point(project: Project, seed: int, number: int | None) 
 def test_soak(project: Project, seed: int) -> None:
     """Rounds of kills, cut connections and copies anew, for half of the duration on each source.
 
-    It goes on until `SOAK_KILLS` were made and every point was hit, however short that is.
+    It goes on until `SOAK_KILLS` were made, at every point and in every phase.
     """
     end = time.monotonic() + float(os.environ["DBBRIDGE_SOAK_DURATION"]) / 2
     victim = begin(project, seed, bulk=120_000)
@@ -77,7 +77,8 @@ def test_soak(project: Project, seed: int) -> None:
 
 
 def _enough(victim: Victim) -> bool:
-    return victim.kills.total() >= SOAK_KILLS and all(victim.kills[point] for point in POINTS)
+    kinds = (*POINTS, *(f"any moment, {phase}" for phase in PHASES[1:]))
+    return victim.kills.total() >= SOAK_KILLS and all(victim.kills[kind] for kind in kinds)
 
 
 def _cut(victim: Victim) -> None:
