@@ -110,8 +110,8 @@ class SourceReader:
 
     def totals(self, conditions: Sequence[str], bucket: str = "0") -> Totals:
         """Rows and hash sums by bucket."""
-        outputs = [f"{bucket} AS bucket", "COUNT(*)", f"SUM({self.subject.hash.source})"]
-        rows = self.query(self.subject.source(outputs, conditions, "GROUP BY bucket"))
+        outputs = [bucket, "COUNT(*)", f"SUM({self.subject.hash.source})"]
+        rows = self.query(self.subject.source(outputs, conditions, "GROUP BY 1"))
         return {int(place): (int(count), int(total)) for place, count, total in rows}
 
     def hashes(self, conditions: Sequence[str]) -> dict[Key, int]:
@@ -230,8 +230,8 @@ class TargetReader:
 
     def totals(self, conditions: Sequence[str], values: Sequence[Any], bucket: str = "0") -> Totals:
         """Rows and hash sums by bucket."""
-        outputs = [f"{bucket} AS bucket", "count(*)", f"sum({self.subject.hash.target})"]
-        rows = self.query(self.subject.target(outputs, conditions, "GROUP BY bucket"), values)
+        outputs = [bucket, "count(*)", f"sum({self.subject.hash.target})"]
+        rows = self.query(self.subject.target(outputs, conditions, "GROUP BY 1"), values)
         return {int(place): (count, int(total)) for place, count, total in rows}
 
     def hashes(

@@ -77,6 +77,8 @@ def command(
     words = [*_base(program, data), *OPTIONS]
     words += MYSQL_OPTIONS if program.kind == "mysql" else ()
     words += [f"--port={port}", f"--socket={sockets}/s", f"--pid-file={sockets}/pid"]
+    # A server that starts deletes what lies in its tmpdir, other servers' temporary tables too.
+    words.append(f"--tmpdir={sockets}")
     words += [f"--server-id={random.randint(1, 2**31)}", *options]
     return tuple(words)
 

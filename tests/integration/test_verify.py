@@ -130,6 +130,16 @@ def test_different_rows_have_different_hashes(world: World) -> None:
         assert target.execute(query.encode()).fetchall() == [(1000,)]
 
 
+def test_columns_may_be_called_as_ours_are(world: World) -> None:
+    world.mysql("CREATE TABLE t (id int PRIMARY KEY, bucket int, h int, hashed int)")
+    rows = ", ".join(f"({number}, {number % 7}, {number % 3}, 1)" for number in range(1, 2001))
+    world.mysql(f"INSERT INTO t VALUES {rows}")
+    plan = world.copied("t")
+    assert world.verify(plan).verdict == "match"
+    world.postgres(f"UPDATE {plan.target.postgres} SET bucket = 9 WHERE id IN (3, 700)")
+    assert keys_of(world.verify(plan), "differs") == [("3",), ("700",)]
+
+
 def test_wide_tables(world: World) -> None:
     """More columns than a function of PostgreSQL takes arguments."""
     columns = ", ".join(f"c{n} varchar(10) CHARACTER SET ascii" for n in range(240))
