@@ -66,7 +66,8 @@ def show(context: Context, status: Status) -> None:
     said = status.said
     lag = said.get("lag_seconds")
     out.line(
-        f"pipeline {status.pipeline}: {status.state}, {said.get('phase', 'no daemon')}"
+        f"pipeline {status.pipeline}: {status.state}, "
+        + (status.phase if status.daemon else "no daemon")
         + (f", lag {lag:.1f} s" if lag is not None else "")
         + (f", {number(said.get('rows_per_second', 0))} rows/s" if said else "")
     )

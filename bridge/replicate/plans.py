@@ -61,6 +61,11 @@ class Planner:
         mapping = self._files.get(state.source)
         return mapping is not None and to_document(mapping) != state.mapping
 
+    def edited(self, state: TableState) -> bool:
+        """Whether the file says something else by now; raises MappingError."""
+        mapping = self._read_mappings().get(state.source)
+        return mapping is not None and to_document(mapping) != state.mapping
+
     def applied(self, state: TableState) -> TablePlan:
         """The plan that a table goes on with.
 

@@ -143,7 +143,10 @@ class Requests:
             except Exception as error:
                 raise meaning(error) from error
         if isinstance(image, BadRow):
-            return f"entry {entry} stays: {image.code} in {image.column} ({image.text})"
+            answer = f"entry {entry} stays: {image.code} in {image.column} ({image.text})"
+            if self._stages.edited(state):
+                return f"{answer}; dbbridge tables resync {state.source} takes the edited mapping"
+            return answer
         left = self._conn.execute(
             Q["quarantine_list"], {"pipeline": self._lease.pipeline, "id": entry}
         ).fetchone()

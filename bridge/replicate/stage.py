@@ -83,6 +83,10 @@ class Stages:
             for t in tables
         ]
 
+    def edited(self, table: TableState) -> bool:
+        """Whether the mapping file says something else than what the table goes on with."""
+        return self._planner.edited(table)
+
     def family(self, name: TableName) -> frozenset[TableName]:
         """The tables that move with this one, itself included."""
         known = [self._planner.source_table(table) for table in self.tables()]

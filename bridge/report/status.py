@@ -41,6 +41,11 @@ class Status:
         return self.daemon.status if self.daemon else {}
 
     @property
+    def phase(self) -> str:
+        """What the daemon is at: one that has just begun has said nothing yet."""
+        return str(self.said.get("phase") or ("starting" if self.daemon else "stopped"))
+
+    @property
     def next(self) -> str:
         """The command that comes next."""
         for table in self.tables:
@@ -70,7 +75,7 @@ class Status:
         return {
             "pipeline": self.pipeline,
             "state": self.state,
-            "phase": self.said.get("phase", "stopped"),
+            "phase": self.phase,
             "position": self.position,
             "lag_seconds": lag,
             "backlog_bytes": self.said.get("backlog_bytes"),

@@ -269,7 +269,7 @@ def _blame(name: TableName, *, careful: bool) -> Iterator[None]:
 def _stop(name: TableName, error: psycopg.Error) -> TableStopped:
     stop = TableStopped(
         f"{name}: PostgreSQL refused the change: {error.diag.message_primary or error}",
-        "mend the target table, then: dbbridge tables resume",
+        f"mend the target table, then: dbbridge tables resume {name}",
         f"refused-{error.sqlstate}",
     )
     stop.table = name

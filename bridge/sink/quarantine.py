@@ -30,8 +30,13 @@ class Quarantine:
     def replace(
         self, conn: psycopg.Connection[Any], target: Target, touched: list[bytes], bad: list[BadRow]
     ) -> None:
-        """The touched keys' entries go, those of the bad rows come."""
-        conn.execute(Q["quarantine_remove"], {**self._names(target), "keys": touched})
+        """The touched keys' entries go, those of the bad rows come.
+
+        The entry of a key that stays bad keeps its number.
+        """
+        still = {row.key for row in bad}
+        gone = [key for key in touched if key not in still]
+        conn.execute(Q["quarantine_remove"], {**self._names(target), "keys": gone})
         self.add(conn, target, bad)
 
     def add(self, conn: psycopg.Connection[Any], target: Target, bad: list[BadRow]) -> None:
