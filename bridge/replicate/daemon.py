@@ -1,7 +1,8 @@
 """The daemon: holds the lease, says that it lives, waits for servers that went away.
 
 A server that dies is no reason to stop: all threads end, the connections close, and after a pause
-that grows from one second to thirty everything starts again from the control schema.
+everything starts again from the control schema. The pause grows from one second to thirty while
+the work does not get going again, or not for as long as the pause was.
 """
 
 from __future__ import annotations
@@ -84,7 +85,8 @@ class Daemon:
                     raise known from error
                 if stopping:
                     return
-                if time.monotonic() - began > LONGEST_PAUSE:
+                if self.board.phase != "waiting" and time.monotonic() - began > pause:
+                    # It worked for a while: this is another fault, not the same one still.
                     pause = FIRST_PAUSE
                 self.board.phase, self.board.message = "waiting", known.message
                 log.warning("waiting", reason=known.message, hint=known.hint, seconds=pause)
