@@ -141,8 +141,7 @@ class Stages:
                 "it has no key, and cascading foreign keys tie it to other tables",
                 "name a unique NOT NULL key in its mapping file, or leave the table out",
             )
-        found = self._conn.execute("SELECT to_regclass(%s)", (table.target.postgres,)).fetchone()
-        if not found or found[0] is None:
+        if not self._exists(table.target):
             raise _stop(
                 table.source,
                 "no-target",
@@ -346,6 +345,8 @@ class Stages:
             oldest = mine[0]
             served = oldest.stage in ("catching-up", "streaming")
             generation = oldest.generation + 1 if served else oldest.generation
+            while served and self._exists(swap.beside(plan.target, generation)):
+                generation += 1  # somebody's own table has that name
             relation = swap.beside(plan.target, generation) if served else plan.target
             if not served:
                 self._forget(oldest)
@@ -356,6 +357,10 @@ class Stages:
                 )
             self._planner.refresh(table.source for table in tables)
         self.note("resync", name, "by an operator")
+
+    def _exists(self, relation: TableName) -> bool:
+        found = self._conn.execute("SELECT to_regclass(%s)", (relation.postgres,)).fetchone()
+        return bool(found and found[0])
 
     def _forget(self, table: TableState) -> None:
         with self._transaction() as conn:
