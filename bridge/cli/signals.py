@@ -5,10 +5,11 @@ from __future__ import annotations
 import os
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from select import select
-from typing import TYPE_CHECKING, TextIO
+from types import FrameType
+from typing import TYPE_CHECKING, Any, TextIO
 
 if TYPE_CHECKING:
     from bridge.replicate.daemon import Daemon
@@ -18,6 +19,18 @@ FINISH_SECONDS = 5.0
 """How long what is under way may take after a signal, before its sessions are ended."""
 LEAVE_SECONDS = 3.5
 """How long the daemon may take after that, before the process ends without its threads."""
+_SIGNALS = (signal.SIGTERM, signal.SIGINT)
+_Handler = Callable[[int, FrameType | None], Any] | int | None
+
+
+@contextmanager
+def at_once() -> Iterator[None]:
+    """SIGTERM and SIGINT end the process as long as it runs nothing that has to end in order."""
+    handlers = {s: signal.signal(s, _leave) for s in _SIGNALS}
+    try:
+        yield
+    finally:
+        _restore(handlers)
 
 
 @contextmanager
@@ -31,7 +44,7 @@ def obeyed(daemon: Daemon, stderr: TextIO) -> Iterator[list[int]]:
     reading, writing = os.pipe()
     os.set_blocking(writing, False)
     waker = signal.set_wakeup_fd(writing)
-    handlers = {s: signal.signal(s, _nothing) for s in (signal.SIGTERM, signal.SIGINT)}
+    handlers = {s: signal.signal(s, _nothing) for s in _SIGNALS}
     watcher = threading.Thread(
         target=_watch, args=(reading, daemon, caught, stderr), name="signals", daemon=True
     )
@@ -39,12 +52,24 @@ def obeyed(daemon: Daemon, stderr: TextIO) -> Iterator[list[int]]:
     try:
         yield caught
     finally:
-        for number, handler in handlers.items():
-            signal.signal(number, handler)
+        _restore(handlers)
         signal.set_wakeup_fd(waker)
         os.close(writing)
         watcher.join()
         os.close(reading)
+
+
+def _restore(handlers: Mapping[signal.Signals, _Handler]) -> None:
+    for number, handler in handlers.items():
+        signal.signal(number, handler)
+
+
+def _leave(number: int, _frame: object) -> None:
+    os._exit(_code(number))
+
+
+def _code(number: int) -> int:
+    return INTERRUPTED if number == signal.SIGINT else 0
 
 
 def _nothing(_number: int, _frame: object) -> None:
@@ -67,7 +92,7 @@ def _watch(reading: int, daemon: Daemon, caught: list[int], stderr: TextIO) -> N
         file=stderr,
         flush=True,
     )
-    os._exit(INTERRUPTED if caught[0] == signal.SIGINT else 0)
+    os._exit(_code(caught[0]))
 
 
 def _ended(reading: int, seconds: float) -> bool:

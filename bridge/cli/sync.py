@@ -13,7 +13,7 @@ import typer
 
 from bridge.cli.context import Context, of
 from bridge.cli.output import number, size
-from bridge.cli.signals import INTERRUPTED, obeyed
+from bridge.cli.signals import INTERRUPTED, at_once, obeyed
 
 if TYPE_CHECKING:
     from bridge.replicate.board import Board
@@ -39,7 +39,8 @@ def register(app: typer.Typer) -> None:
             int, typer.Option(min=1, max=32, help="Connections that copy at the same time.")
         ] = 2,
     ) -> None:
-        run(of(ctx), until, readers)
+        with at_once():
+            run(of(ctx), until, readers)
 
 
 def run(context: Context, until: str | None, readers: int) -> None:
