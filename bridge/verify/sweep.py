@@ -30,7 +30,7 @@ from bridge.verify.buckets import bucket_bounds, bucket_width
 from bridge.verify.readers import Sides, SourceReader, TargetReader, Totals
 from bridge.verify.recheck import Key
 
-RANGE_SECONDS = 0.25
+RANGE_SECONDS = 0.5
 """A range's size follows the time that its slower side takes."""
 FIRST_ROWS, FEWEST_ROWS = 5_000, 100
 MOST_BUCKETED_ROWS, MOST_PLAIN_ROWS = 200_000, 8_000
