@@ -126,8 +126,26 @@ class Rig:
             [sys.executable, "-m", "bridge.cli.main", *words], self._environment(), str(self.folder)
         )
         if done.code != code:
-            sys.exit(f"dbbridge {' '.join(words)} ended with {done.code}:\n{done.out}{done.err}")
+            said = f"{done.out[:1000]}\n{done.err[:1000]}"
+            sys.exit(f"dbbridge {' '.join(words)} ended with {done.code}:\n{said}")
         return done
+
+    @contextmanager
+    def syncing(self) -> Iterator[None]:
+        """Meanwhile `dbbridge sync` streams."""
+        process = subprocess.Popen(
+            [sys.executable, "-m", "bridge.cli.main", "sync"],
+            cwd=self.folder,
+            env={**os.environ, **self._environment()},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        try:
+            yield
+        finally:
+            process.terminate()
+            process.wait()
 
     def begin(self, *tables: str) -> None:
         """A target without anything but these tables, empty; what was written before is on disk."""

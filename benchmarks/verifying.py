@@ -3,8 +3,9 @@
     python -m benchmarks.verifying SOURCE_URL TARGET_URL [--rows N] [--rounds 3] [--reladiff BIN]
 
 The URLs are an administrator's; databases named ``bench_verify`` are made on both and dropped. The
-tables are copied by `dbbridge sync`, which has ended before anything is measured. Each round runs,
-one after the other:
+tables are copied first; then `dbbridge sync` goes on beside all that is measured, on a source that
+nobody writes, since differences are only sure when the stream has passed them. Each round runs, one
+after the other:
 
 - on either server one `SELECT COUNT(*), SUM(digest)` over the whole table of nine columns, with the
   expression that verify uses: the slower one is the limit;
@@ -86,8 +87,9 @@ def main(words: Sequence[str]) -> None:
             # What a first read of new rows writes is nobody's work to be measured.
             conn.execute("VACUUM ANALYZE")
         rounds = Rounds()
-        for _ in range(options.rounds):
-            one_round(r, rounds, peer, options.rows)
+        with r.syncing():
+            for _ in range(options.rounds):
+                one_round(r, rounds, peer, options.rows)
         report(rounds, options.rows)
 
 
@@ -172,7 +174,7 @@ def scan_source(r: Rig, subject: Subject) -> float:
 
 
 def scan_target(r: Rig, subject: Subject) -> float:
-    """Seconds of the target's bare scan, by one process, as each of verify's queries has it."""
+    """Seconds of the target's bare scan, with as many parallel workers as the server gives it."""
     with closing(target_session(r.postgres())) as conn:
         began = time.monotonic()
         conn.execute(
