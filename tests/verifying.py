@@ -23,7 +23,7 @@ from bridge.mapping.model import TableMapping
 from bridge.mapping.plan import TablePlan
 from bridge.mapping.propose import propose_table
 from bridge.names import TableName
-from bridge.report.verification import Difference, TableVerdict
+from bridge.report.verification import TableVerdict
 from bridge.sink.copy import copy_blocks
 from bridge.sink.ddl import create_table
 from bridge.verify.applied import Quarantined
@@ -124,7 +124,6 @@ class World:
         level: Level = "values",
         stream: Any = None,
         patience: Patience | None = None,
-        sink: Callable[[TableName, Difference], None] = lambda _, __: None,
     ) -> TableVerdict:
         """The verdict; with no stream given, of one that has applied everything."""
         with closing(self.source()) as conn:
@@ -134,7 +133,6 @@ class World:
                 level,
                 self,
                 stream or CurrentStream(conn),
-                sink=sink,
                 patience=patience or Patience(stall=2, reach=5, settle=10),
             )
 

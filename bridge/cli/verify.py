@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
-from collections.abc import Iterator
+import secrets
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, cast
 
@@ -17,14 +18,17 @@ from bridge.errors import ConfigError
 if TYPE_CHECKING:
     from bridge.names import TableName
     from bridge.report.verification import Difference, TableVerdict, Verification
-    from bridge.verify.found import Sink
-    from bridge.verify.run import Followed, Unfit
+    from bridge.verify.ledger import Ledger, Run
+    from bridge.verify.run import Verifier
     from bridge.verify.subject import Level
+    from bridge.verify.tables import Followed, Unfit
 
 Shape = Literal["text", "json", "junit", "markdown", "html"]
 LEVELS = ("counts", "checksums", "values")
 SHAPES = ("text", "json", "junit", "markdown", "html")
 SHOWN_DIFFERENCES = 10
+FIRST_NUMBER = 1 << 30
+"""Replica numbers from here on are a verification's, below the daemons' (replicate.servers)."""
 
 
 def register(app: typer.Typer) -> None:
@@ -48,6 +52,17 @@ def register(app: typer.Typer) -> None:
                 help="Which rows there are; also whether they are equal; also what they hold.",
             ),
         ] = "values",
+        certify: Annotated[
+            bool,
+            typer.Option(
+                "--certify",
+                help="Take a second digest and issue the certificates that a cutover asks for.",
+            ),
+        ] = False,
+        resume: Annotated[
+            bool,
+            typer.Option("--resume", help="Go on with the verification that was interrupted."),
+        ] = False,
         output: Annotated[
             Path | None,
             typer.Option(metavar="FILE", help="Every difference, one JSON object a line."),
@@ -60,11 +75,10 @@ def register(app: typer.Typer) -> None:
         if level not in LEVELS:
             raise ConfigError(f"“{level}” is not a level", f"it is one of {', '.join(LEVELS)}")
         shape = _shape(context, format)
-        result = run(context, tables or [], cast("Level", level), output)
+        wish = Wish(cast("Level", level), certify, resume, output)
+        result = run(context, tables or [], wish)
         _print(context, shape, result)
-        from bridge.report.verification import EXIT_CODES
-
-        raise typer.Exit(EXIT_CODES[result.verdict])
+        raise typer.Exit(result.exit_code)
 
 
 def _shape(context: Context, given: str | None) -> Shape:
@@ -76,44 +90,94 @@ def _shape(context: Context, given: str | None) -> Shape:
     return cast("Shape", given)
 
 
-def run(context: Context, names: list[str], level: Level, output: Path | None) -> Verification:
+@dataclass(frozen=True)
+class Wish:
+    """What is asked for."""
+
+    level: Level
+    certify: bool = False
+    resume: bool = False
+    output: Path | None = None
+
+
+def run(context: Context, names: list[str], wish: Wish) -> Verification:
     """The comparison; raises ConfigError for a table that nobody knows."""
-    from dataclasses import replace
+    from bridge.store.migrate import migrate
+    from bridge.verify.tables import Followed
 
-    from bridge.verify import run as verifying
+    chosen, carried = _chosen(context, names)
+    control = context.target(autocommit=True)
+    migrate(control)
+    verifier = make_verifier(context)
+    ledger = verifier.ledger(control)
+    fit = {table.name: table for table in chosen if isinstance(table, Followed)}
+    run = _resumed(ledger) if wish.resume else None
+    if run is None:
+        run = verifier.begin(ledger, fit.values(), wish.level, certify=wish.certify, via="local")
+    else:
+        parts = {part.table for part in ledger.parts(run)}
+        fit = {name: table for name, table in fit.items() if name in parts}
+        chosen = [table for table in chosen if table.name in parts]
+    rows = sum(table.rows for table in fit.values())
+    with context.out.progress("comparing", float(rows) or None) as advance:
+        verifier.sweep(ledger, run, fit, lambda: True, _Progress(advance))
+    result = verifier.finish(ledger, run, chosen, carried)
+    if wish.output is not None:
+        _write(ledger, [table.name for table in chosen], wish.output)
+    return replace(result, output=str(wish.output or ""))
 
-    chosen = _chosen(context, names)
-    rows = sum(table.rows for table in chosen if isinstance(table, verifying.Followed))
-    with (
-        _writer(output) as sink,
-        context.out.progress("comparing", float(rows) or None) as advance,
-    ):
-        result = verifying.verify(
-            context.pipeline,
-            chosen,
-            level,
-            _Sessions(context),
-            sink=sink,
-            progress=_Progress(advance),
-        )
-    return replace(result, output=str(output or ""))
+
+def make_verifier(context: Context) -> Verifier:
+    """What a verification of this pipeline works with."""
+    from bridge.capture.binlog.connection import BinlogConnection
+    from bridge.capture.binlog.positions import server_identity
+    from bridge.replicate.servers import HEARTBEAT_SECONDS
+    from bridge.verify.run import Verifier
+
+    sessions = _Sessions(context)
+    number = FIRST_NUMBER + secrets.randbelow(FIRST_NUMBER)
+    return Verifier(
+        context.pipeline,
+        sessions,
+        lambda start: BinlogConnection.open(sessions.source, start, number, HEARTBEAT_SECONDS),
+        server_identity(context.source()),
+    )
 
 
-def _chosen(context: Context, names: list[str]) -> list[Followed | Unfit]:
+def _resumed(ledger: Ledger) -> Run:
+    run = ledger.interrupted()
+    if run is None:
+        raise ConfigError("no verification was interrupted", "dbbridge verify")
+    return run
+
+
+def _write(ledger: Ledger, names: Iterable[TableName], path: Path) -> None:
+    """Every difference that is known now, a line each."""
+    with path.open("w", encoding="utf-8") as file:
+        for name in names:
+            for _, difference in ledger.all_differences(name):
+                document = {"table": str(name), **difference.document()}
+                file.write(json.dumps(document, ensure_ascii=False) + "\n")
+
+
+def _chosen(
+    context: Context, names: list[str]
+) -> tuple[list[Followed | Unfit], dict[TableName, Followed | Unfit]]:
+    """The tables that are to be verified, and all that are carried."""
     from bridge.cli.tables import find
-    from bridge.mapping.files import read_all
-    from bridge.verify.run import followed, prepare
+    from bridge.verify.tables import prepare, states
 
-    states = followed(context.target(autocommit=True), context.pipeline)
-    mapped = read_all(context.settings.mappings)
+    known = states(context.target(autocommit=True), context.pipeline)
+    mapped = context.mappings()
     carried = {name for name, mapping in mapped.items() if mapping.target is not None}
-    known = sorted(carried | states.keys())
-    if not known:
+    tables = sorted(carried | known.keys())
+    if not tables:
         raise ConfigError(
             "the mapping carries no table, so there is nothing to compare", "dbbridge init"
         )
-    wanted = [find(name, known) for name in names] or known
-    return prepare(context.source(), states, wanted)
+    prepared = {table.name: table for table in prepare(context.source(), known, mapped, tables)}
+    wanted = [find(name, tables) for name in names] or tables
+    return [prepared[name] for name in wanted], prepared
 
 
 class _Sessions:
@@ -144,21 +208,6 @@ class _Progress:
 
     def __call__(self, table: TableName, rows: int) -> None:
         self._advance(rows, f"comparing {table}")
-
-
-@contextlib.contextmanager
-def _writer(path: Path | None) -> Iterator[Sink]:
-    """Writes differences as they are confirmed, a line each."""
-    if path is None:
-        yield lambda _, __: None
-        return
-    with path.open("w", encoding="utf-8") as file:
-
-        def write(table: TableName, difference: Difference) -> None:
-            document = {"table": str(table), **difference.document()}
-            file.write(json.dumps(document, ensure_ascii=False) + "\n")
-
-        yield write
 
 
 def _print(context: Context, shape: Shape, result: Verification) -> None:
@@ -192,6 +241,10 @@ def _print_text(context: Context, result: Verification) -> None:
     for table in result.tables:
         for line in _details(table):
             out.line(line)
+    for one in result.certificates:
+        out.line(f"certificate {one['id']}: {one['group']} is equal at {one['position']}")
+    for refusal in result.refusals:
+        out.line(f"no certificate: {refusal['table']}: {refusal['reason']} → {refusal['hint']}")
     if result.output:
         out.line(f"every difference: {result.output}")
     position = f" up to {result.position}" if result.position and result.verdict == "match" else ""

@@ -12,7 +12,7 @@ Verdict = Literal["match", "mismatch", "inconclusive"]
 DifferenceKind = Literal["missing", "extra", "differs", "quarantined", "in-flight"]
 MASKED = "•••"
 """Stands for every value of a column that the mapping masks."""
-EXIT_CODES: Mapping[Verdict, int] = {"match": 0, "mismatch": 1, "inconclusive": 3}
+_EXIT_CODES: Mapping[Verdict, int] = {"match": 0, "mismatch": 1, "inconclusive": 3}
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +37,12 @@ class Difference:
     kind: DifferenceKind
     columns: tuple[ColumnDifference, ...] = ()
     rows: int = 1
+
+    @classmethod
+    def parse(cls, document: Mapping[str, Any]) -> Difference:
+        """What `document` gives, read again."""
+        columns = tuple(ColumnDifference(**column) for column in document["columns"])
+        return cls(document["key"], document["kind"], columns, document.get("rows", 1))
 
     def document(self) -> dict[str, Any]:
         """As JSON has it."""
@@ -87,6 +93,8 @@ class TableVerdict:
     differences: tuple[Difference, ...] = ()
     columns: tuple[ColumnFinding, ...] = ()
     seconds: float = 0.0
+    rechecked: int = 0
+    """Rows that changed meanwhile and were judged again."""
 
     def document(self) -> dict[str, Any]:
         """As JSON has it."""
@@ -105,6 +113,7 @@ class TableVerdict:
             "differing": self.differing,
             "quarantined": self.quarantined,
             "in_flight": self.in_flight,
+            "rechecked": self.rechecked,
             "columns": [{"name": c.name, "rows": c.rows, "whole": c.whole} for c in self.columns],
             "differences": [difference.document() for difference in self.differences],
             "seconds": round(self.seconds, 3),
@@ -121,6 +130,9 @@ class Verification:
     position: str = ""
     output: str = field(default="")
     """File that holds every difference, '' if there is none."""
+    certificates: tuple[Mapping[str, Any], ...] = ()
+    refusals: tuple[Mapping[str, str], ...] = ()
+    """Certificates that were issued, or why not; both empty where none was asked for."""
 
     @property
     def verdict(self) -> Verdict:
@@ -131,8 +143,15 @@ class Verification:
         return "match" if verdicts == {"match"} else "inconclusive"
 
     @property
+    def exit_code(self) -> int:
+        """0 match, 1 mismatch or a certificate that was refused, 3 neither can be said."""
+        return _EXIT_CODES[self.verdict] or int(bool(self.refusals))
+
+    @property
     def next(self) -> str:
         """The command that comes next."""
+        for refusal in self.refusals:
+            return refusal["hint"]
         for wanted in ("mismatch", "inconclusive"):
             for table in self.tables:
                 if table.verdict == wanted:
@@ -146,5 +165,7 @@ class Verification:
             "position": self.position,
             "pipeline": self.pipeline,
             "level": self.level,
+            "certificates": list(self.certificates),
+            "refusals": list(self.refusals),
             "tables": [table.document() for table in self.tables],
         }

@@ -22,6 +22,10 @@ from bridge.types.target import target_of
 TOO_LONG = 1 << 60
 """The hash of a row whose text MySQL could not build (longer than max_allowed_packet, so NULL with
 warning 1301). No real hash is so large, so such a row never passes for an equal one."""
+SECOND_BITS = 128
+"""Where both hashes are taken, one integer holds them: the second one above so many bits."""
+FIRST = (1 << SECOND_BITS) - 1
+"""The bits of the first one."""
 _SEPARATOR = "\x1f"
 _GROUP = 90
 """PostgreSQL functions take at most 100 arguments."""
@@ -48,12 +52,23 @@ _PLAIN = frozenset(
 class Digest:
     """The row hash of some columns, as SQL expressions over unqualified column names.
 
-    `source` is for MySQL and MariaDB, `target` for PostgreSQL (where the names may be qualified by
-    `alias`); both give an integer, never NULL.
+    `source` is for MySQL and MariaDB, `target` for PostgreSQL; both give an integer, never NULL.
     """
 
     source: str
     target: str
+    second: tuple[str, str] | None = None
+    """The same over other 60 bits of SHA-256, source and target, where they are wanted."""
+
+    @property
+    def sources(self) -> list[str]:
+        """MySQL's expressions, one or two."""
+        return [self.source, *(self.second or ())[:1]]
+
+    @property
+    def targets(self) -> list[str]:
+        """PostgreSQL's, as many."""
+        return [self.target, *(self.second or ())[1:]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,9 +83,9 @@ class _Item:
     plain: bool
 
 
-def row_digest(columns: Sequence[ColumnPlan], alias: str = "") -> Digest:
-    """The hash over the values of `columns`."""
-    items = [_item(column, alias) for column in columns]
+def row_digest(columns: Sequence[ColumnPlan], *, twice: bool = False) -> Digest:
+    """The hash over the values of `columns`; with `twice` also the second one."""
+    items = [_item(column) for column in columns]
     items.sort(key=lambda item: not item.plain)
     source, target = _bits(items), _target_bits(items)
     for item in items:
@@ -80,20 +95,25 @@ def row_digest(columns: Sequence[ColumnPlan], alias: str = "") -> Digest:
         source.append(item.source)
         target.append(item.target)
     separator = f"_utf8mb4 0x{_SEPARATOR.encode().hex()}"
-    return Digest(
-        hash_mysql(_join(source, separator, "CONCAT_WS")),
-        hash_postgres(_join(target, f"chr({ord(_SEPARATOR)})", "concat_ws")),
-    )
+    mine = _join(source, separator, "CONCAT_WS")
+    theirs = _join(target, f"chr({ord(_SEPARATOR)})", "concat_ws")
+    second = (hash_mysql(mine, 1), hash_postgres(theirs, 1)) if twice else None
+    return Digest(hash_mysql(mine), hash_postgres(theirs), second)
 
 
-def hash_mysql(text: str) -> str:
-    """MySQL's 60-bit hash of a text. CONV gives a string, which SUM would add as doubles."""
-    return f"IFNULL(CAST(CONV(LEFT(SHA2({text},256),15),16,10) AS UNSIGNED),{TOO_LONG})"
+def hash_mysql(text: str, which: int = 0) -> str:
+    """MySQL's 60-bit hash of a text. CONV gives a string, which SUM would add as doubles.
+
+    `which` 1 takes the second of SHA-256's four 64-bit words (each without its last four bits).
+    """
+    part = f"SUBSTR(SHA2({text},256),{1 + 16 * which},15)"
+    return f"IFNULL(CAST(CONV({part},16,10) AS UNSIGNED),{TOO_LONG})"
 
 
-def hash_postgres(text: str) -> str:
+def hash_postgres(text: str, which: int = 0) -> str:
     """PostgreSQL's: bit(60) keeps the first 15 of the 16 hexadecimal digits."""
-    return f"('x'||encode(substr(sha256(convert_to({text},'UTF8')),1,8),'hex'))::bit(60)::bigint"
+    word = f"substr(sha256(convert_to({text},'UTF8')),{1 + 8 * which},8)"
+    return f"('x'||encode({word},'hex'))::bit(60)::bigint"
 
 
 def source_text(column: ColumnPlan) -> str:
@@ -126,14 +146,14 @@ def null_source(column: ColumnPlan) -> str:
     return f"ISNULL({quote_mysql(column.source.name)})"
 
 
-def _item(column: ColumnPlan, alias: str) -> _Item:
+def _item(column: ColumnPlan) -> _Item:
     plain = column.source.data_type in _PLAIN and not target_of(column).is_text
     nullable = column.source.nullable or column.target_nullable
     return _Item(
         source_text(column),
-        target_text(column, alias),
+        target_text(column),
         null_source(column),
-        f"{target_name(column, alias)} IS NULL",
+        f"{target_name(column)} IS NULL",
         nullable,
         plain,
     )

@@ -15,7 +15,14 @@ from bridge.names import quote_mysql
 from bridge.report.verification import MASKED, ColumnDifference, Difference
 from bridge.types.base import ColumnPlan
 from bridge.types.target import target_of
-from bridge.verify.digest import family, null_source, source_text, target_name, target_text
+from bridge.verify.digest import (
+    FIRST,
+    family,
+    null_source,
+    source_text,
+    target_name,
+    target_text,
+)
 from bridge.verify.keys import Keys
 from bridge.verify.readers import KEYS_A_QUERY, Sides, parts, whole_hash
 from bridge.verify.recheck import Finding, Key, Value
@@ -149,7 +156,7 @@ def _hash(row: Row | None) -> str | None:
 
 
 def _expected(value: Value | None) -> str | None:
-    return None if value is None else str(whole_hash(value))
+    return None if value is None else str(whole_hash(value) & FIRST)
 
 
 def _by_key(rows: Sequence[Row], width: int, keys: Sequence[Key]) -> dict[Key, Row]:

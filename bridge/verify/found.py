@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, fields
+from typing import Any
 
 from bridge.mapping.plan import TablePlan
-from bridge.names import TableName
 from bridge.report.verification import (
     ColumnFinding,
     Difference,
@@ -16,6 +16,7 @@ from bridge.report.verification import (
     Verdict,
 )
 from bridge.types.base import Policy
+from bridge.verify.digest import FIRST, SECOND_BITS
 from bridge.verify.explain import named
 from bridge.verify.keys import Keys
 from bridge.verify.recheck import Key
@@ -29,15 +30,12 @@ each further row."""
 WHOLE_SHARE = 0.99
 LEAST_WHOLE_ROWS = 10
 
-Sink = Callable[[TableName, Difference], None]
-
 
 @dataclass
 class Found:
     """Collects; not a value."""
 
     plan: TablePlan
-    sink: Sink
     keyed: bool = True
     """Rows are known by their keys; else by their hashes, which nobody wants to read."""
     tally: Tally = field(default_factory=Tally)
@@ -50,6 +48,8 @@ class Found:
     whole: frozenset[str] = frozenset()
     reason: str = ""
     hint: str = ""
+    fresh: list[tuple[Key, Difference]] = field(default_factory=list)
+    """Differences that nobody has written down yet."""
 
     @property
     def differing(self) -> int:
@@ -61,14 +61,44 @@ class Found:
         if not self.reason:
             self.reason, self.hint = reason, hint
 
-    def add(self, difference: Difference) -> None:
+    def add(self, key: Key, difference: Difference) -> None:
         """One row that differs for sure."""
+        self.fresh.append((key, difference))
         self.kinds[difference.kind] += difference.rows
         if difference.kind == "differs":
             self.columns.update(column.name for column in difference.columns)
         if len(self.kept) < KEPT_DIFFERENCES:
             self.kept.append(difference)
-        self.sink(self.plan.source, difference)
+
+    def take_fresh(self) -> list[tuple[Key, Difference]]:
+        """The differences since the last time, which somebody writes down now."""
+        fresh, self.fresh = self.fresh, []
+        return fresh
+
+    def state(self) -> dict[str, Any]:
+        """All but the tally and the differences, as JSON, for `restore`."""
+        return {
+            "kinds": dict(self.kinds),
+            "columns": dict(self.columns),
+            "quarantined": [dict(difference.key) for difference in self.quarantined],
+            "discarded": dict(self.discarded),
+            "in_flight": [list(key) for key in self.in_flight],
+            "whole": sorted(self.whole),
+            "reason": self.reason,
+            "hint": self.hint,
+        }
+
+    def restore(self, state: Mapping[str, Any], kept: Iterable[Difference]) -> None:
+        """Adds what another one found in another part of the table."""
+        self.kinds.update(state["kinds"])
+        self.columns.update(state["columns"])
+        self.quarantined += [Difference(key, "quarantined") for key in state["quarantined"]]
+        self.discarded.update(state["discarded"])
+        self.in_flight |= dict.fromkeys(map(tuple, state["in_flight"]))
+        self.whole |= frozenset(state["whole"])
+        self.kept += [*kept][: KEPT_DIFFERENCES - len(self.kept)]
+        if state["reason"]:
+            self.hold(state["reason"], state["hint"])
 
     def leave(self, keys: Iterable[Key], reason: str, hint: str = "") -> None:
         """Rows that could not be judged."""
@@ -108,8 +138,8 @@ class Found:
             position=position,
             source_rows=alike + kinds["missing"] + kinds["differs"] + len(self.quarantined),
             target_rows=alike + kinds["extra"] + kinds["differs"],
-            digest=f"{self.tally.total % (1 << 64):016x}",
-            equivalences=tuple(self._equivalences()),
+            digest=digest_text(self.tally.total),
+            equivalences=tuple(self.equivalences()),
             differing=self.differing,
             quarantined=len(self.quarantined),
             in_flight=len(self.in_flight),
@@ -124,7 +154,7 @@ class Found:
             most = rows >= LEAST_WHOLE_ROWS and rows >= compared * WHOLE_SHARE
             yield ColumnFinding(name, rows, name in self.whole or most)
 
-    def _equivalences(self) -> Iterator[Equivalence]:
+    def equivalences(self) -> Iterator[Equivalence]:
         """What the mapping declares to be equal, and rows that an operator gave up."""
         default = Policy()
         for column in self.plan.columns:
@@ -134,3 +164,9 @@ class Found:
                     yield Equivalence(column.source.name, f"{policy.name}: {value}")
         for reason, rows in sorted(self.discarded.items()):
             yield Equivalence("", f"discarded by an operator: {reason}", rows)
+
+
+def digest_text(total: int) -> str:
+    """A sum of hashes for people: 16 hexadecimal digits, 33 where a second one was taken."""
+    first, second = total & FIRST, total >> SECOND_BITS
+    return f"{first % (1 << 64):016x}" + (f"-{second % (1 << 64):016x}" if second else "")

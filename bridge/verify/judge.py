@@ -86,7 +86,7 @@ class Judge:
             elif code:
                 found.quarantined.append(Difference(difference.key, "quarantined"))
             elif not difference.columns or _names(difference) - found.whole:
-                found.add(difference)
+                found.add(key, difference)
         found.leave(
             explained.unreadable,
             "values longer than the source's max_allowed_packet, whose text it cannot build",
@@ -134,8 +134,8 @@ class MultisetJudge:
             for key, finding in outcome.confirmed.items():
                 common = min(occurrences(finding.source), occurrences(finding.target))
                 found.tally.match(common, common * int(key[0]))
-            for difference in differences(self._sides, outcome.confirmed):
-                found.add(difference)
+            for key, difference in differences(self._sides, outcome.confirmed):
+                found.add(key, difference)
         if outcome.stuck:
             raise Stuck
 

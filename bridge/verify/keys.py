@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from bridge.mapping.plan import TablePlan
+from bridge.types.base import ColumnPlan
 from bridge.verify.digest import target_name
 from bridge.verify.keycolumn import KeyColumn
 from bridge.verify.recheck import Key
@@ -22,11 +23,13 @@ class Keys:
     """The key of one table on both sides."""
 
     plan: TablePlan
+    over: tuple[ColumnPlan, ...] | None = None
+    """The columns; None: those of the table's key."""
 
     @cached_property
     def columns(self) -> tuple[KeyColumn, ...]:
         """Its columns."""
-        return tuple(map(KeyColumn, self.plan.key_columns))
+        return tuple(map(KeyColumn, self.plan.key_columns if self.over is None else self.over))
 
     @property
     def ordered(self) -> bool:

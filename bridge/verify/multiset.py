@@ -96,17 +96,17 @@ def _target_counts(reader: TargetReader, buckets: Sequence[int]) -> Counts:
     return {(str(value),): count for value, count in rows}
 
 
-def differences(sides: Sides, findings: Mapping[Key, Finding]) -> list[Difference]:
+def differences(sides: Sides, findings: Mapping[Key, Finding]) -> list[tuple[Key, Difference]]:
     """Each confirmed hash as rows that are missing or extra, with the values of one of them."""
-    found: list[Difference] = []
+    found: list[tuple[Key, Difference]] = []
     lost = {k: _surplus(f) for k, f in findings.items() if _surplus(f) > 0}
     more = {k: -_surplus(f) for k, f in findings.items() if _surplus(f) < 0}
     for some in parts(list(lost), EXAMPLES_A_QUERY):
         rows = _examples(sides, "source", some)
-        found += [Difference({}, "missing", rows.get(key, ()), lost[key]) for key in some]
+        found += [(k, Difference({}, "missing", rows.get(k, ()), lost[k])) for k in some]
     for some in parts(list(more), EXAMPLES_A_QUERY):
         rows = _examples(sides, "target", some)
-        found += [Difference({}, "extra", rows.get(key, ()), more[key]) for key in some]
+        found += [(k, Difference({}, "extra", rows.get(k, ()), more[k])) for k in some]
     return found
 
 

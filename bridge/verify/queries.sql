@@ -20,3 +20,131 @@ ORDER BY id
 SELECT key, reason FROM dbbridge.discards
 WHERE pipeline = %(pipeline)s AND source_schema = %(schema)s AND source_table = %(table)s
 ORDER BY discarded_at
+
+-- name: begin_verification
+INSERT INTO dbbridge.verifications (pipeline, level, certify, via)
+VALUES (%(pipeline)s, %(level)s, %(certify)s, %(via)s) RETURNING id
+
+-- name: last_verification
+SELECT id, level, certify, via, extract(epoch FROM now() - started_at)::float8
+FROM dbbridge.verifications
+WHERE pipeline = %(pipeline)s AND finished_at IS NULL ORDER BY id DESC LIMIT 1
+
+-- name: finish_verification
+UPDATE dbbridge.verifications SET finished_at = now(), verdict = %(verdict)s
+WHERE id = %(id)s
+
+-- name: forget_verifications
+DELETE FROM dbbridge.verifications v
+WHERE v.pipeline = %(pipeline)s AND v.id < %(id)s AND v.started_at < now() - interval '30 days'
+
+-- name: add_part
+INSERT INTO dbbridge.verification_parts (verification, source_schema, source_table, number, version,
+                                         lower, upper)
+VALUES (%(id)s, %(schema)s, %(table)s, %(number)s, %(version)s, %(lower)s, %(upper)s)
+
+-- name: parts
+SELECT source_schema, source_table, number, version, lower, upper, reached, rows, total, suspects,
+       found, seconds, done, worker, extract(epoch FROM now() - beat_at)::float8
+FROM dbbridge.verification_parts WHERE verification = %(id)s
+ORDER BY source_schema, source_table, number
+
+-- name: claim_part
+UPDATE dbbridge.verification_parts
+SET claim = claim + 1, worker = %(worker)s, beat_at = now()
+WHERE verification = %(id)s AND source_schema = %(schema)s AND source_table = %(table)s
+  AND number = %(number)s AND NOT done
+  AND (beat_at IS NULL OR worker = %(worker)s OR worker = ''
+       OR beat_at < now() - make_interval(secs => %(stale)s))
+RETURNING claim
+
+-- name: save_part
+UPDATE dbbridge.verification_parts
+SET reached = %(reached)s, rows = %(rows)s, total = %(total)s, suspects = %(suspects)s,
+    found = %(found)s, seconds = %(seconds)s, done = %(done)s, beat_at = now(), worker = CASE WHEN %(done)s THEN '' ELSE worker END
+WHERE verification = %(id)s AND source_schema = %(schema)s AND source_table = %(table)s
+  AND number = %(number)s AND claim = %(claim)s
+
+-- name: release_part
+UPDATE dbbridge.verification_parts SET worker = '', beat_at = NULL
+WHERE verification = %(id)s AND source_schema = %(schema)s AND source_table = %(table)s
+  AND number = %(number)s AND claim = %(claim)s
+
+-- name: begin_proof
+INSERT INTO dbbridge.proofs (pipeline, source_schema, source_table, verification, level, generation,
+                             version, fingerprint, position_kind, position, position_file,
+                             position_offset)
+VALUES (%(pipeline)s, %(schema)s, %(table)s, %(id)s, %(level)s, %(generation)s, %(version)s,
+        %(fingerprint)s, %(kind)s, %(text)s, %(file)s, %(offset)s)
+ON CONFLICT (pipeline, source_schema, source_table) DO UPDATE
+SET verification = EXCLUDED.verification, level = EXCLUDED.level, generation = EXCLUDED.generation,
+    version = EXCLUDED.version, fingerprint = EXCLUDED.fingerprint,
+    position_kind = EXCLUDED.position_kind, position = EXCLUDED.position,
+    position_file = EXCLUDED.position_file, position_offset = EXCLUDED.position_offset,
+    swept = false, rows = 0, total = 0, rechecked = 0, open = '[]', equivalences = '[]',
+    obstacle = '', updated_at = now()
+WHERE proofs.verification < EXCLUDED.verification
+
+-- name: swept_proof
+UPDATE dbbridge.proofs
+SET swept = true, rows = %(rows)s, total = %(total)s, open = %(open)s,
+    equivalences = %(equivalences)s, obstacle = %(obstacle)s, updated_at = now()
+WHERE pipeline = %(pipeline)s AND source_schema = %(schema)s AND source_table = %(table)s
+  AND verification = %(id)s AND NOT swept
+
+-- name: proofs
+SELECT source_schema, source_table, verification, level, generation, version, fingerprint,
+       position_kind, position, position_file, position_offset, swept, rows, total, rechecked, open,
+       equivalences, obstacle,
+       (SELECT count(*) FROM dbbridge.differences d
+        WHERE (d.pipeline, d.source_schema, d.source_table)
+            = (p.pipeline, p.source_schema, p.source_table)),
+       extract(epoch FROM p.updated_at)::float8
+FROM dbbridge.proofs p WHERE pipeline = %(pipeline)s ORDER BY source_schema, source_table
+
+-- name: advance_proof
+UPDATE dbbridge.proofs
+SET position_kind = %(kind)s, position = %(text)s, position_file = %(file)s,
+    position_offset = %(offset)s, rechecked = rechecked + %(rechecked)s, open = %(open)s,
+    obstacle = CASE WHEN obstacle = '' THEN %(obstacle)s ELSE obstacle END, updated_at = now()
+WHERE pipeline = %(pipeline)s AND source_schema = %(schema)s AND source_table = %(table)s
+  AND verification = %(id)s AND position = %(before)s
+
+-- name: add_difference
+INSERT INTO dbbridge.differences (pipeline, source_schema, source_table, key, kind, document,
+                                  verification, part)
+VALUES (%(pipeline)s, %(schema)s, %(table)s, %(key)s, %(kind)s, %(document)s, %(id)s, %(part)s)
+ON CONFLICT (pipeline, source_schema, source_table, key) DO UPDATE
+SET kind = EXCLUDED.kind, document = EXCLUDED.document, verification = EXCLUDED.verification,
+    part = EXCLUDED.part, found_at = now()
+
+-- name: drop_differences
+DELETE FROM dbbridge.differences
+WHERE pipeline = %(pipeline)s AND source_schema = %(schema)s AND source_table = %(table)s
+  AND key = ANY(SELECT ARRAY(SELECT jsonb_array_elements_text(k))
+                FROM jsonb_array_elements(%(keys)s::jsonb) k)
+
+-- name: drop_older_differences
+DELETE FROM dbbridge.differences
+WHERE pipeline = %(pipeline)s AND source_schema = %(schema)s AND source_table = %(table)s
+  AND verification < %(id)s
+
+-- name: differences_of_part
+SELECT key, kind, document FROM dbbridge.differences
+WHERE pipeline = %(pipeline)s AND source_schema = %(schema)s AND source_table = %(table)s
+  AND verification = %(id)s AND part = %(part)s
+ORDER BY key
+
+-- name: differences
+SELECT key, kind, document FROM dbbridge.differences
+WHERE pipeline = %(pipeline)s AND source_schema = %(schema)s AND source_table = %(table)s
+ORDER BY key LIMIT %(most)s
+
+-- name: add_certificate
+INSERT INTO dbbridge.certificates (pipeline, group_name, position, document)
+VALUES (%(pipeline)s, %(group)s, %(position)s, %(document)s) RETURNING id
+
+-- name: newest_certificates
+SELECT DISTINCT ON (group_name) group_name, id, extract(epoch FROM issued_at)::float8, position,
+       document
+FROM dbbridge.certificates WHERE pipeline = %(pipeline)s ORDER BY group_name, id DESC

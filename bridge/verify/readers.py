@@ -6,9 +6,9 @@ server; nothing is locked.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import psycopg
 import pymysql
@@ -17,12 +17,17 @@ from pymysql.constants import ER
 from bridge.capture.binlog.positions import lower_bound, upper_bound
 from bridge.capture.chunks import key_index
 from bridge.change.position import Position
+from bridge.names import quote_postgres
 from bridge.types.base import ColumnPlan
-from bridge.verify.digest import family, source_text, target_text
+from bridge.verify.digest import SECOND_BITS, family, source_text, target_text
+from bridge.verify.keys import Keys
 from bridge.verify.recheck import Held, Key, Reading, Value
 from bridge.verify.subject import VERSION, Subject
 
+T = TypeVar("T")
+
 KEYS_A_QUERY = 500
+KEYS_OF_AT_ONCE = 5_000
 LOOSE_KEYS_A_QUERY = 50
 """Where whole documents are fetched with the rows."""
 
@@ -112,15 +117,19 @@ class SourceReader:
 
     def totals(self, conditions: Sequence[str], bucket: str = "0") -> Totals:
         """Rows and hash sums by bucket."""
-        outputs = [bucket, "COUNT(*)", f"SUM({self.subject.hash.source})"]
+        sums = [f"SUM({each})" for each in self.subject.hash.sources]
+        outputs = [bucket, "COUNT(*)", *sums]
         rows = self.query(self.subject.source(outputs, conditions, "GROUP BY 1"))
-        return {int(place): (int(count), int(total)) for place, count, total in rows}
+        return {int(place): (int(count), joined(total)) for place, count, *total in rows}
 
     def hashes(self, conditions: Sequence[str]) -> dict[Key, int]:
         """The hash of every row."""
-        outputs = [*self.subject.keys.source, self.subject.hash.source]
+        outputs, key = (
+            [*self.subject.keys.source, *self.subject.hash.sources],
+            self.subject.plan.key,
+        )
         rows = self.query(self.subject.source(outputs, conditions))
-        return {_key(row[:-1]): int(row[-1]) for row in rows}
+        return {_key(row[:key]): joined(row[key:]) for row in rows}
 
     def next_bound(
         self, lower: Key | None, rows: int, conditions: Sequence[str] = ()
@@ -186,8 +195,8 @@ class SourceReader:
         """See `recheck.Source`."""
         subject, found = self.subject, dict[Key, Value]()
         texts = [source_text(column) for column in subject.loose]
-        outputs = [*subject.keys.source, subject.strict_hash.source]
-        outputs += [subject.hash.source, *texts] if texts else []
+        outputs = [*subject.keys.source, *subject.strict_hash.sources]
+        outputs += [*subject.hash.sources, *texts] if texts else []
         for some in parts(keys, LOOSE_KEYS_A_QUERY if texts else KEYS_A_QUERY):
             condition = subject.keys.source_condition(some)
             if condition:
@@ -207,6 +216,12 @@ class SourceReader:
                 rows = self.query(self.subject.source(self.subject.keys.source, [condition]))
                 found.update(map(_key, rows))
         return found
+
+    def keys_where(self, condition: str) -> list[Key]:
+        """The keys of the rows for which the condition holds; of keyless tables, the hashes."""
+        subject = self.subject
+        outputs = subject.keys.source if subject.keys.ordered else [subject.hash.source]
+        return [_key(row) for row in self.query(subject.source(outputs, [condition]))]
 
     def upper_bound(self) -> Position:
         """See `recheck.Source`."""
@@ -232,19 +247,20 @@ class TargetReader:
 
     def totals(self, conditions: Sequence[str], values: Sequence[Any], bucket: str = "0") -> Totals:
         """Rows and hash sums by bucket."""
-        outputs = [bucket, "count(*)", f"sum({self.subject.hash.target})"]
+        sums = [f"sum({each})" for each in self.subject.hash.targets]
+        outputs = [bucket, "count(*)", *sums]
         rows = self.query(self.subject.target(outputs, conditions, "GROUP BY 1"), values)
-        return {int(place): (count, int(total)) for place, count, total in rows}
+        return {int(place): (count, joined(total)) for place, count, *total in rows}
 
     def hashes(
         self, conditions: Sequence[str], values: Sequence[Any], limit: int = 0
     ) -> dict[Key, int]:
         """The hash of every row; with `limit` of the first so many, in the order of the key."""
-        keys = self.subject.keys
-        outputs = [*keys.target(), self.subject.hash.target]
+        keys, key = self.subject.keys, self.subject.plan.key
+        outputs = [*keys.target(), *self.subject.hash.targets]
         tail = f"ORDER BY {','.join(keys.target_order())} LIMIT {limit}" if limit else ""
         rows = self.query(self.subject.target(outputs, conditions, tail), values)
-        return {row[:-1]: row[-1] for row in rows}
+        return {row[:key]: joined(row[key:]) for row in rows}
 
     def hashes_of(self, keys: Sequence[Key]) -> dict[Key, int]:
         """The hashes of the rows of these keys."""
@@ -268,6 +284,48 @@ class TargetReader:
         values = [*keys.target_values(lower), *keys.target_values(upper)]
         return bool(self.query(f"SELECT {keys.ascending()}", values)[0][0])
 
+    def keys_of(self, rows: Iterable[Sequence[str | None]]) -> list[Key]:
+        """Keys by the values of their columns, or hashes by those of whole rows, as COPY gave them.
+
+        For rows that need not exist (any longer).
+        """
+        subject = self.subject
+        if subject.keys.ordered:
+            return self.texts_of(subject.keys, rows)
+        return self._computed(subject.plan.columns, [f"({subject.hash.target})::text"], rows)
+
+    def texts_of(self, keys: Keys, rows: Iterable[Sequence[str | None]]) -> list[Key]:
+        """The canonical texts of values of the columns that `keys` is over."""
+        return self._computed([column.plan for column in keys.columns], keys.target(), rows)
+
+    def keys_where(self, condition: str, values: Sequence[Any]) -> list[Key]:
+        """The keys of the rows for which the condition holds; of keyless tables, the hashes."""
+        subject = self.subject
+        texts = subject.keys.target()
+        outputs = texts if subject.keys.ordered else [f"({subject.hash.target})::text"]
+        return list(self.query(subject.target(outputs, [condition]), values))
+
+    def _computed(
+        self,
+        columns: Sequence[ColumnPlan],
+        outputs: Sequence[str],
+        rows: Iterable[Sequence[str | None]],
+    ) -> list[Key]:
+        given = ",".join(
+            f"u.v{at}::{column.target_type} AS {quote_postgres(column.target_name)}"
+            for at, column in enumerate(columns)
+        )
+        names = ",".join(f"v{at}" for at in range(len(columns)))
+        arrays = ",".join("%s::text[]" for _ in columns)
+        query = (
+            f"SELECT {_bindable(','.join(outputs))}"
+            f" FROM (SELECT {_bindable(given)} FROM unnest({arrays}) AS u ({names})) AS k"
+        )
+        found: list[Key] = []
+        for some in parts([*rows], KEYS_OF_AT_ONCE):
+            found += self.query(query, [list(column) for column in zip(*some, strict=True)])
+        return found
+
     def extent(self, column: str) -> tuple[int, int] | None:
         """Least and greatest value of an integer column."""
         (low, high), *_ = self.query(self.subject.target([f"min({column})", f"max({column})"]), [])
@@ -287,8 +345,8 @@ class TargetReader:
         """See `recheck.Target`."""
         subject, found = self.subject, dict[Key, Held]()
         texts = [target_text(column) for column in subject.loose]
-        outputs = [VERSION, *subject.keys.target(), subject.strict_hash.target]
-        outputs += [subject.hash.target, *texts] if texts else []
+        outputs = [VERSION, *subject.keys.target(), *subject.strict_hash.targets]
+        outputs += [*subject.hash.targets, *texts] if texts else []
         query = subject.target(outputs, [subject.keys.target_condition()])
         for some in parts(keys, LOOSE_KEYS_A_QUERY if texts else KEYS_A_QUERY):
             wanted = set(some)
@@ -311,17 +369,28 @@ class Sides:
     target: TargetReader
 
 
-def parts(keys: Sequence[Key], size: int) -> list[Sequence[Key]]:
+def _bindable(text: str) -> str:
+    return text.replace("%", "%%")
+
+
+def joined(hashes: Sequence[Any]) -> int:
+    """One or two hashes (or sums of them) as one integer."""
+    first, *second = map(int, hashes)
+    return first + (second[0] << SECOND_BITS) if second else first
+
+
+def parts(keys: Sequence[T], size: int) -> list[Sequence[T]]:
     """The keys in pieces of at most `size`."""
     return [keys[at : at + size] for at in range(0, len(keys), size)]
 
 
 def _value(parts: Sequence[Any], loose: tuple[ColumnPlan, ...]) -> Value:
     if not loose:
-        return int(parts[0])
-    rest, whole, *texts = parts
+        return joined(parts)
+    rest, *whole = parts[: -len(loose)]
+    texts = parts[-len(loose) :]
     documents = tuple(text.encode() if isinstance(text, str) else text for text in texts)
-    return LooseRow(int(rest), int(whole), documents, loose)
+    return LooseRow(int(rest), joined(whole), documents, loose)
 
 
 def _key(row: Sequence[str | bytes]) -> Key:

@@ -1,142 +1,191 @@
-"""All tables of a pipeline, one after the other: which there are, their plans, their verdicts."""
+"""A verification from its beginning to its end: sweeps, proofs kept up beside them, the verdict."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import closing
-from dataclasses import dataclass
+import os
+import platform
+import threading
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import closing, suppress
+from dataclasses import dataclass, field
 from typing import Any
 
 import psycopg
 import pymysql
 
-from bridge.capture.binlog.positions import server_identity
-from bridge.capture.catalog import read_catalog
+from bridge.capture.binlog.connection import BinlogConnection
 from bridge.change.position import Position
 from bridge.errors import BridgeError
-from bridge.mapping.compile import compile_table
-from bridge.mapping.model import TableMapping, from_document
-from bridge.mapping.plan import TablePlan
 from bridge.names import TableName
-from bridge.report.verification import TableVerdict, Verification
-from bridge.store.state import TableState, read_tables
-from bridge.types.table import SourceTable
+from bridge.report.verification import Verification
 from bridge.verify.applied import StoredPosition
-from bridge.verify.found import Sink
-from bridge.verify.subject import Level
-from bridge.verify.table import Sessions, verify_table
+from bridge.verify.conclude import conclude
+from bridge.verify.follow import Follower
+from bridge.verify.found import Found
+from bridge.verify.gather import gathered
+from bridge.verify.ledger import Ledger, Part, Run
+from bridge.verify.subject import Level, Subject
+from bridge.verify.table import Sessions, common_position, streams
+from bridge.verify.tables import Followed, Unfit
+from bridge.verify.work import cut, sweep_part
+
+FOLLOW_SECONDS = 20.0
+"""How often what changed is judged again beside the sweeps."""
+
+WAIT_SECONDS = 1.0
 
 Progress = Callable[[TableName, int], None]
 
 
-@dataclass(frozen=True, slots=True)
-class Followed:
-    """A table that the pipeline follows, with the plan that it goes on with."""
+@dataclass(frozen=True)
+class Verifier:
+    """What a verification works with.
 
-    plan: TablePlan
-    relation: TableName
-    rows: int
-    """As the server estimates."""
+    `open_log` reads the source's log after a position; `source_id` names the source's server.
+    """
 
+    pipeline: str
+    sessions: Sessions
+    open_log: Callable[[Position], BinlogConnection]
+    source_id: str
 
-@dataclass(frozen=True, slots=True)
-class Unfit:
-    """A table that cannot be verified now, and why."""
+    def ledger(self, conn: psycopg.Connection[Any]) -> Ledger:
+        """Over a session of its own."""
+        return Ledger(conn, self.pipeline)
 
-    verdict: TableVerdict
+    # -- beginning ---------------------------------------------------------------------------
 
-
-def followed(conn: psycopg.Connection[Any], pipeline: str) -> dict[TableName, TableState]:
-    """The tables of the pipeline; of one that is being copied again, the one that serves."""
-    try:
-        states = read_tables(conn, pipeline)
-    except psycopg.errors.UndefinedTable:
-        return {}
-    return {state.source: state for state in sorted(states, key=lambda s: -s.generation)}
-
-
-def prepare(
-    source: pymysql.Connection[Any],
-    states: Mapping[TableName, TableState],
-    names: Iterable[TableName],
-) -> list[Followed | Unfit]:
-    """The named tables in order, each with the mapping that was applied to it."""
-    wanted = list(names)
-    catalogue: dict[TableName, SourceTable] = {}
-    for schema in sorted({name.schema for name in wanted}):
-        tables = [name.table for name in wanted if name.schema == schema]
-        catalogue |= read_catalog(source, schema, tables)
-    return [_prepared(name, states.get(name), catalogue.get(name)) for name in wanted]
-
-
-def _prepared(
-    name: TableName, state: TableState | None, table: SourceTable | None
-) -> Followed | Unfit:
-    if state is None:
-        return _unfit(name, "the pipeline does not follow this table yet", "dbbridge sync")
-    if table is None:
-        return _unfit(name, "there is no such table in the source", f"dbbridge explain {name}")
-    try:
-        mapping: TableMapping = from_document(state.mapping)
-        plan = compile_table(mapping, table)
-    except BridgeError as error:
-        return _unfit(name, error.message, f"dbbridge explain {name}")
-    return Followed(plan, state.target, table.rows)
-
-
-def _unfit(name: TableName, reason: str, hint: str) -> Unfit:
-    return Unfit(TableVerdict(name, "inconclusive", reason=reason, hint=hint))
-
-
-def verify(
-    pipeline: str,
-    tables: Iterable[Followed | Unfit],
-    level: Level,
-    sessions: Sessions,
-    *,
-    sink: Sink = lambda _, __: None,
-    progress: Progress = lambda _, __: None,
-) -> Verification:
-    """Verifies the tables; raises the drivers' errors where a server goes away."""
-    verdicts = []
-    with closing(sessions.source()) as source, closing(sessions.target()) as control:
-        identity = server_identity(source)
+    def begin(
+        self,
+        ledger: Ledger,
+        tables: Iterable[Followed],
+        level: Level,
+        *,
+        certify: bool,
+        via: str,
+    ) -> Run:
+        """Plans the parts of a new run. Tables that do not stream get no proof."""
+        run = ledger.begin(level, via, certify=certify)
         for table in tables:
-            if isinstance(table, Unfit):
-                verdicts.append(table.verdict)
-                continue
-            name = table.plan.source
-            stream = StoredPosition(control, pipeline, name, identity)
-            verdicts.append(
-                verify_table(
-                    table.plan,
-                    table.relation,
-                    level,
-                    sessions,
-                    stream,
-                    sink=sink,
-                    progress=_of_table(progress, name),
-                )
-            )
-    return Verification(pipeline, level, tuple(verdicts), _oldest(verdicts))
+            self._begin_proof(ledger, run, table)
+            ledger.add_parts(run, cut(table, self.sessions, spread=via == "celery"))
+        return run
+
+    def _begin_proof(self, ledger: Ledger, run: Run, table: Followed) -> None:
+        subject = Subject.of(table.plan, table.relation, run.level)
+        stream = StoredPosition(ledger.conn, self.pipeline, table.name, self.source_id)
+        if not streams(stream, Found(table.plan)):
+            return
+        position = common_position(subject, self.sessions, stream)
+        if position is not None:
+            plan = table.plan
+            fingerprint, generation = plan.table.fingerprint, table.state.generation
+            ledger.begin_proof(run, table.name, generation, plan.version, fingerprint, position)
+
+    # -- in this process ---------------------------------------------------------------------
+
+    def sweep(
+        self,
+        ledger: Ledger,
+        run: Run,
+        tables: Mapping[TableName, Followed],
+        wanted: Callable[[], bool],
+        progress: Progress,
+    ) -> None:
+        """Sweeps all parts that are left, while another thread keeps the proofs up."""
+        with Beside(self, list(tables.values())):
+            while left := [p for p in ledger.parts(run) if not p.done and p.table in tables]:
+                done = [
+                    self.sweep_part(ledger, run, part, tables[part.table], wanted, progress)
+                    for part in left
+                ]
+                if not any(done):
+                    time.sleep(WAIT_SECONDS)  # for those that others hold, or who died with them
+
+    def sweep_part(
+        self,
+        ledger: Ledger,
+        run: Run,
+        part: Part,
+        table: Followed,
+        wanted: Callable[[], bool] = lambda: True,
+        progress: Progress = lambda _, __: None,
+    ) -> bool:
+        """One part; see `work.sweep_part`."""
+        worker = f"{platform.node()}:{os.getpid()}"
+        return sweep_part(
+            ledger,
+            run,
+            part,
+            table,
+            self.sessions,
+            self.source_id,
+            worker,
+            wanted=wanted,
+            progress=lambda rows: progress(part.table, rows),
+        )
+
+    # -- the end -----------------------------------------------------------------------------
+
+    def follow(self, ledger: Ledger, tables: Iterable[Followed], halt: threading.Event) -> None:
+        """One round of what changed; see `follow.Follower`."""
+        Follower(ledger, self.sessions, self.open_log, self.source_id).round(tables, halt)
+
+    def finish(
+        self,
+        ledger: Ledger,
+        run: Run,
+        tables: Sequence[Followed | Unfit],
+        group: Mapping[TableName, Followed | Unfit],
+    ) -> Verification:
+        """The verdict once all parts are done, and the certificates if they were asked for.
+
+        `group`: all tables that are carried, by name: a certificate is about whole groups.
+        """
+        fit = [table for table in tables if isinstance(table, Followed)]
+        for table in fit:
+            self._swept(ledger, run, table)
+        self.follow(ledger, fit, threading.Event())
+        result = conclude(ledger, run, tables, group)
+        ledger.finish(run, result.verdict)
+        return result
+
+    def _swept(self, ledger: Ledger, run: Run, table: Followed) -> None:
+        found = gathered(ledger, run, table)
+        equivalences = [
+            f"{each.column or 'rows'}: {each.reason}"
+            + (f" ({each.rows} rows)" if each.rows is not None else "")
+            for each in found.equivalences()
+        ]
+        obstacle = found.reason if not (found.in_flight or found.quarantined) else ""
+        ledger.swept(run, table.name, found, equivalences, obstacle)
 
 
-def _of_table(progress: Progress, name: TableName) -> Callable[[int], None]:
-    return lambda rows: progress(name, rows)
+@dataclass
+class Beside:
+    """Keeps proofs up in a thread of its own, while the sweeps go on."""
 
+    verifier: Verifier
+    tables: Sequence[Followed]
+    _halt: threading.Event = field(default_factory=threading.Event)
+    _thread: threading.Thread | None = None
 
-def _oldest(verdicts: Iterable[TableVerdict]) -> str:
-    """The position that all verdicts cover; '' where a table has none."""
-    positions = list(_positions(verdicts))
-    if not positions or None in positions:
-        return ""
-    known = [position for position in positions if position is not None]
-    for candidate in known:
-        if all(other.covers(candidate) for other in known):
-            return str(candidate)
-    return ""
+    def __enter__(self) -> Beside:
+        self._thread = threading.Thread(target=self._run, name="follow", daemon=True)
+        self._thread.start()
+        return self
 
+    def __exit__(self, *_: object) -> None:
+        self._halt.set()
+        assert self._thread is not None
+        self._thread.join()
 
-def _positions(verdicts: Iterable[TableVerdict]) -> Iterator[Position | None]:
-    for verdict in verdicts:
-        yield Position.parse(verdict.position) if verdict.position else None
+    def _run(self) -> None:
+        while not self._halt.wait(FOLLOW_SECONDS):
+            # What goes wrong here goes wrong in the last round as well, and is told there.
+            with (
+                suppress(BridgeError, psycopg.Error, pymysql.Error, OSError),
+                closing(self.verifier.sessions.target()) as conn,
+            ):
+                self.verifier.follow(self.verifier.ledger(conn), self.tables, self._halt)

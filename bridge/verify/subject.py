@@ -28,12 +28,16 @@ class Subject:
     relation: TableName
     columns: tuple[ColumnPlan, ...]
     level: Level = "values"
+    twice: bool = False
+    """Two hashes are taken of each row, for a certificate."""
 
     @classmethod
-    def of(cls, plan: TablePlan, relation: TableName, level: Level) -> Subject:
+    def of(
+        cls, plan: TablePlan, relation: TableName, level: Level, *, twice: bool = False
+    ) -> Subject:
         """All carried columns, or with `counts` those of the key."""
         columns = plan.key_columns if level == "counts" and plan.key else plan.columns
-        return cls(plan, relation, columns, level)
+        return cls(plan, relation, columns, level, twice and level != "counts")
 
     def without(self, names: frozenset[str]) -> Subject:
         """The same without the columns of these source names; the key always stays."""
@@ -54,7 +58,7 @@ class Subject:
         """The row hash; with `counts` every row of a keyed table hashes to 1."""
         if self.level == "counts" and self.plan.key:
             return Digest("1", "1::bigint")
-        return row_digest(self.columns)
+        return row_digest(self.columns, twice=self.twice)
 
     @cached_property
     def loose(self) -> tuple[ColumnPlan, ...]:

@@ -116,11 +116,12 @@ class Walk:
         self._failure: BaseException | None = None
         self._rows = FIRST_ROWS
         self._lower: Key | None = None
+        self._last: Key | None = None
         self._slower = 0.0
 
-    def ranges(self, lower: Key | None) -> Generator[Summed, None, None]:
-        """The ranges after `lower` in order, once; raises what either thread raised."""
-        self._lower = lower
+    def ranges(self, lower: Key | None, last: Key | None) -> Generator[Summed, None, None]:
+        """The ranges after `lower` up to `last` in order, once; raises what a thread raised."""
+        self._lower, self._last = lower, last
         works = (self._read_source, self._read_target)
         threads = [threading.Thread(target=self._guard, args=(w,), daemon=True) for w in works]
         for thread in threads:
@@ -158,15 +159,17 @@ class Walk:
         reader, lower = self._source, self._lower
         ends = self._extent()
         keys = reader.subject.keys
+        within = keys.source_range(None, self._last)
         while not self._halt.is_set():
-            upper = reader.next_bound(lower, self._rows)
+            bound = reader.next_bound(lower, self._rows, within)
+            upper = self._last if bound is None else bound
             begun = time.monotonic()
             piece = Range(lower, upper, self._width(lower, upper, ends))
             totals = reader.totals(keys.source_range(lower, upper), self._bucket(piece, "source"))
             took = max(time.monotonic() - begun, self._slower)
             if not _give(self._pending, (piece, totals), self._halt):
                 return
-            if upper is None:
+            if bound is None:
                 _give(self._pending, None, self._halt)
                 return
             lower = upper
@@ -264,15 +267,16 @@ class Sweep:
         self._keys = opened.source.subject.keys
         self._first = leading_integer(opened.source.subject.plan.key_columns)
 
-    def run(self, lower: Key | None = None) -> Generator[Key, None, None]:
+    def run(self, lower: Key | None = None, last: Key | None = None) -> Generator[Key, None, None]:
         """Compares the rows whose keys come after `lower`; yields the last key of each range.
 
+        `last` ends it, with that key; only keys that begin with an integer have one.
         `relieve` is called whenever suspects have been added.
         """
         try:
             if self._first is None and not self._target.in_byte_order():
                 raise Misordered(lower)
-            with contextlib.closing(Walk(self._walk).ranges(lower)) as ranges:
+            with contextlib.closing(Walk(self._walk).ranges(lower, last)) as ranges:
                 for summed in ranges:
                     if not summed.ordered:
                         raise Misordered(summed.range.lower)

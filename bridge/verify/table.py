@@ -1,12 +1,11 @@
-"""The verdict on one table: sweep, recheck, and what the differences consist of.
+"""One table, or a part of it: sweep, recheck, and what the differences consist of.
 
-*Match at position X* means: X is a position up to which the table had been applied before its first
-row was read, and every row was seen equal on both sides afterwards, in a range's sums or by its
-key. So every change up to X is in both; what came after X is the stream's: rows that it touched
-after they were seen equal are not covered. Nothing was in flight, nothing is in quarantine.
-*Mismatch* means at least one proven difference. All else is *inconclusive*: rows that change each
-time they are looked at, rows in quarantine (known to be missing: not in sync, but no surprise), a
-stream that stands still.
+*Match* means that every row was seen equal on both sides after the position that both held when the
+sweep began, in a range's sums or by its key. So every change up to that position is in both; rows
+that the stream touched after they were seen equal are another matter (`bridge.verify.follow`).
+Nothing was in flight, nothing is in quarantine. *Mismatch* means at least one proven difference.
+All else is *inconclusive*: rows that change each time they are looked at, rows in quarantine (known
+to be missing: not in sync, but no surprise), a stream that stands still.
 """
 
 from __future__ import annotations
@@ -24,7 +23,8 @@ from bridge.mapping.plan import TablePlan
 from bridge.names import TableName
 from bridge.report.verification import TableVerdict
 from bridge.verify import multiset
-from bridge.verify.found import Found, Sink
+from bridge.verify.digest import FIRST
+from bridge.verify.found import Found
 from bridge.verify.judge import Judge, MultisetJudge, Stream, Stuck
 from bridge.verify.readers import Sides, SourceReader, TargetReader, source_session, target_session
 from bridge.verify.recheck import POLL_SECONDS, Key, Patience, at_or_past
@@ -42,12 +42,27 @@ class Sessions(Protocol):
     """Opens sessions, in UTC and in autocommit mode."""
 
     def source(self) -> pymysql.Connection[Any]:
-        """On the source."""
+        """On the source, or on a replica of it."""
         ...
 
     def target(self) -> psycopg.Connection[Any]:
         """On the target."""
         ...
+
+
+class Record(Protocol):
+    """Where a sweep writes down how far it is."""
+
+    def reached(self, lower: Key, found: Found) -> None:
+        """Everything up to `lower` is in `found`; raises what ends the sweep."""
+        ...
+
+
+class Unrecorded:
+    """Writes nothing down."""
+
+    def reached(self, lower: Key, found: Found) -> None:
+        """See Record."""
 
 
 def verify_table(
@@ -57,31 +72,52 @@ def verify_table(
     sessions: Sessions,
     stream: Stream,
     *,
-    sink: Sink = lambda _, __: None,
     progress: Callable[[int], None] = lambda _: None,
     patience: Patience | None = None,
 ) -> TableVerdict:
-    """Verifies one table against the `relation` of the target.
+    """Verifies one table against the `relation` of the target, at once and as a whole.
 
-    `sink` gets every difference, `progress` the number of rows read since the last call. A table
+    `progress` gets the number of rows read since the last call. A table
     that is not as the plan says, or that does not stream, is inconclusive; other errors of the
     drivers are raised.
     """
-    begun, position = time.monotonic(), ""
+    begun, position = time.monotonic(), None
     subject = Subject.of(plan, relation, level)
-    found = Found(plan, sink, keyed=subject.keys.ordered)
+    found = Found(plan, keyed=subject.keys.ordered)
+    if streams(stream, found):
+        position = common_position(subject, sessions, stream)
+        sweep(subject, sessions, stream, found, progress=progress, patience=patience)
+    return found.verdict(str(position or ""), time.monotonic() - begun)
+
+
+def streams(stream: Stream, found: Found) -> bool:
+    """Whether the table can be verified; if not, `found` says why."""
     standing = stream.standing()
     if standing.position is None or (standing.obstacle and standing.hint != "dbbridge sync"):
         found.hold(standing.obstacle or "not copied yet", standing.hint or "dbbridge sync")
-        return found.verdict("", time.monotonic() - begun)
+        return False
+    return True
+
+
+def sweep(
+    subject: Subject,
+    sessions: Sessions,
+    stream: Stream,
+    found: Found,
+    *,
+    bounds: tuple[Key | None, Key | None] = (None, None),
+    record: Record | None = None,
+    progress: Callable[[int], None] = lambda _: None,
+    patience: Patience | None = None,
+) -> None:
+    """Looks at every row between `bounds` and judges it; adds to `found`."""
     try:
         with _sides(sessions, subject) as walk, _sides(sessions, subject) as opened:
-            position = _covered(opened.source, standing.position)
             if found.keyed:
-                _check(walk, opened, stream, found, progress, patience)
+                saved = record or Unrecorded()
+                _check(walk, opened, stream, found, bounds, saved, progress, patience)
             else:
-                judge = MultisetJudge(opened, stream, found, patience)
-                multiset.sweep(opened, found.tally, relieve=judge.finish, progress=progress)
+                _check_multiset(opened, stream, found, progress, patience)
     except Stuck:
         pass
     except (pymysql.err.ProgrammingError, pymysql.err.OperationalError) as error:
@@ -91,24 +127,28 @@ def verify_table(
     except (psycopg.errors.UndefinedTable, psycopg.errors.UndefinedColumn) as error:
         message = error.diag.message_primary
         found.hold(f"the target cannot be read: {message}", "dbbridge schema plan")
-    return found.verdict(position, time.monotonic() - begun)
 
 
-def _covered(source: SourceReader, applied: Position) -> str:
+def common_position(subject: Subject, sessions: Sessions, stream: Stream) -> Position | None:
     """Waits until the source shows what the stream has applied; the position that both hold then.
 
     A commit is in the log, and perhaps in the target, a moment before others see it. Where the
     source knows no exact lower bound (MySQL without GTIDs), the one that it knows is what both
-    hold.
+    hold. None: it is not known that both hold anything.
     """
+    applied = stream.standing().position
+    if applied is None:
+        return None
     deadline = time.monotonic() + VISIBLE_SECONDS
-    while True:
-        low = source.lower_bound(by_gtid=not applied.file)
-        if at_or_past(low, applied):
-            return str(applied)
-        if low is None or low.offset == FILE_START or time.monotonic() > deadline:
-            return str(low) if at_or_past(applied, low) else ""
-        time.sleep(POLL_SECONDS)
+    with contextlib.closing(source_session(sessions.source())) as conn:
+        source = SourceReader(conn, subject)
+        while True:
+            low = source.lower_bound(by_gtid=not applied.file)
+            if at_or_past(low, applied):
+                return applied
+            if low is None or low.offset == FILE_START or time.monotonic() > deadline:
+                return low if at_or_past(applied, low) else None
+            time.sleep(POLL_SECONDS)
 
 
 def _check(
@@ -116,26 +156,49 @@ def _check(
     opened: Sides,
     stream: Stream,
     found: Found,
+    bounds: tuple[Key | None, Key | None],
+    record: Record,
     progress: Callable[[int], None],
     patience: Patience | None,
 ) -> None:
     """A table with a key; goes on without a column once that is found to differ throughout."""
-    lower: Key | None = None
-    whole = frozenset[str]()
+    lower, upper = bounds
+    if found.whole:
+        walk, opened = _without(walk, found.whole), _without(opened, found.whole)
     while True:
+        whole = frozenset[str]()
         judge = Judge(opened, stream, found, patience)
         sweep = Sweep(walk, opened, found.tally, relieve=judge.relieve, progress=progress)
-        with contextlib.closing(sweep.run(lower)) as ranges:
+        with contextlib.closing(sweep.run(lower, upper)) as ranges:
             for last in ranges:
                 lower = last
                 whole = found.whole_columns()
                 if whole:
                     break
+                record.reached(last, found)
         judge.finish()
         if not whole:
             return
         found.whole |= whole
-        walk, opened, whole = _without(walk, whole), _without(opened, whole), frozenset()
+        walk, opened = _without(walk, whole), _without(opened, whole)
+
+
+def _check_multiset(
+    sides: Sides,
+    stream: Stream,
+    found: Found,
+    progress: Callable[[int], None],
+    patience: Patience | None,
+) -> None:
+    judge = MultisetJudge(sides, stream, found, patience)
+    multiset.sweep(sides, found.tally, relieve=judge.finish, progress=progress)
+    judge.finish()
+    if sides.source.subject.twice:
+        # Rows that were counted by their first hash have no second one: it is taken of all, if all
+        # stand still for a moment.
+        source, target = sides.source.totals(()), sides.target.totals((), ())
+        still = source == target and source.get(0, (0, 0))[0] == found.tally.rows
+        found.tally.total = source[0][1] if still and source else found.tally.total & FIRST
 
 
 def _without(sides: Sides, names: frozenset[str]) -> Sides:

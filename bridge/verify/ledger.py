@@ -1,0 +1,382 @@
+"""What verification writes down: parts of sweeps, proofs, differences. All in the control schema.
+
+A part belongs to whoever claimed it last; one who was superseded (frozen, cut off) finds out when
+he saves, and what he would have saved does not count.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, cast
+
+from psycopg.types.json import Jsonb
+
+from bridge.change.position import Kind, Position
+from bridge.errors import BridgeError
+from bridge.names import TableName
+from bridge.report.verification import Difference, Verdict
+from bridge.store.sql import queries
+from bridge.store.state import Connection
+from bridge.verify.found import Found
+from bridge.verify.recheck import Key
+from bridge.verify.subject import Level
+
+Q = queries("bridge.verify", "queries.sql")
+STALE_SECONDS = 30.0
+"""A worker that has saved nothing for so long has lost its part."""
+MOST_DIFFERENCES = 10_000
+"""So many known differences of a table are judged again with each round of changes."""
+
+
+class Superseded(BridgeError):
+    """Somebody else has claimed the part meanwhile."""
+
+    exit_code = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """A verification that is under way; `seconds` since it began."""
+
+    id: int
+    level: Level
+    certify: bool
+    via: str
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A range of keys of one table, after `lower` up to `upper` (None: open).
+
+    Everything up to `reached` is in `rows` and `total`; `suspects` are not judged yet; `found` is
+    `Found.state`. `silent`: seconds since its worker last saved (None: nobody has).
+    """
+
+    table: TableName
+    number: int
+    version: str
+    lower: Key | None
+    upper: Key | None
+    reached: Key | None = None
+    rows: int = 0
+    total: int = 0
+    suspects: tuple[Key, ...] = ()
+    found: dict[str, Any] | None = None
+    seconds: float = 0.0
+    done: bool = False
+    worker: str = ""
+    silent: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Proof:
+    """What is proven of one table; see the control schema's comment.
+
+    `open` are keys that could not be judged, `obstacle` says why the proof cannot be kept up (''
+    if it can), `differences` how many are known, `updated_at` is in seconds since 1970.
+    """
+
+    table: TableName
+    verification: int
+    level: Level
+    generation: int
+    version: str
+    fingerprint: str
+    position: Position
+    swept: bool
+    rows: int
+    total: int
+    rechecked: int
+    open: tuple[Key, ...]
+    equivalences: tuple[str, ...]
+    obstacle: str
+    differences: int
+    updated_at: float
+
+
+class Ledger:
+    """Reads and writes; `conn` is in autocommit mode and serves one thread."""
+
+    def __init__(self, conn: Connection, pipeline: str) -> None:
+        self.conn = conn
+        self.pipeline = pipeline
+
+    # -- runs and parts ----------------------------------------------------------------------
+
+    def begin(self, level: Level, via: str, *, certify: bool) -> Run:
+        """A new run; what is known of runs a month old goes."""
+        names = {"pipeline": self.pipeline, "level": level, "certify": certify, "via": via}
+        (number,) = self._one("begin_verification", names)
+        self._do("forget_verifications", {"pipeline": self.pipeline, "id": number})
+        return Run(number, level, certify, via)
+
+    def interrupted(self) -> Run | None:
+        """The newest run that has no end."""
+        row = self.conn.execute(Q["last_verification"], {"pipeline": self.pipeline}).fetchone()
+        return None if row is None else Run(row[0], row[1], row[2], row[3], row[4])
+
+    def finish(self, run: Run, verdict: Verdict) -> None:
+        """The run has its end."""
+        self._do("finish_verification", {"id": run.id, "verdict": verdict})
+
+    def add_parts(self, run: Run, parts: Iterable[Part]) -> None:
+        """Plans what is to be swept."""
+        with self.conn.transaction():
+            for part in parts:
+                facts = {"version": part.version, "lower": _bound(part.lower)}
+                self._do("add_part", {**_named(run, part), **facts, "upper": _bound(part.upper)})
+
+    def parts(self, run: Run) -> list[Part]:
+        """All of them, by table and number."""
+        return [_part(row) for row in self.conn.execute(Q["parts"], {"id": run.id})]
+
+    def claim(self, run: Run, part: Part, worker: str) -> int | None:
+        """The number under which `worker` may save; None if another one works or it is done."""
+        names = {**_named(run, part), "worker": worker, "stale": STALE_SECONDS}
+        row = self.conn.execute(Q["claim_part"], names).fetchone()
+        return None if row is None else int(row[0])
+
+    def save(
+        self,
+        run: Run,
+        part: Part,
+        claim: int,
+        reached: Key | None,
+        found: Found,
+        seconds: float,
+        *,
+        done: bool,
+    ) -> None:
+        """What is known of the part so far, new differences included. Raises Superseded."""
+        state = {
+            "reached": _bound(reached),
+            "rows": found.tally.rows,
+            "total": found.tally.total,
+            "suspects": Jsonb([list(key) for key in found.tally.suspects]),
+            "found": Jsonb(found.state()),
+            "seconds": seconds,
+            "done": done,
+        }
+        with self.conn.transaction():
+            saved = self.conn.execute(
+                Q["save_part"], {**_named(run, part), "claim": claim, **state}
+            )
+            if saved.rowcount != 1:
+                raise Superseded(
+                    f"part {part.number} of {part.table} is in another worker's hands",
+                    "nothing is lost; the other one goes on",
+                )
+            self._add(part.table, found.take_fresh(), run.id, part.number)
+
+    def release(self, run: Run, part: Part, claim: int) -> None:
+        """Lets others have an unfinished part at once."""
+        self._do("release_part", {**_named(run, part), "claim": claim})
+
+    # -- proofs ------------------------------------------------------------------------------
+
+    def begin_proof(
+        self,
+        run: Run,
+        table: TableName,
+        generation: int,
+        version: str,
+        fingerprint: str,
+        position: Position,
+    ) -> None:
+        """Nothing is proven yet; what changes after `position` will have to be looked at again."""
+        facts = {"level": run.level, "generation": generation, "version": version}
+        names = {**self._table(table), "id": run.id, "fingerprint": fingerprint, **facts}
+        self._do("begin_proof", {**names, **_position(position)})
+
+    def swept(
+        self,
+        run: Run,
+        table: TableName,
+        found: Found,
+        equivalences: Sequence[str],
+        obstacle: str,
+    ) -> None:
+        """Every row of the table was looked at once."""
+        with self.conn.transaction():
+            self._do(
+                "swept_proof",
+                {
+                    **self._table(table),
+                    "id": run.id,
+                    "rows": found.tally.rows,
+                    "total": found.tally.total,
+                    "open": _keys(found.in_flight),
+                    "equivalences": Jsonb(list(equivalences)),
+                    "obstacle": obstacle,
+                },
+            )
+            self._do("drop_older_differences", {**self._table(table), "id": run.id})
+
+    def proofs(self) -> dict[TableName, Proof]:
+        """Of all tables."""
+        rows = self.conn.execute(Q["proofs"], {"pipeline": self.pipeline})
+        return {proof.table: proof for proof in map(_proof, rows)}
+
+    def advance(
+        self, proof: Proof, position: Position, judged: Sequence[Key], found: Found, obstacle: str
+    ) -> bool:
+        """Keys that changed up to `position` were judged again; False if another one was faster."""
+        with self.conn.transaction():
+            names = {
+                **self._table(proof.table),
+                "id": proof.verification,
+                "before": proof.position.text,
+                "rechecked": len(judged),
+                "open": _keys(found.in_flight),
+                "obstacle": obstacle,
+            }
+            done = self.conn.execute(Q["advance_proof"], {**names, **_position(position)})
+            if done.rowcount != 1:
+                return False
+            if judged:
+                keys = json.dumps([list(key) for key in judged])
+                self._do("drop_differences", {**self._table(proof.table), "keys": keys})
+            self._add(proof.table, found.take_fresh(), proof.verification, None)
+        return True
+
+    # -- differences -------------------------------------------------------------------------
+
+    def differences(self, table: TableName) -> list[tuple[Key, Difference]]:
+        """Those of the table that are known, by key; at most `MOST_DIFFERENCES`."""
+        names = {**self._table(table), "most": MOST_DIFFERENCES}
+        return [
+            (tuple(key), Difference.parse(document))
+            for key, _, document in self.conn.execute(Q["differences"], names)
+        ]
+
+    def all_differences(self, table: TableName) -> Iterator[tuple[Key, Difference]]:
+        """All of them, however many."""
+        names = {**self._table(table), "most": None}
+        with self.conn.transaction(), self.conn.cursor("differences") as cursor:
+            for key, _, document in cursor.execute(Q["differences"], names):
+                yield tuple(key), Difference.parse(document)
+
+    def differences_of(self, run: Run, part: Part) -> list[Difference]:
+        """Those that the part has found."""
+        names = {**self._table(part.table), "id": run.id, "part": part.number}
+        rows = self.conn.execute(Q["differences_of_part"], names)
+        return [Difference.parse(document) for _, _, document in rows]
+
+    def _add(
+        self,
+        table: TableName,
+        fresh: Iterable[tuple[Key, Difference]],
+        verification: int,
+        part: int | None,
+    ) -> None:
+        names = {**self._table(table), "id": verification, "part": part}
+        rows = [
+            {**names, "key": list(key), "kind": d.kind, "document": Jsonb(d.document())}
+            for key, d in fresh
+        ]
+        if rows:
+            with self.conn.cursor() as cursor:
+                cursor.executemany(Q["add_difference"], rows)
+
+    # -- certificates ------------------------------------------------------------------------
+
+    def add_certificate(self, group: str, position: str, document: dict[str, Any]) -> int:
+        """Keeps it for good; its number."""
+        names = {"pipeline": self.pipeline, "group": group, "position": position}
+        (number,) = self._one("add_certificate", {**names, "document": Jsonb(document)})
+        return int(number)
+
+    def certificates(self) -> dict[str, dict[str, Any]]:
+        """The newest one of each group."""
+        rows = self.conn.execute(Q["newest_certificates"], {"pipeline": self.pipeline})
+        return {
+            group: {"id": number, "issued_at": issued, "position": position, **document}
+            for group, number, issued, position, document in rows
+        }
+
+    # ----------------------------------------------------------------------------------------
+
+    def _table(self, table: TableName) -> dict[str, Any]:
+        return {"pipeline": self.pipeline, "schema": table.schema, "table": table.table}
+
+    def _do(self, name: str, values: dict[str, Any]) -> None:
+        self.conn.execute(Q[name], values)
+
+    def _one(self, name: str, values: dict[str, Any]) -> tuple[Any, ...]:
+        row = self.conn.execute(Q[name], values).fetchone()
+        assert row is not None
+        return cast("tuple[Any, ...]", row)
+
+
+def _named(run: Run, part: Part) -> dict[str, Any]:
+    table = part.table
+    return {"id": run.id, "schema": table.schema, "table": table.table, "number": part.number}
+
+
+def _bound(key: Key | None) -> list[str] | None:
+    return None if key is None else list(key)
+
+
+def _keys(keys: Iterable[Key]) -> Jsonb:
+    return Jsonb([list(key) for key in keys])
+
+
+def _tuple(key: list[str] | None) -> Key | None:
+    return None if key is None else tuple(key)
+
+
+def _position(position: Position) -> dict[str, Any]:
+    return {
+        "kind": position.kind,
+        "text": position.text,
+        "file": position.file,
+        "offset": position.offset,
+    }
+
+
+def _part(row: tuple[Any, ...]) -> Part:
+    schema, table, number, version, lower, upper, reached, rows, total, *rest = row
+    suspects, found, seconds, done, worker, silent = rest
+    return Part(
+        TableName(schema, table),
+        number,
+        version,
+        _tuple(lower),
+        _tuple(upper),
+        _tuple(reached),
+        rows,
+        int(total),
+        tuple(tuple(key) for key in suspects),
+        found,
+        seconds,
+        done,
+        worker,
+        silent,
+    )
+
+
+def _proof(row: tuple[Any, ...]) -> Proof:
+    schema, table, number, level, generation, version, fingerprint, *rest = row
+    kind, text, file, offset, swept, rows, total, rechecked, open_, *more = rest
+    equivalences, obstacle, differences, updated_at = more
+    return Proof(
+        TableName(schema, table),
+        number,
+        level,
+        generation,
+        version,
+        fingerprint,
+        Position(cast(Kind, kind), text, file, offset),
+        swept,
+        rows,
+        int(total),
+        rechecked,
+        tuple(tuple(key) for key in open_),
+        tuple(equivalences),
+        obstacle,
+        differences,
+        updated_at,
+    )
