@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import secrets
+import signal
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -119,8 +120,13 @@ def run(context: Context, names: list[str], wish: Wish) -> Verification:
         fit = {name: table for name, table in fit.items() if name in parts}
         chosen = [table for table in chosen if table.name in parts]
     rows = sum(table.rows for table in fit.values())
-    with context.out.progress("comparing", float(rows) or None) as advance:
-        verifier.sweep(ledger, run, fit, lambda: True, _Progress(advance))
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        with context.out.progress("comparing", float(rows) or None) as advance:
+            verifier.sweep(ledger, run, fit, lambda: True, _Progress(advance))
+    except KeyboardInterrupt:
+        context.out.next("dbbridge verify --resume")
+        raise
     result = verifier.finish(ledger, run, chosen, carried)
     if wish.output is not None:
         _write(ledger, [table.name for table in chosen], wish.output)

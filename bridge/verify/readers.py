@@ -6,6 +6,7 @@ server; nothing is locked.
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -110,6 +111,10 @@ class SourceReader:
     def __init__(self, conn: pymysql.Connection[Any], subject: Subject) -> None:
         self._conn = conn
         self.subject = subject
+
+    def cancel(self) -> None:
+        """Ends the session, and so the wait of the thread that has a statement under way."""
+        self._conn._sock.shutdown(socket.SHUT_RDWR)  # type: ignore[attr-defined]  # noqa: SLF001
 
     def about(self, subject: Subject) -> SourceReader:
         """The same session for another subject."""
@@ -240,6 +245,10 @@ class TargetReader:
     def __init__(self, conn: psycopg.Connection[Any], subject: Subject) -> None:
         self._conn = conn
         self.subject = subject
+
+    def cancel(self) -> None:
+        """Ends the statement that another thread waits for."""
+        self._conn.cancel_safe()
 
     def about(self, subject: Subject) -> TargetReader:
         """The same session for another subject."""

@@ -37,6 +37,8 @@ MOST_BUCKETED_ROWS, MOST_PLAIN_ROWS = 200_000, 8_000
 BUCKET_ROWS = 500
 OPEN_ROWS = 20_000
 """A bucket with more rows is walked in smaller ranges instead of being opened at once."""
+STATEMENT_SECONDS = 2.0
+"""How long a statement that nobody waits for any longer may go on."""
 AHEAD = 4
 """Ranges by which the source may be ahead of the target."""
 T = TypeVar("T")
@@ -131,7 +133,11 @@ class Walk:
                 yield summed
         finally:
             self._halt.set()
-            for thread in threads:
+            readers: tuple[SourceReader | TargetReader, ...] = (self._source, self._target)
+            for thread, reader in zip(threads, readers, strict=True):
+                thread.join(STATEMENT_SECONDS)
+                if thread.is_alive():
+                    reader.cancel()
                 thread.join()
         if self._failure is not None:
             raise self._failure

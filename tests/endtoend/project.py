@@ -146,6 +146,17 @@ class Project:
         self.daemons.append(daemon)
         return daemon
 
+    def start(self, *words: str) -> subprocess.Popen[bytes]:
+        """One verb in the background; nobody reads what it prints."""
+        return subprocess.Popen(
+            [*COMMAND, *words],
+            cwd=self.folder,
+            env=self._environment(),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+
     def catch_up(self, timeout: float = VERB_SECONDS) -> None:
         """A `sync --until caught-up` to its good end; the writers rest."""
         daemon = self.sync("--until", "caught-up")
