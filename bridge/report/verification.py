@@ -74,8 +74,10 @@ class TableVerdict:
     """One table. `reason` and `hint` say why a table is inconclusive and what to do about it.
 
     `differing` counts rows that differ for sure; `differences` holds them (at most as many as are
-    kept in memory), then quarantined ones and those in flight. `position`: every change up to
-    there is covered by the verdict. `digest` is the sum of the hashes of the rows that are equal.
+    kept in memory), then quarantined ones and those in flight. `discarded` rows were given up by an
+    operator: the source has them, the target does not, and that counts as equal. `position`: every
+    change up to there is covered by the verdict. `digest` is the sum of the hashes of the rows that
+    are equal.
     """
 
     table: TableName
@@ -89,6 +91,7 @@ class TableVerdict:
     equivalences: tuple[Equivalence, ...] = ()
     differing: int = 0
     quarantined: int = 0
+    discarded: int = 0
     in_flight: int = 0
     differences: tuple[Difference, ...] = ()
     columns: tuple[ColumnFinding, ...] = ()
@@ -112,6 +115,7 @@ class TableVerdict:
             ],
             "differing": self.differing,
             "quarantined": self.quarantined,
+            "discarded": self.discarded,
             "in_flight": self.in_flight,
             "rechecked": self.rechecked,
             "columns": [{"name": c.name, "rows": c.rows, "whole": c.whole} for c in self.columns],

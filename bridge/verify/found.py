@@ -124,7 +124,8 @@ class Found:
         if self.differing:
             word = "mismatch"
             self.hint = f"dbbridge tables resync {self.plan.source}"
-        alike, kinds = self.tally.rows, self.kinds
+        alike, kinds, given_up = self.tally.rows, self.kinds, self.discarded.total()
+        kept_out = len(self.quarantined) + given_up
         keys = Keys(self.plan)
         flying = [
             Difference(named(keys, key) if self.keyed else {}, "in-flight")
@@ -136,12 +137,13 @@ class Found:
             reason=self.reason,
             hint=self.hint,
             position=position,
-            source_rows=alike + kinds["missing"] + kinds["differs"] + len(self.quarantined),
+            source_rows=alike + kinds["missing"] + kinds["differs"] + kept_out,
             target_rows=alike + kinds["extra"] + kinds["differs"],
             digest=digest_text(self.tally.total),
             equivalences=tuple(self.equivalences()),
             differing=self.differing,
             quarantined=len(self.quarantined),
+            discarded=given_up,
             in_flight=len(self.in_flight),
             differences=(*self.kept, *self.quarantined, *flying[:KEPT_DIFFERENCES]),
             columns=tuple(self._column_findings()),

@@ -406,6 +406,7 @@ def test_quarantined_rows_are_no_surprise_and_no_match(world: World) -> None:
     assert verdict.verdict == "inconclusive"
     assert verdict.reason == "1 rows are in quarantine"
     assert keys_of(verdict, "quarantined") == [("10",)]
+    assert (verdict.source_rows, verdict.target_rows, verdict.discarded) == (50, 48, 1)
     stream.kept_out = []
     stream.given_up |= {b"10": "test data"}
     verdict = world.verify(plan, stream=stream)
@@ -413,6 +414,7 @@ def test_quarantined_rows_are_no_surprise_and_no_match(world: World) -> None:
     assert [(e.reason, e.rows) for e in verdict.equivalences] == [
         ("discarded by an operator: test data", 2)
     ]
+    assert (verdict.source_rows, verdict.target_rows, verdict.discarded) == (50, 48, 2)
 
 
 def test_a_table_that_stands_still_is_inconclusive_at_once(world: World) -> None:
