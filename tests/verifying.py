@@ -107,16 +107,20 @@ class World:
     ) -> TablePlan:
         """Makes the target's table and copies the rows."""
         plan = self.plan(table, edit)
-        bad: list[BadRow] = []
-        with closing(self.source()) as source, closing(self.target()) as target:
+        with closing(self.target()) as target:
             for statement in create_table(plan):
                 target.execute(statement.encode())
-            with target.transaction():
-                copy_blocks(
-                    target, plan, plan.target, read_chunk(source, plan, None, None, bad), bad
-                )
-        self.bad = bad
+        self.recopy(plan)
         return plan
+
+    def recopy(self, plan: TablePlan) -> None:
+        """Copies the rows into the empty table."""
+        bad: list[BadRow] = []
+        with closing(self.source()) as source, closing(self.target()) as target:
+            lines = read_chunk(source, plan, None, None, bad)
+            with target.transaction():
+                copy_blocks(target, plan, plan.target, lines, bad)
+        self.bad = bad
 
     def verify(
         self,
