@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import json
 import threading
-from contextlib import closing
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from typing import Any
 
 import pytest
 
 from bridge.capture.binlog.connection import BinlogConnection
 from bridge.capture.binlog.positions import lower_bound, server_identity, upper_bound
-from bridge.change.position import Position
 from bridge.mapping.model import to_document
 from bridge.mapping.propose import propose_table
 from bridge.names import TableName
@@ -63,8 +63,8 @@ class Stage:
                     json.dumps(document), plan.version,
                 ],
             )  # fmt: skip
-        self.applied()
         with closing(self.world.source()) as source:
+            applied(source, self.conn)
             known = states(self.conn, PIPELINE)
             self.tables = [
                 table
@@ -73,37 +73,54 @@ class Stage:
             ]
         assert len(self.tables) == len(names)
 
-    def applied(self) -> None:
-        """The stream says that it has applied everything."""
-        with closing(self.world.source()) as source:
-            low, high = lower_bound(source), upper_bound(source)
-        position = Position(low.kind, low.text, high.file, high.offset)
-        self.conn.execute(
-            "UPDATE dbbridge.pipeline SET position_kind = %s, position = %s, position_file = %s,"
-            " position_offset = %s",
-            [position.kind, position.text, position.file, position.offset],
-        )
+    @contextmanager
+    def streaming(self) -> Iterator[None]:
+        """The stream says that it has applied everything, whatever others do on the source."""
+        done = threading.Event()
+
+        def advance() -> None:
+            with closing(self.world.source()) as source, closing(self.world.target()) as target:
+                while not done.wait(0.02):
+                    applied(source, target)
+
+        thread = threading.Thread(target=advance)
+        thread.start()
+        try:
+            yield
+        finally:
+            done.set()
+            thread.join()
 
     def swept(self) -> None:
         """Proves all tables."""
-        run = self.verifier.begin(self.ledger, self.tables, "values", certify=True, via="local")
-        for part in self.ledger.parts(run):
-            table = next(t for t in self.tables if t.name == part.table)
-            assert self.verifier.sweep_part(self.ledger, run, part, table)
         named = {table.name: table for table in self.tables}
-        result = self.verifier.finish(self.ledger, run, self.tables, named)
+        with self.streaming():
+            run = self.verifier.begin(self.ledger, self.tables, "values", certify=True, via="local")
+            for part in self.ledger.parts(run):
+                assert self.verifier.sweep_part(self.ledger, run, part, named[part.table])
+            result = self.verifier.finish(self.ledger, run, self.tables, named)
         assert result.verdict == "match", result
 
     def round(self) -> dict[str, Proof]:
         """One round of what changed; the proofs by the tables' names."""
-        self.applied()
-        self.verifier.follow(self.ledger, self.tables, threading.Event())
+        with self.streaming():
+            self.verifier.follow(self.ledger, self.tables, threading.Event())
         return {name.table: proof for name, proof in self.ledger.proofs().items()}
 
     def differences(self, table: str) -> dict[tuple[str, ...], str]:
         """Known ones: key and kind."""
         name = TableName(self.world.source_db.name, table)
         return {key: d.kind for key, d in self.ledger.differences(name)}
+
+
+def applied(source: Any, target: Any) -> None:
+    """Writes down that the stream has applied everything."""
+    low, high = lower_bound(source), upper_bound(source)
+    target.execute(
+        "UPDATE dbbridge.pipeline SET position_kind = %s, position = %s, position_file = %s,"
+        " position_offset = %s",
+        [low.kind, low.text, high.file, high.offset],
+    )
 
 
 @pytest.fixture
