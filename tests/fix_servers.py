@@ -1,7 +1,7 @@
 """Real servers and fresh databases for tests.
 
 A server starts when the first test asks for it and serves the whole session. LEGACY_URL
-(MariaDB), MYSQL_URL and MAIN_URL (PostgreSQL) name running ones to use instead, unless
+(MariaDB), MYSQL_URL, MAIN_URL (PostgreSQL) and REDIS_URL name running ones to use instead, unless
 DBBRIDGE_SERVERS=private. A server that cannot be had fails the test; only where a platform
 has none of its kind are tests skipped, and the summary counts them.
 """
@@ -28,7 +28,12 @@ from compose.local import guard, places, programs, servers
 from compose.local.errors import Unavailable
 from compose.local.servers import Server
 
-VARIABLES = {"mariadb": "LEGACY_URL", "mysql": "MYSQL_URL", "postgresql": "MAIN_URL"}
+VARIABLES = {
+    "mariadb": "LEGACY_URL",
+    "mysql": "MYSQL_URL",
+    "postgresql": "MAIN_URL",
+    "redis": "REDIS_URL",
+}
 UNAVAILABLE = "no such server on this platform"
 
 

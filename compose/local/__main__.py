@@ -16,7 +16,12 @@ from compose.local import guard, launch, places, programs, servers, templates
 from compose.local.errors import LocalStackError
 from compose.local.servers import Server
 
-VARIABLES = {"mariadb": "LEGACY_URL", "mysql": "MYSQL_URL", "postgresql": "MAIN_URL"}
+VARIABLES = {
+    "mariadb": "LEGACY_URL",
+    "mysql": "MYSQL_URL",
+    "postgresql": "MAIN_URL",
+    "redis": "REDIS_URL",
+}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

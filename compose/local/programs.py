@@ -17,13 +17,20 @@ from compose.local import packages
 from compose.local.errors import LocalStackError, Unavailable
 from compose.local.processes import base_environment
 
-KINDS = ("mariadb", "mysql", "postgresql")
-OLDEST = {"mariadb": (10, 5), "mysql": (8, 0), "postgresql": (14,)}
+KINDS = ("mariadb", "mysql", "postgresql", "redis")
+OLDEST = {"mariadb": (10, 5), "mysql": (8, 0), "postgresql": (14,), "redis": (6,)}
 PACKAGES = {
     # the client package has my_print_defaults, which mariadb-install-db calls
     "mariadb": ("mariadb-server-core(-[0-9.]+)?", "mariadb-client-core(-[0-9.]+)?"),
     "mysql": ("mysql-server-core(-[0-9.]+)?",),
     "postgresql": ("postgresql-[0-9]+",),
+    "redis": ("redis-server",),
+}
+BINARIES = {
+    "mariadb": ["mariadbd", "mysqld"],
+    "mysql": ["mysqld"],
+    "postgresql": ["postgres"],
+    "redis": ["redis-server"],
 }
 SYSTEM_FOLDERS = ("/usr/sbin", "/usr/local/sbin", "/usr/bin")
 
@@ -68,8 +75,7 @@ def find(kind: str) -> Program:
 
 
 def _installed(kind: str) -> Program | None:
-    names = {"mariadb": ["mariadbd", "mysqld"], "mysql": ["mysqld"], "postgresql": ["postgres"]}
-    for candidate in _candidates(names[kind]):
+    for candidate in _candidates(BINARIES[kind]):
         program = Program(
             kind=kind,
             version=_version((str(candidate),), {}),
@@ -120,7 +126,8 @@ def _private(kind: str) -> Program:
     if kind == "postgresql":
         binary = next(root.glob("usr/lib/postgresql/*/bin/postgres"))
     else:
-        binary = root / "usr/sbin" / ("mariadbd" if kind == "mariadb" else "mysqld")
+        folder = "usr/bin" if kind == "redis" else "usr/sbin"
+        binary = root / folder / BINARIES[kind][0]
     return Program(
         kind=kind,
         version=_version((str(binary),), environment),

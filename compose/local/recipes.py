@@ -1,4 +1,4 @@
-"""The three kinds of server side by side: what differs between them, as functions."""
+"""The kinds of server side by side: what differs between them, as functions."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from compose.local import mysqlish, postgres
+from compose.local import mysqlish, postgres, redis
 from compose.local.programs import Program
 
 
@@ -48,5 +48,14 @@ RECIPES = {
         initialise=postgres.initialise,
         command=postgres.command,
         probe=postgres.probe,
+    ),
+    "redis": Recipe(
+        user=redis.USER,
+        port=6379,
+        stop=signal.SIGTERM,
+        steps_down=False,
+        initialise=redis.initialise,
+        command=redis.command,
+        probe=redis.probe,
     ),
 }

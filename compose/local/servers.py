@@ -36,7 +36,7 @@ class Server:
 
     def url(self, database: str = "") -> str:
         """The address for the administrator, as dbbridge's command line takes it."""
-        scheme = "postgresql" if self.kind == "postgresql" else "mysql"
+        scheme = self.kind if self.kind in ("postgresql", "redis") else "mysql"
         login = f"{quote(self.user, safe='')}:{quote(self.password, safe='')}"
         return f"{scheme}://{login}@{self.host}:{self.port}/{quote(database, safe='')}"
 
