@@ -6,8 +6,8 @@ one ignored folder. ``python -m compose.local up`` starts them; tests call
 ``compose.local.servers.start``.
 
 Modules, from the bottom up: ``places`` (folders, locks) and ``processes`` (start, end) <
-``packages`` (private apt) < ``programs`` (which binary) < ``mysqlish``, ``postgres``
-and ``redis`` (how each kind is initialised and run) < ``templates`` (initialised once, copied afterwards)
-< ``servers``. ``guard`` ends what a dead owner left running. ``bootstrap`` makes the virtual
-environment and uses the standard library only.
+``packages`` (private apt) < ``programs`` (which binary) < ``mysqlish``, ``postgres`` and
+``redis`` (how each kind is initialised and run) < ``templates`` (initialised once, copied
+afterwards) < ``servers``. ``guard`` ends what a dead owner left running. ``bootstrap`` makes
+the virtual environment and uses the standard library only.
 """

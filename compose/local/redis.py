@@ -14,7 +14,7 @@ USER = "default"
 SETTINGS = {"save": '""', "appendonly": "no", "daemonize": "no", "maxmemory-policy": "noeviction"}
 
 
-def initialise(program: Program, data: Path, password: str) -> None:
+def initialise(_program: Program, data: Path, password: str) -> None:
     """Make a data directory with the settings, which hold the password."""
     data.mkdir()
     settings = data / "redis.conf"
@@ -24,7 +24,7 @@ def initialise(program: Program, data: Path, password: str) -> None:
 
 
 def command(
-    program: Program, data: Path, port: int, sockets: Path, options: Sequence[str]
+    program: Program, data: Path, port: int, _sockets: Path, options: Sequence[str]
 ) -> tuple[str, ...]:
     """The words that start a server on this data; the caller's options win, being last."""
     own = ("--port", str(port), "--dir", str(data))
@@ -35,7 +35,7 @@ def probe(host: str, port: int, user: str, password: str) -> str | None:
     """The version of the server if it answers already."""
     try:
         with redis.Redis(
-            host=host, port=port, username=user, password=password, socket_timeout=5, retry=None
+            host=host, port=port, username=user, password=password, socket_timeout=5
         ) as client:
             found = client.info("server")
     except (redis.RedisError, OSError):
