@@ -7,7 +7,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -16,6 +17,7 @@ from urllib.parse import unquote
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from bridge import yamlfile
+from bridge.databases.broker import Broker, build_broker, split_broker
 from bridge.databases.endpoint import (
     Endpoint,
     Tls,
@@ -32,6 +34,9 @@ ENVIRONMENT = "BRIDGE_ENVIRONMENT"
 CONFIG = "BRIDGE_CONFIG"
 DEFAULT_FILE = "bridge.yaml"
 
+_EVERY = re.compile(r"([1-9][0-9]{0,4})([smhd])")
+_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+_CRONTAB = re.compile(r"([0-9*][0-9,/*-]* ){4}[0-9a-z*][0-9a-z,/*-]*")
 _PLACEHOLDER = re.compile(r"\$\{(file:)?([^{}]*)\}")
 _SHIELD = "\x00{}\x00"
 _SHIELDED = re.compile("\x00(\\d+)\x00")
@@ -104,9 +109,54 @@ class PipelineSettings(_Model):
     heartbeat: HeartbeatSettings | None = None
 
 
+class ScheduleSettings(_Model):
+    """What `dbbridge worker --beat` starts by itself.
+
+    `verify`: ``6h`` (also ``90m``, ``2d``), or five fields as in a crontab, in UTC; '' never.
+    `follow`: seconds between two looks at what the stream has changed.
+    """
+
+    verify: str = ""
+    level: Literal["counts", "checksums", "values"] = "values"
+    certify: bool = False
+    follow: float = Field(default=30.0, ge=1, le=3600)
+
+    @field_validator("verify")
+    @classmethod
+    def _known_form(cls, value: str) -> str:
+        if value and not (_EVERY.fullmatch(value) or _CRONTAB.fullmatch(value)):
+            raise ValueError("it is like 6h, 90m or 2d, or a crontab's five fields: 0 3 * * 0")
+        return value
+
+    @property
+    def every(self) -> float | None:
+        """Seconds between two verifications; None where `verify` is a crontab's, or ''."""
+        match = _EVERY.fullmatch(self.verify)
+        return int(match[1]) * _UNITS[match[2]] if match else None
+
+
+class CelerySettings(_Model):
+    """How verification is spread over workers. `broker` '' where it is not.
+
+    `part_rows`: a table with a key that begins with an integer is cut in parts of about so many
+    rows; smaller ones spread better and cost more.
+    """
+
+    broker: str = ""
+    tls: TlsSettings = TlsSettings()
+    part_rows: int = Field(default=500_000, ge=100, le=1_000_000_000)
+    schedule: ScheduleSettings = ScheduleSettings()
+
+    def __repr__(self) -> str:
+        return f"CelerySettings({masked_url(self.broker)!r})"
+
+    __str__ = __repr__
+
+
 class _File(_Model):
     databases: dict[str, DatabaseSettings]
     pipeline: PipelineSettings
+    celery: CelerySettings = CelerySettings()
 
 
 @dataclass(frozen=True)
@@ -125,6 +175,7 @@ class Settings:
     path: Path
     databases: Mapping[str, DatabaseSettings]
     pipeline: PipelineSettings
+    celery: CelerySettings
     origins: Mapping[Place, str]
     environ: Mapping[str, str]
 
@@ -147,16 +198,36 @@ class Settings:
         where = self.origins.get(("databases", name, "url"), str(self.path))
         endpoint = resolve_url(database.url, self.environ, where, self.path.parent, secrets=secrets)
         tls = database.tls
-        given = {
-            key: str(self.path.parent / value) for key, value in _tls_files(tls).items() if value
-        }
         mode: TlsMode = tls.mode or ("verify" if tls.ca else endpoint.tls.mode)
-        return replace(endpoint, tls=replace(endpoint.tls, mode=mode, **given))
+        return replace(endpoint, tls=replace(endpoint.tls, mode=mode, **self._files(tls)))
+
+    def broker(self) -> Broker:
+        """Where Celery's Redis is, secrets resolved. Raises ConfigError."""
+        place: Place = ("celery", "broker")
+        if not self.celery.broker:
+            raise ConfigError(
+                f"{self.path} names no broker for Celery",
+                "add celery: {broker: redis://host:6379/0}; verify without --via needs none",
+            )
+        tls = self.celery.tls
+        ours = Tls(tls.mode or ("verify" if tls.ca else "preferred"), **self._files(tls))
+        return resolve_broker(
+            self.celery.broker,
+            self.environ,
+            self.origins.get(place, str(self.path)),
+            self.path.parent,
+            ours,
+        )
+
+    def _files(self, tls: TlsSettings) -> dict[str, str]:
+        files = {"ca": tls.ca, "cert": tls.cert, "key": tls.key}
+        return {key: str(self.path.parent / value) for key, value in files.items() if value}
 
     def listed(self) -> Iterator[Setting]:
         """Every setting with its origin; passwords masked, placeholders as they are written."""
         yield from self._listed(("databases",), self.databases)
         yield from self._listed(("pipeline",), self.pipeline)
+        yield from self._listed(("celery",), self.celery)
 
     def _listed(self, place: Place, value: Any) -> Iterator[Setting]:
         if isinstance(value, BaseModel):
@@ -168,7 +239,7 @@ class Settings:
         origin = self.origins.get(place, "default")
         if place == ("pipeline", "name") and not value:
             value, origin = self.name, "default: the source database"
-        text = masked_url(value) if place[-1] == "url" else _shown(value)
+        text = masked_url(value) if place[-1] in ("url", "broker") else _shown(value)
         yield Setting(".".join(map(str, place)), text, origin)
 
     def _database_name(self, name: str) -> str:
@@ -204,7 +275,7 @@ def load(path: Path, environ: Mapping[str, str]) -> Settings:
         file = _File.model_validate(data, strict=False)
     except ValidationError as error:
         raise _config_error(error, origins, path) from error
-    settings = Settings(path, file.databases, file.pipeline, origins, environ)
+    settings = Settings(path, file.databases, file.pipeline, file.celery, origins, environ)
     _check_names(settings)
     return settings
 
@@ -235,6 +306,29 @@ def resolve_url(
     What a placeholder gives is taken as it is, so that a password needs no percent-encoding; a URL
     that is one placeholder as a whole is read after it is resolved. Raises ConfigError.
     """
+
+    def split(text: str) -> dict[str, str]:
+        return split_url(text) | ({} if secrets else {"password": ""})
+
+    with _at(where):
+        return build_endpoint(_resolved_parts(url, split, environ, where, base))
+
+
+def resolve_broker(
+    url: str, environ: Mapping[str, str], where: str, base: Path, tls: Tls
+) -> Broker:
+    """A broker from a URL with placeholders, as `resolve_url` reads a database's."""
+    with _at(where):
+        return build_broker(_resolved_parts(url, split_broker, environ, where, base), tls)
+
+
+def _resolved_parts(
+    url: str,
+    split: Callable[[str], dict[str, str]],
+    environ: Mapping[str, str],
+    where: str,
+    base: Path,
+) -> dict[str, str]:
     if _PLACEHOLDER.fullmatch(url.strip()):
         url = resolve(url.strip(), environ, where, base)
     shielded, kept = _shield(url)
@@ -244,9 +338,14 @@ def resolve_url(
         plain[1::2] = [resolve(kept[int(i)], environ, where, base) for i in plain[1::2]]
         return "".join(plain)
 
+    return {name: open_up(part) for name, part in split(shielded).items()}
+
+
+@contextmanager
+def _at(where: str) -> Iterator[None]:
+    """Errors say where the setting stands."""
     try:
-        parts = split_url(shielded) | ({} if secrets else {"password": ""})
-        return build_endpoint({name: open_up(part) for name, part in parts.items()})
+        yield
     except ConfigError as error:
         at = "" if error.message.startswith(where) else f"{where}: "
         raise ConfigError(f"{at}{error.message}", error.hint) from None
@@ -282,10 +381,6 @@ def _secret_file(path: Path, where: str) -> str:
         raise ConfigError(
             f"{where}: the file {path} cannot be read: {reason}", "check its path and rights"
         ) from error
-
-
-def _tls_files(tls: TlsSettings | Tls) -> dict[str, str]:
-    return {"ca": tls.ca, "cert": tls.cert, "key": tls.key}
 
 
 def _overlaid(

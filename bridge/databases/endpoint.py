@@ -124,6 +124,11 @@ def split_url(url: str) -> dict[str, str]:
             "a database URL begins with mysql://, mariadb:// or postgresql://",
             "write it like mysql://user:env:PASSWORD@host:3306/database",
         )
+    return {"scheme": scheme.lower(), **split_address(rest)}
+
+
+def split_address(rest: str) -> dict[str, str]:
+    """The raw parts of a URL behind its ``scheme://``."""
     # The password may hold anything but '@' unescaped, so the last '@' ends it.
     rest, _, query = rest.partition("?")
     login, _, place = rest.rpartition("@")
@@ -135,7 +140,6 @@ def split_url(url: str) -> dict[str, str]:
     else:
         host, _, port = address.partition(":")
     return {
-        "scheme": scheme.lower(),
         "user": user,
         "password": password,
         "host": host,

@@ -135,3 +135,55 @@ def test_masked_urls() -> None:
     assert masked_url("mysql://u@h/d") == "mysql://u@h/d"
     assert masked_url("mysql://u:${X}@h/d") == "mysql://u:${X}@h/d"
     assert masked_url("mysql://u:a${X}@h/d") == "mysql://u:***@h/d"
+
+
+CELERY = """\
+celery:
+  broker: "rediss://:${REDIS_PASSWORD}@r1:6380/2"
+  tls: {ca: redis.pem}
+  schedule: {verify: "0 3 * * sun", follow: 20}
+"""
+
+
+def test_the_broker_and_its_schedule(tmp_path: Path) -> None:
+    found = settings(tmp_path, FILE + CELERY, REDIS_PASSWORD="p@s/s")
+    broker = found.broker()
+    assert broker.url() == "rediss://:p%40s%2Fs@r1:6380/2"
+    assert broker.place == "rediss://r1:6380/2"
+    assert "p@s/s" not in repr(broker)
+    assert (broker.ssl_options() or {})["ssl_ca_certs"] == str(tmp_path / "redis.pem")
+    assert (broker.ssl_options() or {})["ssl_check_hostname"] is True
+    assert (found.celery.schedule.every, found.celery.schedule.follow) == (None, 20)
+    shown = {each.name: each.value for each in found.listed()}
+    assert shown["celery.broker"] == "rediss://:${REDIS_PASSWORD}@r1:6380/2"
+    plain = settings(tmp_path, FILE + CELERY.replace("${REDIS_PASSWORD}", "plain"))
+    assert {each.value for each in plain.listed()} >= {"rediss://:***@r1:6380/2"}
+    assert "plain" not in repr(plain)
+
+
+def test_an_interval_is_in_seconds(tmp_path: Path) -> None:
+    found = settings(tmp_path, FILE + CELERY.replace("0 3 * * sun", "90m"))
+    assert found.celery.schedule.every == 5400
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ("schedule:", "schedul:", "bridge.yaml:11: unknown key “schedul”"),
+        ("follow: 20", "folow: 20", "bridge.yaml:11: unknown key “folow”"),
+        ("0 3 * * sun", "sometimes", "it is like 6h"),
+        ("rediss://", "amqp://", "begins with redis://"),
+        ("rediss://", "redis://", "celery.tls is set"),
+        ("/2", "/two", "ends with the number"),
+        ("6380", "zero", "is not a number from 1 to 65535"),
+    ],
+)
+def test_what_is_wrong_about_celery(tmp_path: Path, old: str, new: str, said: str) -> None:
+    with pytest.raises(ConfigError) as raised:
+        settings(tmp_path, FILE + CELERY.replace(old, new), REDIS_PASSWORD="x").broker()
+    assert said in raised.value.message
+
+
+def test_without_a_broker(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="names no broker"):
+        settings(tmp_path).broker()
