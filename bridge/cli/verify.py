@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import secrets
 import signal
+import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -15,6 +15,7 @@ import typer
 from bridge.cli.context import Context, of
 from bridge.cli.output import Advance, number
 from bridge.errors import ConfigError
+from bridge.report.files import listing, writable, write
 
 if TYPE_CHECKING:
     from bridge.names import TableName
@@ -65,8 +66,12 @@ def register(app: typer.Typer) -> None:
             typer.Option("--resume", help="Go on with the verification that was interrupted."),
         ] = False,
         output: Annotated[
-            Path | None,
-            typer.Option(metavar="FILE", help="Every difference, one JSON object a line."),
+            list[Path] | None,
+            typer.Option(
+                metavar="FILE",
+                help="Every difference, one JSON object a line; or by its ending .xml (JUnit), .md,"
+                " .html the report. May be given more than once.",
+            ),
         ] = None,
         format: Annotated[
             str | None, typer.Option("--format", metavar="|".join(SHAPES), help="What is printed.")
@@ -76,7 +81,7 @@ def register(app: typer.Typer) -> None:
         if level not in LEVELS:
             raise ConfigError(f"“{level}” is not a level", f"it is one of {', '.join(LEVELS)}")
         shape = _shape(context, format)
-        wish = Wish(cast("Level", level), certify, resume, output)
+        wish = Wish(cast("Level", level), certify, resume, writable(output or ()))
         result = run(context, tables or [], wish)
         _print(context, shape, result)
         raise typer.Exit(result.exit_code)
@@ -98,7 +103,7 @@ class Wish:
     level: Level
     certify: bool = False
     resume: bool = False
-    output: Path | None = None
+    outputs: tuple[Path, ...] = ()
 
 
 def run(context: Context, names: list[str], wish: Wish) -> Verification:
@@ -128,9 +133,11 @@ def run(context: Context, names: list[str], wish: Wish) -> Verification:
         context.out.next("dbbridge verify --resume")
         raise
     result = verifier.finish(ledger, run, chosen, carried)
-    if wish.output is not None:
-        _write(ledger, [table.name for table in chosen], wish.output)
-    return replace(result, output=str(wish.output or ""))
+    result = replace(
+        result, output=listing(wish.outputs), finished_at=time.time(), lag_seconds=_lag(context)
+    )
+    write(result, wish.outputs, _all_differences(ledger, [table.name for table in chosen]))
+    return result
 
 
 def make_verifier(context: Context) -> Verifier:
@@ -157,13 +164,20 @@ def _resumed(ledger: Ledger) -> Run:
     return run
 
 
-def _write(ledger: Ledger, names: Iterable[TableName], path: Path) -> None:
-    """Every difference that is known now, a line each."""
-    with path.open("w", encoding="utf-8") as file:
-        for name in names:
-            for _, difference in ledger.all_differences(name):
-                document = {"table": str(name), **difference.document()}
-                file.write(json.dumps(document, ensure_ascii=False) + "\n")
+def _all_differences(
+    ledger: Ledger, names: Iterable[TableName]
+) -> Iterator[tuple[TableName, Difference]]:
+    """Every difference that is known now."""
+    for name in names:
+        for _, difference in ledger.all_differences(name):
+            yield name, difference
+
+
+def _lag(context: Context) -> float | None:
+    from bridge.report.status import read_status
+
+    status = read_status(context.target(autocommit=True), context.pipeline)
+    return status.lag_seconds if status else None
 
 
 def _chosen(

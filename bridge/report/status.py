@@ -61,6 +61,12 @@ class Status:
             return "dbbridge verify"
         return "dbbridge status --watch"
 
+    @property
+    def lag_seconds(self) -> float | None:
+        """By how much the stream is behind the source; None: no daemon says so now."""
+        lag = self.said.get("lag_seconds")
+        return float(lag) if lag is not None and self.state == "running" else None
+
     def _eta(self, table: TableState) -> float | None:
         """Seconds until the table is copied at today's rate; None: not known."""
         if table.stage in ("catching-up", "streaming"):

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any, Literal
 
 from bridge.names import TableName
 
 Verdict = Literal["match", "mismatch", "inconclusive"]
 DifferenceKind = Literal["missing", "extra", "differs", "quarantined", "in-flight"]
+FINDINGS: frozenset[DifferenceKind] = frozenset({"missing", "extra", "differs"})
+"""The kinds that make a mismatch."""
 MASKED = "•••"
 """Stands for every value of a column that the mapping masks."""
 _EXIT_CODES: Mapping[Verdict, int] = {"match": 0, "mismatch": 1, "inconclusive": 3}
@@ -99,6 +102,11 @@ class TableVerdict:
     rechecked: int = 0
     """Rows that changed meanwhile and were judged again."""
 
+    @property
+    def left_out(self) -> int:
+        """Rows that differ and are not among `differences`; a file of all of them has these too."""
+        return max(0, self.differing - sum(d.rows for d in self.differences if d.kind in FINDINGS))
+
     def document(self) -> dict[str, Any]:
         """As JSON has it."""
         return {
@@ -114,6 +122,7 @@ class TableVerdict:
                 {"column": e.column, "reason": e.reason, "rows": e.rows} for e in self.equivalences
             ],
             "differing": self.differing,
+            "left_out": self.left_out,
             "quarantined": self.quarantined,
             "discarded": self.discarded,
             "in_flight": self.in_flight,
@@ -126,17 +135,38 @@ class TableVerdict:
 
 @dataclass(frozen=True, slots=True)
 class Verification:
-    """One run over some tables."""
+    """One run over some tables.
+
+    `certificates` were issued; `refusals` say why others were not; both are empty where none was
+    asked for. `output` names the file that holds every difference ('' if there is none),
+    `finished_at` is in seconds since 1970 (0: it goes on), and `lag_seconds` is by how much the
+    stream was behind the source then (None: no daemon says so).
+    """
 
     pipeline: str
     level: str
     tables: tuple[TableVerdict, ...] = ()
     position: str = ""
-    output: str = field(default="")
-    """File that holds every difference, '' if there is none."""
+    output: str = ""
     certificates: tuple[Mapping[str, Any], ...] = ()
     refusals: tuple[Mapping[str, str], ...] = ()
-    """Certificates that were issued, or why not; both empty where none was asked for."""
+    finished_at: float = 0.0
+    lag_seconds: float | None = None
+
+    @property
+    def finished(self) -> datetime:
+        """When the run came to its end."""
+        return datetime.fromtimestamp(int(self.finished_at), UTC)
+
+    @property
+    def seconds(self) -> float:
+        """How long all tables took together."""
+        return sum(table.seconds for table in self.tables)
+
+    @property
+    def left_out(self) -> int:
+        """Rows that differ and that no table's `differences` hold."""
+        return sum(table.left_out for table in self.tables)
 
     @property
     def verdict(self) -> Verdict:
@@ -169,6 +199,10 @@ class Verification:
             "position": self.position,
             "pipeline": self.pipeline,
             "level": self.level,
+            "finished_at": self.finished.isoformat(),
+            "lag_seconds": self.lag_seconds,
+            "left_out": self.left_out,
+            "output": self.output,
             "certificates": list(self.certificates),
             "refusals": list(self.refusals),
             "tables": [table.document() for table in self.tables],

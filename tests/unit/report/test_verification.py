@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import xml.etree.ElementTree as ET
-
 from bridge.names import TableName
-from bridge.report.formats import FORMATS
 from bridge.report.verification import (
     ColumnDifference,
     ColumnFinding,
@@ -40,6 +37,21 @@ def test_the_verdict_is_the_worst() -> None:
     assert Verification("p", "values").verdict == "inconclusive"
 
 
+def test_what_is_not_listed_is_counted() -> None:
+    many = Difference({}, "missing", rows=3)
+    table = TableVerdict(
+        TableName("a", "b"),
+        "mismatch",
+        differing=10_004,
+        differences=(many, Difference({"id": "1"}, "quarantined")),
+    )
+    result = Verification("p", "values", (MATCH, table), output="all.ndjson")
+    assert (table.left_out, result.left_out, MATCH.left_out) == (10_001, 10_001, 0)
+    document = result.document()
+    assert (document["left_out"], document["output"]) == (10_001, "all.ndjson")
+    assert [table["left_out"] for table in document["tables"]] == [0, 10_001]
+
+
 def test_next_is_what_helps_first() -> None:
     assert Verification("p", "values", (OPEN, MISMATCH)).next == MISMATCH.hint
     assert Verification("p", "values", (MATCH, OPEN)).next == "resume it"
@@ -59,21 +71,3 @@ def test_json_has_the_shape_of_the_contract() -> None:
         "columns": [{"name": "name", "source": NASTY, "target": None}],
     }
     assert table["differences"][2] == {"key": {}, "kind": "extra", "columns": [], "rows": 4}
-
-
-def test_junit_is_well_formed_and_counts() -> None:
-    text = FORMATS["junit"](Verification("p<q>", "values", (MATCH, MISMATCH, OPEN)))
-    suite = ET.fromstring(text.encode()).find("testsuite")  # noqa: S314 (our own output)
-    assert suite is not None
-    counts = [suite.get(name) for name in ("tests", "failures", "errors")]
-    assert counts == ["3", "1", "1"]
-    assert [case.get("name") for case in suite] == ["orders", "items", "logs"]
-
-
-def test_pages_show_values_as_text() -> None:
-    for shape in ("markdown", "html"):
-        text = FORMATS[shape](Verification("p", "values", (MATCH, MISMATCH, OPEN)))
-        assert "<a>" not in text
-        assert "shop.items" in text
-        assert "paused" in text
-        assert "in every row" in text
