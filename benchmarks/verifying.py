@@ -37,8 +37,8 @@ from typing import Any
 from benchmarks.rig import Rig, Run, ratio, rig, run
 from bridge.databases.endpoint import Endpoint
 from bridge.verify.readers import source_session, target_session
-from bridge.verify.run import Followed, followed, prepare
 from bridge.verify.subject import Subject
+from bridge.verify.tables import Followed, prepare, states
 
 NAME = "bench_verify"
 DIFFERENCES = 1_000
@@ -155,10 +155,10 @@ def spoilt(r: Rig, rows: int) -> Iterator[None]:
 def subject_of(r: Rig, table: str) -> Subject:
     """The table as verify reads it."""
     with closing(r.mysql()) as source, closing(r.postgres()) as target:
-        states = followed(target, NAME)
+        known = states(target, NAME)
         found = next(
             each
-            for each in prepare(source, states, states)
+            for each in prepare(source, known, {}, known)
             if isinstance(each, Followed) and each.plan.source.table == table
         )
     return Subject.of(found.plan, found.relation, "values")

@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from bridge.change.position import Position
 from bridge.report.verification import MASKED, ColumnDifference, Difference
 from bridge.types.base import ColumnPlan
+from bridge.verify.buckets import together
 from bridge.verify.explain import cut, shown_mysql, shown_postgres
 from bridge.verify.readers import KEYS_A_QUERY, Sides, SourceReader, TargetReader, parts
 from bridge.verify.recheck import Finding, Held, Key, Reading, Value
@@ -49,22 +50,9 @@ def sweep(
             tally.match(*here)
         else:
             differing.append((bucket, here[0] + there[0]))
-    for some in _batches(differing):
+    for some in together(differing, OPEN_ROWS, BUCKETS):
         _compare(_source_counts(sides.source, some), _target_counts(sides.target, some), tally)
         relieve()
-
-
-def _batches(buckets: Sequence[tuple[int, int]]) -> list[list[int]]:
-    """Buckets whose rows fit into memory together."""
-    found: list[list[int]] = []
-    room = 0
-    for bucket, rows in buckets:
-        if rows > room or not found:
-            found.append([])
-            room = OPEN_ROWS
-        found[-1].append(bucket)
-        room -= rows
-    return found
 
 
 def _compare(source: Counts, target: Counts, tally: Tally) -> None:

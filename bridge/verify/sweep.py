@@ -19,14 +19,14 @@ import contextlib
 import queue
 import threading
 import time
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, TypeVar
 
 from bridge.names import quote_mysql, quote_postgres
 from bridge.types.base import ColumnPlan
 from bridge.types.target import target_of
-from bridge.verify.buckets import bucket_bounds, bucket_width
+from bridge.verify.buckets import bucket_bounds, bucket_width, together
 from bridge.verify.readers import Sides, SourceReader, TargetReader, Totals
 from bridge.verify.recheck import Key
 
@@ -34,7 +34,12 @@ RANGE_SECONDS = 0.5
 """A range's size follows the time that its slower side takes."""
 FIRST_ROWS, FEWEST_ROWS = 5_000, 100
 MOST_BUCKETED_ROWS, MOST_PLAIN_ROWS = 200_000, 8_000
-BUCKET_ROWS = 500
+BUCKET_ROWS = 250
+WHOLE_ROWS, WHOLE_BYTES = 2_000_000, 1 << 29
+"""A table of up to so many rows and bytes (as the server estimates) is summed in one statement on
+either side, which reads it in the order that it lies in."""
+OPEN_BUCKETS = 50
+"""Buckets that differ are opened so many at a time."""
 OPEN_ROWS = 20_000
 """A bucket with more rows is walked in smaller ranges instead of being opened at once."""
 STATEMENT_SECONDS = 2.0
@@ -166,8 +171,9 @@ class Walk:
         ends = self._extent()
         keys = reader.subject.keys
         within = keys.source_range(None, self._last)
+        whole = self._whole(ends)
         while not self._halt.is_set():
-            bound = reader.next_bound(lower, self._rows, within)
+            bound = None if whole else reader.next_bound(lower, self._rows, within)
             upper = self._last if bound is None else bound
             begun = time.monotonic()
             piece = Range(lower, upper, self._width(lower, upper, ends))
@@ -180,6 +186,14 @@ class Walk:
                 return
             lower = upper
             self._adapt(took)
+
+    def _whole(self, ends: tuple[int, int] | None) -> bool:
+        """Whether the rest is read at once; then the buckets are cut for all of it."""
+        table = self._source.subject.plan.table
+        if ends is None or table.rows > WHOLE_ROWS or table.bytes > WHOLE_BYTES:
+            return False
+        self._rows = max(table.rows, FIRST_ROWS)
+        return True
 
     def _adapt(self, took: float) -> None:
         most = MOST_BUCKETED_ROWS if self._first else MOST_PLAIN_ROWS
@@ -295,22 +309,24 @@ class Sweep:
 
     def _settle(self, summed: Summed) -> None:
         """Counts what agrees and opens the rest."""
-        opened = False
+        differing: list[tuple[int, int]] = []
         for bucket in summed.source.keys() | summed.target.keys():
             source, target = summed.source.get(bucket, (0, 0)), summed.target.get(bucket, (0, 0))
             if source == target:
                 self._tally.match(*source)
                 continue
-            opened = True
-            if max(source[0], target[0]) > OPEN_ROWS:
+            rows = max(source[0], target[0])
+            if rows > OPEN_ROWS:
                 self._refine(summed.range, bucket)
+                self._relieve()
             else:
-                self._open(summed.range, bucket)
-        if opened:
+                differing.append((bucket, rows))
+        for some in together(differing, OPEN_ROWS, OPEN_BUCKETS):
+            self._open(summed.range, some)
             self._relieve()
 
-    def _open(self, piece: Range, bucket: int) -> None:
-        within, beside = self._within(piece, bucket)
+    def _open(self, piece: Range, buckets: Sequence[int]) -> None:
+        within, beside = self._within(piece, buckets)
         rows = self._source.hashes([*self._keys.source_range(piece.lower, piece.upper), *within])
         conditions, values = self._keys.target_range(piece.lower, piece.upper)
         absent = self._tally.compare(rows, self._target.hashes([*conditions, *beside], values))
@@ -322,7 +338,7 @@ class Sweep:
 
     def _refine(self, piece: Range, bucket: int) -> None:
         """A bucket with many rows, in ranges small enough to be opened."""
-        within, beside = self._within(piece, bucket)
+        within, beside = self._within(piece, [bucket])
         inside = [*self._keys.source_range(None, piece.upper), *within]
         lower, last = piece.lower, False
         while not last:
@@ -353,16 +369,18 @@ class Sweep:
         self._tally.compare(rows, {})
         self._relieve()
 
-    def _within(self, piece: Range, bucket: int) -> tuple[list[str], list[str]]:
-        """Conditions of a bucket on either side."""
+    def _within(self, piece: Range, buckets: Sequence[int]) -> tuple[list[str], list[str]]:
+        """Conditions of buckets on either side."""
         if not piece.width or self._first is None:
             return [], []
-        low, high = bucket_bounds(bucket, piece.width)
-        between = f"BETWEEN {low} AND {high}"
-        return (
-            [f"{quote_mysql(self._first.source.name)} {between}"],
-            [f"{quote_postgres(self._first.target_name).replace('%', '%%')} {between}"],
+        source = quote_mysql(self._first.source.name)
+        target = quote_postgres(self._first.target_name).replace("%", "%%")
+        ends = [bucket_bounds(bucket, piece.width) for bucket in buckets]
+        one, other = (
+            " OR ".join(f"{name} BETWEEN {low} AND {high}" for low, high in ends)
+            for name in (source, target)
         )
+        return [f"({one})"], [f"({other})"]
 
     # -- by key ------------------------------------------------------------------------------
 

@@ -12,7 +12,7 @@ from bridge.mapping.model import TableMapping
 from bridge.mapping.plan import TablePlan
 from bridge.names import quote_postgres
 from bridge.report.verification import Difference
-from bridge.verify import found, judge
+from bridge.verify import found, judge, sweep
 from bridge.verify.applied import Quarantined
 from bridge.verify.digest import row_digest
 from bridge.verify.recheck import Standing
@@ -55,6 +55,12 @@ CHANGES = {
 @pytest.fixture
 def world(source_db: SourceDatabase, target_db: TargetDatabase) -> World:
     return World(source_db, target_db)
+
+
+@pytest.fixture(autouse=True)
+def in_ranges(monkeypatch: pytest.MonkeyPatch) -> None:
+    """These tables are small, and tested as large ones are read."""
+    monkeypatch.setattr(sweep, "WHOLE_ROWS", 0)
 
 
 def _every(world: World) -> TablePlan:
@@ -138,6 +144,32 @@ def test_columns_may_be_called_as_ours_are(world: World) -> None:
     assert world.verify(plan).verdict == "match"
     world.postgres(f"UPDATE {plan.target.postgres} SET bucket = 9 WHERE id IN (3, 700)")
     assert keys_of(world.verify(plan), "differs") == [("3",), ("700",)]
+
+
+@pytest.mark.parametrize("far", [0, 4 * 10**9])
+def test_a_table_read_at_once(world: World, monkeypatch: pytest.MonkeyPatch, far: int) -> None:
+    """Also where nearly all keys are near each other and one is not."""
+    monkeypatch.setattr(sweep, "WHOLE_ROWS", 10**9)
+    monkeypatch.setattr(sweep, "OPEN_ROWS", 1000)
+    monkeypatch.setattr(sweep, "OPEN_BUCKETS", 3)
+    world.mysql("CREATE TABLE t (id bigint, n int, v varchar(9), PRIMARY KEY (id, n))")
+    rows = ", ".join(f"({number - 2000}, {number % 3}, 'v')" for number in range(6000))
+    world.mysql(f"INSERT INTO t VALUES {rows}", f"INSERT INTO t VALUES ({far}, 7, 'far')")
+    plan = world.copied("t")
+    verdict = world.verify(plan)
+    assert (verdict.verdict, verdict.source_rows) == ("match", 6001)
+    target = plan.target.postgres
+    world.postgres(
+        f"UPDATE {target} SET v = 'x' WHERE id % 500 = 1",
+        f"DELETE FROM {target} WHERE id = -77",
+        f"INSERT INTO {target} VALUES (5000, 1, 'y'), (-1500, 9, 'z')",
+    )
+    verdict = world.verify(plan)
+    assert [int(key[0]) for key in keys_of(verdict, "differs")] == sorted(
+        (1, 501, 1001, 1501, 2001, 2501, 3001, 3501), key=str
+    )
+    assert keys_of(verdict, "missing") == [("-77", "0")]
+    assert keys_of(verdict, "extra") == [("-1500", "9"), ("5000", "1")]
 
 
 def test_wide_tables(world: World) -> None:
