@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -114,7 +115,8 @@ class SourceReader:
 
     def cancel(self) -> None:
         """Ends the session, and so the wait of the thread that has a statement under way."""
-        self._conn._sock.shutdown(socket.SHUT_RDWR)  # type: ignore[attr-defined]  # noqa: SLF001
+        with suppress(OSError):  # ended already
+            self._conn._sock.shutdown(socket.SHUT_RDWR)  # type: ignore[attr-defined]  # noqa: SLF001
 
     def about(self, subject: Subject) -> SourceReader:
         """The same session for another subject."""

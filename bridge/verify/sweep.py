@@ -44,6 +44,7 @@ OPEN_ROWS = 20_000
 """A bucket with more rows is walked in smaller ranges instead of being opened at once."""
 STATEMENT_SECONDS = 2.0
 """How long a statement that nobody waits for any longer may go on."""
+CANCEL_SECONDS = 0.5
 AHEAD = 4
 """Ranges by which the source may be ahead of the target."""
 T = TypeVar("T")
@@ -111,7 +112,10 @@ class Misordered(Exception):
 
 
 class Walk:
-    """Sums range after range: the source in one thread, the target in another, a little behind."""
+    """Sums range after range: the source in one thread, the target in another, a little behind.
+
+    The sessions of `sides` are of no use any more where the walk was left before its end.
+    """
 
     def __init__(self, sides: Sides) -> None:
         self._source = sides.source
@@ -138,14 +142,20 @@ class Walk:
                 yield summed
         finally:
             self._halt.set()
-            readers: tuple[SourceReader | TargetReader, ...] = (self._source, self._target)
-            for thread, reader in zip(threads, readers, strict=True):
-                thread.join(STATEMENT_SECONDS)
-                if thread.is_alive():
-                    reader.cancel()
-                thread.join()
+            self._leave(threads)
         if self._failure is not None:
             raise self._failure
+
+    def _leave(self, threads: Sequence[threading.Thread]) -> None:
+        """Waits for them; what takes longer is cut off, on both sides: either may use either."""
+        patience = STATEMENT_SECONDS
+        for thread in threads:
+            thread.join(patience)
+            while thread.is_alive():
+                patience = CANCEL_SECONDS
+                self._source.cancel()
+                self._target.cancel()
+                thread.join(patience)
 
     def _guard(self, work: Callable[[], None]) -> None:
         try:

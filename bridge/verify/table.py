@@ -112,10 +112,10 @@ def sweep(
 ) -> None:
     """Looks at every row between `bounds` and judges it; adds to `found`."""
     try:
-        with _sides(sessions, subject) as walk, _sides(sessions, subject) as opened:
+        with _sides(sessions, subject) as opened:
             if found.keyed:
                 saved = record or Unrecorded()
-                _check(walk, opened, stream, found, bounds, saved, progress, patience)
+                _check(sessions, opened, stream, found, bounds, saved, progress, patience)
             else:
                 _check_multiset(opened, stream, found, progress, patience)
     except Stuck:
@@ -152,7 +152,7 @@ def common_position(subject: Subject, sessions: Sessions, stream: Stream) -> Pos
 
 
 def _check(
-    walk: Sides,
+    sessions: Sessions,
     opened: Sides,
     stream: Stream,
     found: Found,
@@ -164,23 +164,24 @@ def _check(
     """A table with a key; goes on without a column once that is found to differ throughout."""
     lower, upper = bounds
     if found.whole:
-        walk, opened = _without(walk, found.whole), _without(opened, found.whole)
+        opened = _without(opened, found.whole)
     while True:
         whole = frozenset[str]()
         judge = Judge(opened, stream, found, patience)
-        sweep = Sweep(walk, opened, found.tally, relieve=judge.relieve, progress=progress)
-        with contextlib.closing(sweep.run(lower, upper)) as ranges:
-            for last in ranges:
-                lower = last
-                whole = found.whole_columns()
-                if whole:
-                    break
-                record.reached(last, found)
+        with _sides(sessions, opened.source.subject) as walk:
+            sweep = Sweep(walk, opened, found.tally, relieve=judge.relieve, progress=progress)
+            with contextlib.closing(sweep.run(lower, upper)) as ranges:
+                for last in ranges:
+                    lower = last
+                    whole = found.whole_columns()
+                    if whole:
+                        break
+                    record.reached(last, found)
         judge.finish()
         if not whole:
             return
         found.whole |= whole
-        walk, opened = _without(walk, whole), _without(opened, whole)
+        opened = _without(opened, whole)
 
 
 def _check_multiset(

@@ -93,6 +93,7 @@ class Project:
     target: TargetDatabase
     accounts: Accounts
     daemons: list[Daemon] = field(default_factory=list)
+    started: list[subprocess.Popen[bytes]] = field(default_factory=list)
 
     # -- verbs -------------------------------------------------------------------------------
 
@@ -148,7 +149,7 @@ class Project:
 
     def start(self, *words: str) -> subprocess.Popen[bytes]:
         """One verb in the background; nobody reads what it prints."""
-        return subprocess.Popen(
+        process = subprocess.Popen(
             [*COMMAND, *words],
             cwd=self.folder,
             env=self._environment(),
@@ -156,6 +157,8 @@ class Project:
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
         )
+        self.started.append(process)
+        return process
 
     def catch_up(self, timeout: float = VERB_SECONDS) -> None:
         """A `sync --until caught-up` to its good end; the writers rest."""
@@ -228,10 +231,11 @@ class Project:
         self.wait_until(self.streaming, timeout, daemon=daemon)
 
     def close(self) -> None:
-        """Ends every daemon that a test left."""
-        for daemon in self.daemons:
-            if daemon.running:
-                daemon.kill()
+        """Ends every process that a test left."""
+        for process in [*(daemon.process for daemon in self.daemons), *self.started]:
+            if process.poll() is None:
+                process.kill()
+                process.wait()
 
     def _environment(self) -> dict[str, str]:
         kept = {
