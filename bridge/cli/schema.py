@@ -85,6 +85,7 @@ class _Work:
 
     def __init__(self, context: Context, phase: Phase) -> None:
         from bridge.sink.objects import TargetDiffers, plan_hash, plan_schema
+        from bridge.store.state import made_targets
 
         self.context = context
         self.phase = phase
@@ -92,7 +93,8 @@ class _Work:
         self.plans: list[TablePlan] = list(context.plans().values())
         self.conn: psycopg.Connection[tuple[object, ...]] = context.target(autocommit=True)
         try:
-            self.steps: list[Step] = plan_schema(self.conn, self.plans, phase.value)
+            made = made_targets(self.conn, context.pipeline)
+            self.steps: list[Step] = plan_schema(self.conn, self.plans, phase.value, made)
         except TargetDiffers as error:
             self.print_findings(error.findings)
             raise

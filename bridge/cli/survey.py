@@ -26,6 +26,7 @@ from bridge.mapping.model import TableMapping
 from bridge.mapping.plan import TablePlan
 from bridge.names import TableName
 from bridge.sink.findings import plan_findings, target_findings
+from bridge.store.state import made_targets
 from bridge.types.table import SourceTable
 
 SOURCE_RIGHTS = ("G001", "G002", "G003", "G005")
@@ -82,7 +83,8 @@ def survey(context: Context, *, rows: bool = True) -> Survey:
         if rows:
             _rows(context, source, found)
     target = context.target(autocommit=True)
-    found.add(target_findings(target, list(found.plans.values())))
+    made = made_targets(target, context.pipeline)
+    found.add(target_findings(target, list(found.plans.values()), made))
     return found
 
 

@@ -212,6 +212,14 @@ TABLES = (
         "drop or rename the table in the target, choose another name, or make the mapping fit it",
     ),
     Code(
+        "T033",
+        "target-older",
+        "warning",
+        "The bridge made this table by an older mapping or definition of the source, and goes on"
+        " with that. Another one takes effect with a new copy, beside the one that is served.",
+        "copy the table again: dbbridge tables resync TABLE",
+    ),
+    Code(
         "T031",
         "target-acts",
         "warning",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from typing import Any
 
 from bridge.findings import Finding, finding
@@ -37,16 +37,19 @@ SELECT n.nspname, c.relname, k.conname, own.nspname, child.relname
  WHERE k.contype = 'f' AND n.nspname = ANY (%s)"""
 
 
-def target_findings(conn: Connection, plans: Sequence[TablePlan] = ()) -> list[Finding]:
+def target_findings(
+    conn: Connection, plans: Sequence[TablePlan] = (), followed: Collection[TableName] = ()
+) -> list[Finding]:
     """What hinders the bridge in the target: version, settings, rights, and tables in the way.
 
-    The hint of a missing right is the line to run. Raises psycopg's errors.
+    `followed`: tables of the target that the pipeline made and writes. The hint of a missing right
+    is the line to run. Raises psycopg's errors.
     """
     found = [*_engine(conn), *_rights(conn, plans)]
     if plans:
         existing = read_existing(conn, plans)
         for plan in plans:
-            found += differences(existing, plan)
+            found += differences(existing, plan, followed)
             found += _acting(existing, plan)
         found += _referred(conn, plans)
         found += [finding("T032", message=clash) for clash in name_clashes(plans)]

@@ -8,7 +8,7 @@ again, so applying twice does nothing the second time.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -50,19 +50,25 @@ class TargetDiffers(BridgeError):
 
 
 def plan_schema(
-    conn: Connection, plans: Sequence[TablePlan], phase: Phase = "tables"
+    conn: Connection,
+    plans: Sequence[TablePlan],
+    phase: Phase = "tables",
+    followed: Collection[TableName] = (),
 ) -> list[Step]:
     """The steps that are missing in the target for a phase, in the order to carry them out.
 
+    Tables that the pipeline made (`followed`) by another plan than this are left as they are.
     The same plans and the same target give the same steps. Raises TargetDiffers, which holds all
     findings, and psycopg's errors.
     """
     ordered = sorted(plans, key=lambda plan: plan.target)
-    return missing(read_existing(conn, ordered), ordered, phase)
+    existing = read_existing(conn, ordered)
+    older = {p.target for p in ordered if p.target in followed and differences(existing, p)}
+    return missing(existing, [p for p in ordered if p.target not in older], phase)
 
 
 def missing(existing: Existing, plans: Sequence[TablePlan], phase: Phase) -> list[Step]:
-    """`plan_schema` over what was read already."""
+    """`plan_schema` over what was read already, for tables that are none but the plans'."""
     found = [each for plan in plans for each in differences(existing, plan)]
     found += [finding("T032", message=clash) for clash in ddl.name_clashes(plans)]
     if phase != "tables":

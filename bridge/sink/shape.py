@@ -2,26 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 
 from bridge.findings import Finding, finding
 from bridge.mapping.plan import TablePlan
+from bridge.names import TableName
 from bridge.sink.existing import Column, Existing, normal_type
 from bridge.types.base import ColumnPlan
 
 
-def differences(existing: Existing, plan: TablePlan) -> list[Finding]:
+def differences(
+    existing: Existing, plan: TablePlan, followed: Collection[TableName] = ()
+) -> list[Finding]:
     """One finding for each way in which rows of the plan would not fit; [] if there is no table.
 
     Columns that only the target has are fine if they fill themselves. A target column that may be
-    NULL where the source's may not is fine, too.
+    NULL where the source's may not is fine, too. Tables of the target that the pipeline made itself
+    (`followed`) are only older than the plan, which is no error.
     """
     kind = existing.relations.get(plan.target)
     if kind is None:
         return []
     if kind not in ("r", "p"):
-        return [_finding(plan, "", "it is no table")]
-    return [_finding(plan, name, message) for name, message in _messages(existing, plan)]
+        return [_finding(plan, "", "it is no table", ours=False)]
+    ours = plan.target in followed
+    return [_finding(plan, *each, ours=ours) for each in _messages(existing, plan)]
 
 
 def _messages(existing: Existing, plan: TablePlan) -> Iterator[tuple[str, str]]:
@@ -65,5 +70,9 @@ def _key(existing: Existing, plan: TablePlan) -> Iterator[tuple[str, str]]:
         yield "", "it has a primary key, but equal rows of the source are to be kept apart"
 
 
-def _finding(plan: TablePlan, column: str, message: str) -> Finding:
-    return finding("T030", table=str(plan.target), column=column, message=message)
+def _finding(plan: TablePlan, column: str, message: str, *, ours: bool) -> Finding:
+    target = str(plan.target)
+    if not ours:
+        return finding("T030", table=target, column=column, message=message)
+    hint = f"dbbridge tables resync {plan.source}"
+    return finding("T033", table=target, column=column, message=message, hint=hint)

@@ -144,6 +144,14 @@ def read_tables(conn: Connection, pipeline: str) -> list[TableState]:
     return [_table(row) for row in conn.execute(Q["tables"], {"pipeline": pipeline})]
 
 
+def made_targets(conn: Connection, pipeline: str) -> frozenset[TableName]:
+    """The tables of the target that the pipeline has begun to fill; none before its first sync."""
+    found = conn.execute("SELECT to_regclass('dbbridge.tables') IS NOT NULL").fetchone()
+    if not found or not found[0]:
+        return frozenset()
+    return frozenset(t.target for t in read_tables(conn, pipeline) if t.stage != "new")
+
+
 def _table(row: tuple[Any, ...]) -> TableState:
     (schema, table, generation, target_schema, target_table, stage, paused, *rest) = row
     code, error, hint, kind, text, file, offset, until_file, until_offset, *facts = rest

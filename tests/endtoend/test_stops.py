@@ -74,6 +74,11 @@ def test_tables_stop_one_by_one_and_are_copied_again(project: Project, cursor: C
         assert rows(project, name) == before[name]
 
     assert "added column extra" in project.run("init").out
+    found = project.run("check", "--format", "json").json["findings"]
+    (older,) = [one for one in found if one["code"] in ("T030", "T033")]
+    assert (older["code"], older["column"]) == ("T033", "extra")
+    assert older["hint"] == f"dbbridge tables resync {project.source.name}.altered"
+    assert project.run("schema", "apply", "--format", "json").json["steps"] == []
     project.run("tables", "resync", *before)
     project.wait_streaming(daemon)
     cursor.execute("UPDATE altered SET v = v + 1, extra = 'x' WHERE id = 1")
