@@ -26,6 +26,12 @@ BATCH_ROWS = 10_000
 BATCH_BYTES = 8 << 20
 """The same in bytes of events; a transaction over twice of either is handed over in parts."""
 
+_FIRST = {
+    "ddl": "bring the mapping up to date with dbbridge init, then: ",
+    "statement-format": "set binlog_format=ROW for all sessions of the source, then: ",
+}
+"""What comes before the new copy, by the code of the stop."""
+
 
 @dataclass(slots=True, eq=False)
 class _Route:
@@ -227,18 +233,17 @@ class Builder:
         else:
             hit = [name for name in tables if name in self._routes]
         if hit:
-            text = " ".join(query.statement.split())
-            what = "changed rows by a statement" if kind == "dml" else "changed the definition"
-            raise self._stopped(
-                min(hit),
-                "statement-format" if kind == "dml" else "ddl",
-                f"the source {what}: {text[:200]}",
-            )
+            text = " ".join(query.statement.split())[:200]
+            if kind == "dml":
+                what, code = f"changed rows by a statement: {text}", "statement-format"
+            else:
+                what, code = f"changed the definition: {text}", "ddl"
+            raise self._stopped(min(hit), code, f"the source {what}")
 
     def _stopped(self, name: TableName, code: str, what: str) -> TableStopped:
         stop = TableStopped(
             f"{name}: {what} (after {self.progress.file}:{self.progress.offset})",
-            f"bring the mapping up to date with dbbridge init, then: dbbridge tables resync {name}",
+            f"{_FIRST.get(code, '')}dbbridge tables resync {name}",
             code,
         )
         stop.table = name

@@ -70,6 +70,7 @@ def test_tables_stop_one_by_one_and_are_copied_again(project: Project, cursor: C
         assert (state["state"], state["code"]) == ("stopped", codes[name])
         assert state["table"] in state["error"]
         assert f"dbbridge tables resync {state['table']}" in state["next"]
+        assert ("binlog_format=ROW" in state["next"]) == (name == "asked")
         assert state["frontier"]
         assert rows(project, name) == before[name]
 
