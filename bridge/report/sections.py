@@ -9,7 +9,6 @@ from bridge.report.verification import Difference, TableVerdict, Verdict, Verifi
 from bridge.report.words import (
     counted,
     exact,
-    key,
     left_out,
     more,
     sorted_tables,
@@ -62,7 +61,7 @@ def _listing(shown: tuple[Difference, ...]) -> str:
     )
     rows = "\n".join(row for difference in shown for row in _rows(difference))
     return (
-        f'<div class="scroll"><table><thead><tr>{heads}</tr></thead>'
+        f'<div class="scroll"><table class="listing"><thead><tr>{heads}</tr></thead>'
         f"<tbody>{rows}</tbody></table></div>"
     )
 
@@ -70,10 +69,7 @@ def _listing(shown: tuple[Difference, ...]) -> str:
 def _rows(difference: Difference) -> Iterator[str]:
     """A line a column; row and kind span them."""
     span = f' rowspan="{len(difference.columns)}"' if len(difference.columns) > 1 else ""
-    first = (
-        f'<td class="key mono"{span}><bdi>{escape(key(difference))}</bdi></td>'
-        f"<td{span}>{difference.kind}</td>"
-    )
+    first = f'<td class="key mono"{span}>{_key(difference)}</td><td{span}>{difference.kind}</td>'
     if not difference.columns:
         sides = _SIDES.get(difference.kind, ("", ""))
         cells = "".join(f'<td class="null">{side}</td>' for side in ("", *sides))
@@ -83,6 +79,17 @@ def _rows(difference: Difference) -> Iterator[str]:
         source, target = column.source, column.target
         yield f"<tr>{first}{name}{_value(source, target)}{_value(target, source)}</tr>"
         first = ""
+
+
+def _key(difference: Difference) -> str:
+    """The key, each part kept from turning the others round."""
+    parts = difference.key.items()
+    named = (f"{_part(visible(name))}={_part(exact(text))}" for name, text in parts)
+    return ", ".join(named) or _part(counted(difference.rows, "equal row"))
+
+
+def _part(text: str) -> str:
+    return f"<bdi>{escape(text)}</bdi>"
 
 
 _SIDES = {

@@ -146,3 +146,56 @@ def nasty(text: str) -> Verification:
         refusals=({"table": text, "code": text, "reason": text, "hint": text},),
         finished_at=1_700_000_000.0,
     )
+
+
+def crowded() -> Verification:
+    """Many tables of every kind: long names, texts that run the other way, 200 differences."""
+    long = "warehouse_transfer_reservation_line_adjustment_history_snapshots"
+    nasty_rows = tuple(
+        Difference(
+            {"code": text, "קוד": "שלום עולם 123"},
+            "differs",
+            (
+                ColumnDifference("note", text, text + " x"),
+                ColumnDifference("نص", "مرحبا بالعالم", "مرحبا العالم"),
+                ColumnDifference("document", '{"a": [1, 2, 3], "b": ' + "9" * 250 + "}", None),
+            ),
+        )
+        for text in NASTY
+    )
+    many = tuple(
+        Difference(
+            {"tenant_identifier": f"{n % 7:08d}", "warehouse_transfer_reservation_id": str(n)},
+            "differs",
+            (
+                ColumnDifference("price", f"{n}.90", f"{n}.09"),
+                ColumnDifference("sha256", f"{n:064x}", f"{n + 1:064x}"),
+            ),
+        )
+        if n % 3
+        else Difference({"tenant_identifier": "0", "line": str(n)}, "missing")
+        for n in range(200)
+    )
+    tables = [
+        TableVerdict(
+            TableName("shop", long if n == 0 else f"{long[: 10 + n]}_{n}"),
+            "match",
+            source_rows=n * n * 7_919 + n,
+            target_rows=n * n * 7_919 + n,
+            digest=f"{(n + 1) * 0x9E3779B97F4A7C15 % (1 << 64):016x}",
+            seconds=0.03 + n * n / 90,
+            rechecked=n * 3,
+        )
+        for n in range(40)
+    ]
+    column = ColumnFinding("price", 133, whole=True)
+    tables += [
+        replace(ITEMS, table=TableName("shop", long[:60]), differences=many, differing=200,
+                columns=(column,), source_rows=988_112_004, target_rows=988_112_003, seconds=4_021),
+        replace(ITEMS, table=TableName("shop", "<b>הזמנות</b> & 'טבלה'"), differences=nasty_rows,
+                differing=len(nasty_rows)),
+        LOGS,
+        replace(LOGS, table=TableName("shop", "events"), reason="a" * 180, in_flight=0),
+    ]  # fmt: skip
+    position = ",".join(f"3e11fa47-71ca-11e1-9e33-c80aa9429{n:03d}:1-88120" for n in range(4))
+    return replace(FULL, tables=tuple(tables), position=position)
