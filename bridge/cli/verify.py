@@ -16,6 +16,7 @@ from bridge.cli.context import Context, of
 from bridge.cli.output import Advance, number
 from bridge.errors import ConfigError
 from bridge.report.files import listing, writable, write
+from bridge.report.words import left_out, line_of, visible
 
 if TYPE_CHECKING:
     from bridge.names import TableName
@@ -119,7 +120,7 @@ def run(context: Context, names: list[str], wish: Wish) -> Verification:
     fit = {table.name: table for table in chosen if isinstance(table, Followed)}
     run = _resumed(ledger) if wish.resume else None
     if run is None:
-        run = verifier.begin(ledger, fit.values(), wish.level, certify=wish.certify, via="local")
+        run = verifier.begin(ledger, fit.values(), wish.level, certify=wish.certify)
     else:
         parts = {part.table for part in ledger.parts(run)}
         fit = {name: table for name, table in fit.items() if name in parts}
@@ -260,7 +261,7 @@ def _print_text(context: Context, result: Verification) -> None:
     )
     for table in result.tables:
         for line in _details(table):
-            out.line(line)
+            out.line(visible(line))
     for one in result.certificates:
         out.line(f"certificate {one['id']}: {one['group']} is equal at {one['position']}")
     for refusal in result.refusals:
@@ -280,20 +281,6 @@ def _details(table: TableVerdict) -> Iterator[str]:
         every = "in every row that was compared" if column.whole else "rows"
         yield f"{table.table}: column {column.name} differs in {number(column.rows)} {every}"
     for difference in table.differences[:SHOWN_DIFFERENCES]:
-        yield f"  {_shown(difference)}"
-    more = len(table.differences) - SHOWN_DIFFERENCES
-    if more > 0:
-        yield f"  … and {number(table.differing - SHOWN_DIFFERENCES)} more (--output FILE has all)"
-
-
-def _shown(difference: Difference) -> str:
-    key = ", ".join(f"{name}={value}" for name, value in difference.key.items())
-    rows = "" if difference.key else f"{difference.rows} rows "
-    columns = "; ".join(
-        f"{c.name}: {_value(c.source)} → {_value(c.target)}" for c in difference.columns
-    )
-    return f"{difference.kind} {rows}{key}{': ' if columns else ''}{columns}"
-
-
-def _value(text: str | None) -> str:
-    return "NULL" if text is None else repr(text)
+        yield f"  {line_of(difference)}"
+    if more := left_out(table, SHOWN_DIFFERENCES):
+        yield f"  … and {number(more)} more (--output FILE has all)"

@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from xml.sax.saxutils import escape, quoteattr
 
-from bridge.report.verification import Difference, TableVerdict, Verification
-from bridge.report.words import key, left_out, more, summary, value, visible
+from bridge.report.verification import TableVerdict, Verification
+from bridge.report.words import left_out, line_of, more, summary, visible
 
 SHOWN = 100
 """Differences of one table that a case lists."""
@@ -63,7 +63,7 @@ def _case(result: Verification, table: TableVerdict) -> str:
 
 def _outcome(result: Verification, table: TableVerdict) -> str:
     word = "failure" if table.verdict == "mismatch" else "error"
-    lines = [_line(difference) for difference in table.differences[:SHOWN]]
+    lines = [line_of(difference) for difference in table.differences[:SHOWN]]
     if rest := left_out(table, SHOWN):
         lines.append(more(result, rest))
     if table.hint:
@@ -79,13 +79,6 @@ def _refusals(result: Verification) -> Iterator[str]:
         hint = escape(f"next: {visible(refusal['hint'])}")
         failure = f'<failure type="refused" message={message}>{hint}</failure>'
         yield f'<testcase classname="certificate" name={name} time="0.000">{failure}</testcase>'
-
-
-def _line(difference: Difference) -> str:
-    columns = "; ".join(
-        f"{visible(c.name)}: {value(c.source)} → {value(c.target)}" for c in difference.columns
-    )
-    return f"{difference.kind} {key(difference)}{': ' if columns else ''}{columns}"
 
 
 def _attribute(text: str) -> str:

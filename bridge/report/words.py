@@ -39,6 +39,14 @@ def key(difference: Difference) -> str:
     return ", ".join(named) or counted(difference.rows, "equal row")
 
 
+def line_of(difference: Difference) -> str:
+    """The difference in one line, whatever its texts hold."""
+    columns = "; ".join(
+        f"{visible(c.name)}: {value(c.source)} → {value(c.target)}" for c in difference.columns
+    )
+    return f"{difference.kind} {key(difference)}{': ' if columns else ''}{columns}"
+
+
 def counted(number: int, noun: str) -> str:
     """Such as `1 row`, `12,000 rows`."""
     return f"{number:,} {noun}{'' if number == 1 else 's'}"
