@@ -12,11 +12,13 @@ def gathered(ledger: Ledger, run: Run, table: Followed) -> Found:
     """What all parts of a table have found."""
     ordered = Subject.of(table.plan, table.relation, run.level).keys.ordered
     found = Found(table.plan, keyed=ordered)
-    for part in ledger.parts(run):
-        if part.table == table.name:
-            found.tally.match(part.rows, part.total)
-            if part.found:
-                found.restore(part.found, ledger.differences_of(run, part))
-            if not part.done:
-                found.hold("not all of it was looked at", "dbbridge verify --resume")
+    parts = [part for part in ledger.parts(run) if part.table == table.name]
+    if not parts:
+        found.hold("it was not looked at in this run", f"dbbridge verify {table.name}")
+    for part in parts:
+        found.tally.match(part.rows, part.total)
+        if part.found:
+            found.restore(part.found, ledger.differences_of(run, part))
+        if not part.done:
+            found.hold("not all of it was looked at", "dbbridge verify --resume")
     return found

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -38,12 +39,16 @@ class Superseded(BridgeError):
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """A verification that is under way; `seconds` since it began."""
+    """A verification that is under way; `seconds` since it began.
+
+    `scheduled`: workers began it, and finish it.
+    """
 
     id: int
     level: Level
     certify: bool
     via: str
+    scheduled: bool = False
     seconds: float = 0.0
 
 
@@ -69,6 +74,22 @@ class Part:
     done: bool = False
     worker: str = ""
     silent: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PartState:
+    """How far a part is. `holder`: the worker that is at it now, '' if none is.
+
+    `tries`: how often it was begun, or failed, since it last came further; `error`: why.
+    """
+
+    table: TableName
+    number: int
+    rows: int
+    done: bool
+    tries: int
+    error: str
+    holder: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,17 +127,46 @@ class Ledger:
 
     # -- runs and parts ----------------------------------------------------------------------
 
-    def begin(self, level: Level, via: str, *, certify: bool) -> Run:
+    def begin(self, level: Level, via: str, *, certify: bool, scheduled: bool = False) -> Run:
         """A new run; what is known of runs a month old goes."""
         names = {"pipeline": self.pipeline, "level": level, "certify": certify, "via": via}
-        (number,) = self._one("begin_verification", names)
+        (number,) = self._one("begin_verification", {**names, "scheduled": scheduled})
         self._do("forget_verifications", {"pipeline": self.pipeline, "id": number})
-        return Run(number, level, certify, via)
+        return Run(number, level, certify, via, scheduled)
 
     def interrupted(self) -> Run | None:
         """The newest run that has no end."""
         row = self.conn.execute(Q["last_verification"], {"pipeline": self.pipeline}).fetchone()
-        return None if row is None else Run(row[0], row[1], row[2], row[3], row[4])
+        return None if row is None else Run(*row)
+
+    def unfinished(self, number: int) -> Run | None:
+        """The run of that number; None if it has its end, or is forgotten."""
+        names = {"pipeline": self.pipeline, "id": number}
+        row = self.conn.execute(Q["unfinished_verification"], names).fetchone()
+        return None if row is None else Run(*row)
+
+    def newest(self) -> tuple[Run | None, float]:
+        """The newest run if it has no end, and for how many seconds nothing came of it."""
+        row = self.conn.execute(Q["newest_verification"], {"pipeline": self.pipeline}).fetchone()
+        if row is None or not row[1]:
+            return None, 0.0
+        return self.unfinished(row[0]), row[2]
+
+    def last_scheduled(self) -> float | None:
+        """When workers last began a run by themselves, in seconds since 1970."""
+        row = self.conn.execute(Q["last_scheduled"], {"pipeline": self.pipeline}).fetchone()
+        return None if row is None else float(row[0])
+
+    @contextmanager
+    def alone(self, what: str) -> Iterator[bool]:
+        """Whether nobody else does `what` for this pipeline; nobody will, until the end."""
+        names = {"name": f"dbbridge {what} {self.pipeline}"}
+        (taken,) = self._one("lock_alone", names)
+        try:
+            yield taken
+        finally:
+            if taken:
+                self._do("unlock_alone", names)
 
     def finish(self, run: Run, verdict: Verdict) -> None:
         """The run has its end."""
@@ -133,8 +183,17 @@ class Ledger:
         """All of them, by table and number."""
         return [_part(row) for row in self.conn.execute(Q["parts"], {"id": run.id})]
 
+    def standing(self, run: Run) -> list[PartState]:
+        """How far all parts are, without what they found."""
+        names = {"id": run.id, "stale": STALE_SECONDS}
+        rows = self.conn.execute(Q["standing_parts"], names)
+        return [PartState(TableName(schema, table), *rest) for schema, table, *rest in rows]
+
     def claim(self, run: Run, part: Part, worker: str) -> int | None:
-        """The number under which `worker` may save; None if another one works or it is done."""
+        """The number under which `worker` may save; None if another one works or it is done.
+
+        A worker whose session is gone, or who was silent for `STALE_SECONDS`, works no more.
+        """
         names = {**_named(run, part), "worker": worker, "stale": STALE_SECONDS}
         row = self.conn.execute(Q["claim_part"], names).fetchone()
         return None if row is None else int(row[0])
@@ -170,6 +229,15 @@ class Ledger:
                     "nothing is lost; the other one goes on",
                 )
             self._add(part.table, found.take_fresh(), run.id, part.number)
+
+    def beat(self, run: Run, part: Part, claim: int) -> bool:
+        """Says that the worker still works; False if the part is not his any more."""
+        done = self.conn.execute(Q["beat_part"], {**_named(run, part), "claim": claim})
+        return done.rowcount == 1
+
+    def fail(self, run: Run, part: Part | PartState, error: str) -> None:
+        """Says why an attempt at the part came to nothing."""
+        self._do("fail_part", {**_named(run, part), "error": error})
 
     def release(self, run: Run, part: Part, claim: int) -> None:
         """Lets others have an unfinished part at once."""
@@ -311,7 +379,7 @@ class Ledger:
         return cast("tuple[Any, ...]", row)
 
 
-def _named(run: Run, part: Part) -> dict[str, Any]:
+def _named(run: Run, part: Part | PartState) -> dict[str, Any]:
     table = part.table
     return {"id": run.id, "schema": table.schema, "table": table.table, "number": part.number}
 

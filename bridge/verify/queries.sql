@@ -22,13 +22,34 @@ WHERE pipeline = %(pipeline)s AND source_schema = %(schema)s AND source_table = 
 ORDER BY discarded_at
 
 -- name: begin_verification
-INSERT INTO dbbridge.verifications (pipeline, level, certify, via)
-VALUES (%(pipeline)s, %(level)s, %(certify)s, %(via)s) RETURNING id
+INSERT INTO dbbridge.verifications (pipeline, level, certify, via, scheduled)
+VALUES (%(pipeline)s, %(level)s, %(certify)s, %(via)s, %(scheduled)s) RETURNING id
 
 -- name: last_verification
-SELECT id, level, certify, via, extract(epoch FROM now() - started_at)::float8
+SELECT id, level, certify, via, scheduled, extract(epoch FROM now() - started_at)::float8
 FROM dbbridge.verifications
 WHERE pipeline = %(pipeline)s AND finished_at IS NULL ORDER BY id DESC LIMIT 1
+
+-- name: unfinished_verification
+SELECT id, level, certify, via, scheduled, extract(epoch FROM now() - started_at)::float8
+FROM dbbridge.verifications
+WHERE pipeline = %(pipeline)s AND id = %(id)s AND finished_at IS NULL
+
+-- name: newest_verification
+SELECT id, finished_at IS NULL,
+       extract(epoch FROM now() - GREATEST(started_at,
+           (SELECT max(beat_at) FROM dbbridge.verification_parts WHERE verification = v.id)))::float8
+FROM dbbridge.verifications v WHERE pipeline = %(pipeline)s ORDER BY id DESC LIMIT 1
+
+-- name: last_scheduled
+SELECT extract(epoch FROM started_at)::float8 FROM dbbridge.verifications
+WHERE pipeline = %(pipeline)s AND scheduled ORDER BY id DESC LIMIT 1
+
+-- name: lock_alone
+SELECT pg_try_advisory_lock(hashtextextended(%(name)s, 7220563184402))
+
+-- name: unlock_alone
+SELECT pg_advisory_unlock(hashtextextended(%(name)s, 7220563184402))
 
 -- name: finish_verification
 UPDATE dbbridge.verifications SET finished_at = now(), verdict = %(verdict)s
@@ -51,17 +72,39 @@ ORDER BY source_schema, source_table, number
 
 -- name: claim_part
 UPDATE dbbridge.verification_parts
-SET claim = claim + 1, worker = %(worker)s, beat_at = now()
+SET claim = claim + 1, worker = %(worker)s, beat_at = now(), tries = tries + 1,
+    session_pid = pg_backend_pid(),
+    session_began = (SELECT backend_start FROM pg_stat_activity WHERE pid = pg_backend_pid())
 WHERE verification = %(id)s AND source_schema = %(schema)s AND source_table = %(table)s
   AND number = %(number)s AND NOT done
-  AND (beat_at IS NULL OR worker = %(worker)s OR worker = ''
-       OR beat_at < now() - make_interval(secs => %(stale)s))
+  AND (worker = '' OR session_pid = pg_backend_pid()
+       OR beat_at < now() - make_interval(secs => %(stale)s)
+       OR NOT dbbridge.session_lives(session_pid, session_began))
 RETURNING claim
+
+-- name: beat_part
+UPDATE dbbridge.verification_parts SET beat_at = now()
+WHERE verification = %(id)s AND source_schema = %(schema)s AND source_table = %(table)s
+  AND number = %(number)s AND claim = %(claim)s
+
+-- name: fail_part
+UPDATE dbbridge.verification_parts SET tries = tries + 1, error = %(error)s
+WHERE verification = %(id)s AND source_schema = %(schema)s AND source_table = %(table)s
+  AND number = %(number)s AND NOT done
+
+-- name: standing_parts
+SELECT source_schema, source_table, number, rows, done, tries, error,
+       CASE WHEN worker <> '' AND beat_at >= now() - make_interval(secs => %(stale)s)
+                 AND dbbridge.session_lives(session_pid, session_began)
+            THEN worker ELSE '' END
+FROM dbbridge.verification_parts WHERE verification = %(id)s
+ORDER BY source_schema, source_table, number
 
 -- name: save_part
 UPDATE dbbridge.verification_parts
 SET reached = %(reached)s, rows = %(rows)s, total = %(total)s, suspects = %(suspects)s,
-    found = %(found)s, seconds = %(seconds)s, done = %(done)s, beat_at = now(), worker = CASE WHEN %(done)s THEN '' ELSE worker END
+    found = %(found)s, seconds = %(seconds)s, done = %(done)s, beat_at = now(), tries = 0,
+    error = '', worker = CASE WHEN %(done)s THEN '' ELSE worker END
 WHERE verification = %(id)s AND source_schema = %(schema)s AND source_table = %(table)s
   AND number = %(number)s AND claim = %(claim)s
 

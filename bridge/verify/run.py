@@ -63,25 +63,39 @@ class Verifier:
         level: Level,
         *,
         certify: bool,
-        via: str,
+        part_rows: int | None = None,
+        scheduled: bool = False,
     ) -> Run:
-        """Plans the parts of a new run. Tables that do not stream get no proof."""
-        run = ledger.begin(level, via, certify=certify)
-        for table in tables:
-            self._begin_proof(ledger, run, table)
-            ledger.add_parts(run, cut(table, self.sessions, spread=via == "celery"))
+        """Plans the parts of a new run. Tables that do not stream get no proof.
+
+        `part_rows`: workers do it, and large tables are cut in parts of about so many rows.
+        """
+        planned = [
+            (table, self._position(ledger, level, table), cut(table, self.sessions, part_rows))
+            for table in tables
+        ]
+        via = "local" if part_rows is None else "celery"
+        # Together, since a run with some of its parts would be about fewer tables than was meant.
+        with ledger.conn.transaction():
+            run = ledger.begin(level, via, certify=certify, scheduled=scheduled)
+            for table, position, parts in planned:
+                if position is not None:
+                    self._begin_proof(ledger, run, table, position)
+                ledger.add_parts(run, parts)
         return run
 
-    def _begin_proof(self, ledger: Ledger, run: Run, table: Followed) -> None:
-        subject = Subject.of(table.plan, table.relation, run.level)
+    def _position(self, ledger: Ledger, level: Level, table: Followed) -> Position | None:
+        """What both sides hold now; None for a table that does not stream."""
+        subject = Subject.of(table.plan, table.relation, level)
         stream = StoredPosition(ledger.conn, self.pipeline, table.name, self.source_id)
         if not streams(stream, Found(table.plan)):
-            return
-        position = common_position(subject, self.sessions, stream)
-        if position is not None:
-            plan = table.plan
-            fingerprint, generation = plan.table.fingerprint, table.state.generation
-            ledger.begin_proof(run, table.name, generation, plan.version, fingerprint, position)
+            return None
+        return common_position(subject, self.sessions, stream)
+
+    def _begin_proof(self, ledger: Ledger, run: Run, table: Followed, position: Position) -> None:
+        plan, generation = table.plan, table.state.generation
+        fingerprint = plan.table.fingerprint
+        ledger.begin_proof(run, table.name, generation, plan.version, fingerprint, position)
 
     # -- in this process ---------------------------------------------------------------------
 

@@ -7,12 +7,17 @@ goes. Whoever dies, or is cut off, loses a second's work and nothing else.
 from __future__ import annotations
 
 import itertools
+import threading
 import time
 from collections.abc import Callable
 from contextlib import closing, suppress
 from dataclasses import replace
 
+import psycopg
+
+from bridge.errors import BridgeError
 from bridge.names import quote_mysql
+from bridge.store.state import Connection
 from bridge.verify.applied import StoredPosition
 from bridge.verify.found import Found
 from bridge.verify.ledger import Ledger, Part, Run, Superseded
@@ -24,8 +29,7 @@ from bridge.verify.table import Sessions, streams, sweep
 from bridge.verify.tables import Followed
 
 SAVE_SECONDS = 1.0
-PART_ROWS = 500_000
-"""A table with a key that begins with an integer is cut in parts of about so many rows."""
+BEAT_SECONDS = 5.0
 MOST_PARTS = 1_000
 
 
@@ -55,6 +59,32 @@ class _Saved:
             self._run, self._part, self._claim, self._reached, found, seconds, done=done
         )
         self._last = time.monotonic()
+
+
+class _Beating:
+    """Says in a session of its own that the worker lives, whatever long statement it waits for."""
+
+    def __init__(self, sessions: Sessions, beat: Callable[[Connection], bool]) -> None:
+        self._sessions, self._beat = sessions, beat
+        self._halt = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="beat", daemon=True)
+
+    def start(self) -> None:
+        """The first one comes after `BEAT_SECONDS`."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """No more of them; does not wait for one that is under way."""
+        self._halt.set()
+
+    def _run(self) -> None:
+        while not self._halt.wait(BEAT_SECONDS):
+            # Where the target does not answer the part is lost, and saving it will say so.
+            with suppress(BridgeError, psycopg.Error), closing(self._sessions.target()) as conn:
+                while self._beat(conn):
+                    if self._halt.wait(BEAT_SECONDS):
+                        return
+                return
 
 
 class Interrupted(Exception):
@@ -88,7 +118,9 @@ def sweep_part(
     found = Found(table.plan, keyed=subject.keys.ordered)
     part = _resumed(ledger, run, part, found)
     record = _Saved(ledger, run, part, claim, wanted)
+    beating = _Beating(sessions, lambda conn: Ledger(conn, ledger.pipeline).beat(run, part, claim))
     try:
+        beating.start()
         if part.version != table.plan.version:
             found.hold("its mapping was changed meanwhile", f"dbbridge verify {part.table}")
         elif streams(stream, found):
@@ -109,6 +141,8 @@ def sweep_part(
         with suppress(Exception):
             ledger.release(run, part, claim)
         raise
+    finally:
+        beating.stop()
     return True
 
 
@@ -123,11 +157,11 @@ def _resumed(ledger: Ledger, run: Run, part: Part, found: Found) -> Part:
     return part
 
 
-def cut(table: Followed, sessions: Sessions, *, spread: bool) -> list[Part]:
-    """The parts of a table: one, or with `spread` more where it is large."""
+def cut(table: Followed, sessions: Sessions, rows: int | None) -> list[Part]:
+    """The parts of a table: one, or where its key begins with an integer, of about `rows` rows."""
     whole = Part(table.name, 0, table.plan.version, None, None)
-    wanted = min(MOST_PARTS, table.rows // PART_ROWS)
-    if not spread or wanted < 2 or leading_integer(table.plan.key_columns) is None:
+    wanted = min(MOST_PARTS, table.rows // rows) if rows else 1
+    if wanted < 2 or leading_integer(table.plan.key_columns) is None:
         return [whole]
     bounds = _bounds(table, sessions, wanted)
     edges: list[Key | None] = [None, *bounds, None]
