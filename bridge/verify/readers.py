@@ -33,14 +33,15 @@ KEYS_OF_AT_ONCE = 5_000
 LOOSE_KEYS_A_QUERY = 50
 """Where whole documents are fetched with the rows."""
 
+LONGEST_SECONDS = 3600.0
+"""A statement of more than an hour is given up; a shorter limit of the server does not hold here."""
 _SOURCE_LIMIT = (
     "SET SESSION sql_mode = ''"
-    "/*!50708 , max_execution_time = 3600000 *//*M!100101 , max_statement_time = 3600 */"
+    "/*!50708 , max_execution_time = {0:.0f} *//*M!100101 , max_statement_time = {1:.3f} */"
 )
-"""A statement of more than an hour is given up; a shorter limit of the server does not hold here
-(MySQL 5.7.8, MariaDB 10.1.1)."""
-_TARGET_LIMIT = "SET statement_timeout = '1h'; SET jit = off; SET enable_sort = off"
-"""PostgreSQL takes ``id / 500`` for as many buckets as there are ids, and would sort all rows to
+"""In milliseconds and seconds (MySQL 5.7.8, MariaDB 10.1.1)."""
+_TARGET_LIMIT = "SET statement_timeout = {0:.0f}; SET jit = off; SET enable_sort = off"
+"""In milliseconds. PostgreSQL takes ``id / 500`` for as many buckets as there are ids, and would sort all rows to
 group them; those that are read in order are read by the key's index."""
 
 Totals = dict[int, tuple[int, int]]
@@ -91,18 +92,25 @@ def whole_hash(value: Value) -> int:
     return value
 
 
-def source_session(conn: pymysql.Connection[Any]) -> pymysql.Connection[Any]:
-    """The session, giving every value as the text that the server sent (bytes if it is binary)."""
+def source_session(
+    conn: pymysql.Connection[Any], seconds: float = LONGEST_SECONDS
+) -> pymysql.Connection[Any]:
+    """The session, giving every value as the text that the server sent (bytes if it is binary).
+
+    Its statements may take so many `seconds`.
+    """
     conn.decoders = {}
     with conn.cursor() as cursor:
-        cursor.execute(_SOURCE_LIMIT)
+        cursor.execute(_SOURCE_LIMIT.format(seconds * 1000, seconds))
     return conn
 
 
-def target_session(conn: psycopg.Connection[Any]) -> psycopg.Connection[Any]:
+def target_session(
+    conn: psycopg.Connection[Any], seconds: float = LONGEST_SECONDS
+) -> psycopg.Connection[Any]:
     """The session, planning each statement by its own bounds and without compiling it."""
     conn.prepare_threshold = None
-    conn.execute(_TARGET_LIMIT)
+    conn.execute(_TARGET_LIMIT.format(seconds * 1000).encode())
     return conn
 
 

@@ -20,13 +20,18 @@ import queue
 import threading
 import time
 from collections.abc import Callable, Generator, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Literal, TypeVar
+
+import psycopg
+import pymysql
 
 from bridge.names import quote_mysql, quote_postgres
 from bridge.types.base import ColumnPlan
 from bridge.types.target import target_of
 from bridge.verify.buckets import bucket_bounds, bucket_width, together
+from bridge.verify.pace import Pace
 from bridge.verify.readers import Sides, SourceReader, TargetReader, Totals
 from bridge.verify.recheck import Key
 
@@ -45,6 +50,8 @@ OPEN_ROWS = 20_000
 STATEMENT_SECONDS = 2.0
 """How long a statement that nobody waits for any longer may go on."""
 CANCEL_SECONDS = 0.5
+TIMEOUTS = (1969, 3024)
+"""A statement took longer than it may: MariaDB's ER_STATEMENT_TIMEOUT, MySQL's ER_QUERY_TIMEOUT."""
 AHEAD = 4
 """Ranges by which the source may be ahead of the target."""
 T = TypeVar("T")
@@ -117,7 +124,8 @@ class Walk:
     The sessions of `sides` are of no use any more where the walk was left before its end.
     """
 
-    def __init__(self, sides: Sides) -> None:
+    def __init__(self, sides: Sides, pace: Pace) -> None:
+        self._pace = pace
         self._source = sides.source
         self._target = sides.target
         self._halt = threading.Event()
@@ -183,11 +191,19 @@ class Walk:
         within = keys.source_range(None, self._last)
         whole = self._whole(ends)
         while not self._halt.is_set():
+            self._pace.wait(self._halt.is_set)
             bound = None if whole else reader.next_bound(lower, self._rows, within)
             upper = self._last if bound is None else bound
             begun = time.monotonic()
             piece = Range(lower, upper, self._width(lower, upper, ends))
-            totals = reader.totals(keys.source_range(lower, upper), self._bucket(piece, "source"))
+            conditions = keys.source_range(lower, upper)
+            try:
+                totals = reader.totals(conditions, self._bucket(piece, "source"))
+            except pymysql.err.OperationalError as error:
+                if error.args[0] not in TIMEOUTS or self._rows == FEWEST_ROWS:
+                    raise
+                whole, self._rows = False, max(FEWEST_ROWS, self._rows // 8)
+                continue
             took = max(time.monotonic() - begun, self._slower)
             if not _give(self._pending, (piece, totals), self._halt):
                 return
@@ -200,7 +216,8 @@ class Walk:
     def _whole(self, ends: tuple[int, int] | None) -> bool:
         """Whether the rest is read at once; then the buckets are cut for all of it."""
         table = self._source.subject.plan.table
-        if ends is None or table.rows > WHOLE_ROWS or table.bytes > WHOLE_BYTES:
+        large = table.rows > WHOLE_ROWS or table.bytes > WHOLE_BYTES
+        if ends is None or large or self._pace.bounded:
             return False
         self._rows = max(table.rows, FIRST_ROWS)
         return True
@@ -215,6 +232,7 @@ class Walk:
         keys = reader.subject.keys
         while (item := _take(self._pending, self._halt)) is not None:
             piece, source = item
+            self._pace.wait(self._halt.is_set)
             begun = time.monotonic()
             ordered = (
                 piece.lower is None
@@ -225,7 +243,8 @@ class Walk:
             target: Totals = {}
             if ordered:
                 conditions, values = keys.target_range(piece.lower, piece.upper)
-                target = reader.totals(conditions, values, self._bucket(piece, "target"))
+                with contextlib.suppress(psycopg.errors.QueryCanceled):  # it is opened instead
+                    target = reader.totals(conditions, values, self._bucket(piece, "target"))
             self._slower = time.monotonic() - begun
             if not _give(self._summed, Summed(piece, source, target, ordered), self._halt):
                 return
@@ -277,18 +296,23 @@ def bucket_expression(
 
 
 class Sweep:
-    """Compares one table; `walk` reads with its own sessions, `opened` serves what is opened."""
+    """Compares one table.
+
+    `walk` opens the sessions that read every row; `opened` serves what is looked at closely.
+    """
 
     def __init__(
         self,
-        walk: Sides,
+        walk: Callable[[], AbstractContextManager[Sides]],
         opened: Sides,
         tally: Tally,
         *,
+        pace: Pace,
         relieve: Callable[[], None],
         progress: Callable[[int], None],
     ) -> None:
         self._walk = walk
+        self._pace = pace
         self._source: SourceReader = opened.source
         self._target: TargetReader = opened.target
         self._tally = tally
@@ -306,7 +330,10 @@ class Sweep:
         try:
             if self._first is None and not self._target.in_byte_order():
                 raise Misordered(lower)
-            with contextlib.closing(Walk(self._walk).ranges(lower, last)) as ranges:
+            with (
+                self._walk() as sides,
+                contextlib.closing(Walk(sides, self._pace).ranges(lower, last)) as ranges,
+            ):
                 for summed in ranges:
                     if not summed.ordered:
                         raise Misordered(summed.range.lower)
@@ -315,7 +342,8 @@ class Sweep:
                     if summed.range.upper is not None:
                         yield summed.range.upper
         except Misordered as found:
-            self._lookup(found.lower)
+            with self._walk() as sides:
+                self._lookup(sides, found.lower)
 
     def _settle(self, summed: Summed) -> None:
         """Counts what agrees and opens the rest."""
@@ -394,32 +422,39 @@ class Sweep:
 
     # -- by key ------------------------------------------------------------------------------
 
-    def _lookup(self, lower: Key | None) -> None:
+    def _lookup(self, sides: Sides, lower: Key | None) -> None:
         """Compares by key what the source has after `lower`, then asks it for the target's keys."""
         start, last = lower, False
         while not last:
-            upper = self._source.next_bound(lower, MOST_PLAIN_ROWS)
+            self._pace.wait(_never)
+            upper = sides.source.next_bound(lower, MOST_PLAIN_ROWS)
             last = upper is None
-            rows = self._source.hashes(self._keys.source_range(lower, upper))
-            self._compare_by_key(rows)
+            rows = sides.source.hashes(self._keys.source_range(lower, upper))
+            self._compare_by_key(sides, rows)
             self._progress(len(rows))
             lower = upper
         while True:
-            keys = self._target.keys_after(start, MOST_PLAIN_ROWS)
+            self._pace.wait(_never)
+            keys = sides.target.keys_after(start, MOST_PLAIN_ROWS)
             if not keys:
                 return
-            there = self._source.existing(keys)
+            there = sides.source.existing(keys)
             extra = [key for key in keys if key not in there]
             self._tally.suspects.update(dict.fromkeys(extra))
             if extra:
                 self._relieve()
             start = keys[-1]
 
-    def _compare_by_key(self, rows: dict[Key, int]) -> None:
+    def _compare_by_key(self, sides: Sides, rows: dict[Key, int]) -> None:
         before = len(self._tally.suspects)
-        self._tally.compare(rows, self._target.hashes_of(list(rows)))
+        self._tally.compare(rows, sides.target.hashes_of(list(rows)))
         if len(self._tally.suspects) > before:
             self._relieve()
+
+
+def _never() -> bool:
+    """Only signals end the wait."""
+    return False
 
 
 def _give(target: queue.Queue[T], item: T, halt: threading.Event) -> bool:

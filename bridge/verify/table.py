@@ -11,8 +11,10 @@ to be missing: not in sync, but no surprise), a stream that stands still.
 from __future__ import annotations
 
 import contextlib
+import functools
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import psycopg
@@ -26,14 +28,23 @@ from bridge.verify import multiset
 from bridge.verify.digest import FIRST
 from bridge.verify.found import Found
 from bridge.verify.judge import Judge, MultisetJudge, Stream, Stuck
-from bridge.verify.readers import Sides, SourceReader, TargetReader, source_session, target_session
+from bridge.verify.pace import Pace
+from bridge.verify.readers import (
+    LONGEST_SECONDS,
+    Sides,
+    SourceReader,
+    TargetReader,
+    source_session,
+    target_session,
+)
 from bridge.verify.recheck import POLL_SECONDS, Key, Patience, at_or_past
 from bridge.verify.subject import Level, Subject
-from bridge.verify.sweep import Sweep
+from bridge.verify.sweep import TIMEOUTS, Sweep
 
 VISIBLE_SECONDS = 2.0
 FILE_START = 4
 """The offset of a lower bound where MySQL has no GTIDs: the beginning of its current file."""
+_SLOW = "a statement over a few rows took longer than verify.statement_seconds allows"
 _SCHEMA_ERRORS = (1049, 1054, 1142, 1143, 1146)
 """MySQL: no such database, column or table, or no right to read them."""
 
@@ -48,6 +59,18 @@ class Sessions(Protocol):
     def target(self) -> psycopg.Connection[Any]:
         """On the target."""
         ...
+
+
+@dataclass(frozen=True)
+class Walking:
+    """How every row is read: over which servers (perhaps replicas), and how fast."""
+
+    sessions: Sessions
+    pace: Pace = field(default_factory=Pace)
+
+    def sides(self, subject: Subject) -> contextlib.AbstractContextManager[Sides]:
+        """Sessions that read a table's rows."""
+        return _sides(self.sessions, subject, self.pace.statement_seconds or LONGEST_SECONDS)
 
 
 class Record(Protocol):
@@ -109,21 +132,32 @@ def sweep(
     record: Record | None = None,
     progress: Callable[[int], None] = lambda _: None,
     patience: Patience | None = None,
+    walking: Walking | None = None,
 ) -> None:
-    """Looks at every row between `bounds` and judges it; adds to `found`."""
+    """Looks at every row between `bounds` and judges it; adds to `found`.
+
+    Every row is read as `walking` says (as fast as it goes, over `sessions`); what seems to differ
+    is judged over `sessions`.
+    """
+    walking = walking or Walking(sessions)
     try:
         with _sides(sessions, subject) as opened:
             if found.keyed:
                 saved = record or Unrecorded()
-                _check(sessions, opened, stream, found, bounds, saved, progress, patience)
+                _check(walking, opened, stream, found, bounds, saved, progress, patience)
             else:
-                _check_multiset(opened, stream, found, progress, patience)
+                _check_multiset(walking, opened, stream, found, progress, patience)
     except Stuck:
         pass
     except (pymysql.err.ProgrammingError, pymysql.err.OperationalError) as error:
-        if error.args[0] not in _SCHEMA_ERRORS:
+        if error.args[0] in TIMEOUTS:
+            found.hold(_SLOW, "dbbridge config show")
+        elif error.args[0] in _SCHEMA_ERRORS:
+            found.hold(f"the source cannot be read: {error.args[1]}", "dbbridge check")
+        else:
             raise
-        found.hold(f"the source cannot be read: {error.args[1]}", "dbbridge check")
+    except psycopg.errors.QueryCanceled:
+        found.hold(_SLOW, "dbbridge config show")
     except (psycopg.errors.UndefinedTable, psycopg.errors.UndefinedColumn) as error:
         message = error.diag.message_primary
         found.hold(f"the target cannot be read: {message}", "dbbridge schema plan")
@@ -152,7 +186,7 @@ def common_position(subject: Subject, sessions: Sessions, stream: Stream) -> Pos
 
 
 def _check(
-    sessions: Sessions,
+    walking: Walking,
     opened: Sides,
     stream: Stream,
     found: Found,
@@ -168,15 +202,21 @@ def _check(
     while True:
         whole = frozenset[str]()
         judge = Judge(opened, stream, found, patience)
-        with _sides(sessions, opened.source.subject) as walk:
-            sweep = Sweep(walk, opened, found.tally, relieve=judge.relieve, progress=progress)
-            with contextlib.closing(sweep.run(lower, upper)) as ranges:
-                for last in ranges:
-                    lower = last
-                    whole = found.whole_columns()
-                    if whole:
-                        break
-                    record.reached(last, found)
+        sweep = Sweep(
+            functools.partial(walking.sides, opened.source.subject),
+            opened,
+            found.tally,
+            pace=walking.pace,
+            relieve=judge.relieve,
+            progress=progress,
+        )
+        with contextlib.closing(sweep.run(lower, upper)) as ranges:
+            for last in ranges:
+                lower = last
+                whole = found.whole_columns()
+                if whole:
+                    break
+                record.reached(last, found)
         judge.finish()
         if not whole:
             return
@@ -185,6 +225,7 @@ def _check(
 
 
 def _check_multiset(
+    walking: Walking,
     sides: Sides,
     stream: Stream,
     found: Found,
@@ -192,7 +233,9 @@ def _check_multiset(
     patience: Patience | None,
 ) -> None:
     judge = MultisetJudge(sides, stream, found, patience)
-    multiset.sweep(sides, found.tally, relieve=judge.finish, progress=progress)
+    walking.pace.wait(lambda: False)
+    with walking.sides(sides.source.subject) as walk:
+        multiset.sweep(walk, found.tally, relieve=judge.finish, progress=progress)
     judge.finish()
     if sides.source.subject.twice:
         # Rows that were counted by their first hash have no second one: it is taken of all, if all
@@ -209,10 +252,12 @@ def _without(sides: Sides, names: frozenset[str]) -> Sides:
 
 
 @contextlib.contextmanager
-def _sides(sessions: Sessions, subject: Subject) -> Iterator[Sides]:
-    source = source_session(sessions.source())
+def _sides(
+    sessions: Sessions, subject: Subject, seconds: float = LONGEST_SECONDS
+) -> Iterator[Sides]:
+    source = source_session(sessions.source(), seconds)
     try:
-        target = target_session(sessions.target())
+        target = target_session(sessions.target(), seconds)
         try:
             yield Sides(SourceReader(source, subject), TargetReader(target, subject))
         finally:
