@@ -1,4 +1,4 @@
-"""Every command that README.md shows is run, in its order, between two real databases."""
+"""Every command that the documents show is run, in its order, between two real databases."""
 
 from __future__ import annotations
 
@@ -9,7 +9,10 @@ from contextlib import closing
 from tests.endtoend.project import CHECKOUT, Project
 
 TABLE = "orders"
-FENCED = re.compile(r"^```\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+INTERRUPT = """UPDATE dbbridge.verifications SET finished_at = NULL, verdict = NULL
+    WHERE id = (SELECT max(id) FROM dbbridge.verifications) RETURNING id"""
+"""The newest verification is one that did not come to its end."""
+FENCED = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 INLINE = re.compile(r"`(dbbridge [^`]+)`")
 
 
@@ -17,7 +20,9 @@ def commands(text: str) -> list[str]:
     """The `dbbridge` commands of fenced blocks and of sentences, in the order of the text."""
     found: list[tuple[int, str]] = []
     for block in FENCED.finditer(text):
-        lines = block[1].replace("\\\n", " ").splitlines()
+        if block[1]:  # yaml, xml: no command line
+            continue
+        lines = block[2].replace("\\\n", " ").splitlines()
         shown = [line.partition("  #")[0].strip() for line in lines if line.startswith("dbbridge ")]
         found += [(block.start(), line) for line in shown]
     found += [(match.start(), match[1]) for match in INLINE.finditer(text)]
@@ -35,6 +40,17 @@ def test_the_commands_of_the_readme_work(project: Project) -> None:
     for command in shown:
         _run(project, shlex.split(command)[1:])
     project.wait_until(project.streaming)
+    if project.source.server.kind == "mariadb":  # what is shown nowhere else does with one source
+        for command in _further(shown):
+            _run(project, shlex.split(command)[1:])
+
+
+def _further(shown: list[str]) -> list[str]:
+    """The commands of docs/ that README.md does not show, each once."""
+    texts = [path.read_text() for path in sorted((CHECKOUT / "docs").glob("*.md"))]
+    found = [command for text in texts for command in commands(text)]
+    assert "dbbridge config show" in found and "dbbridge verify --resume" in found
+    return [command for command in dict.fromkeys(found) if command not in shown]
 
 
 def _run(project: Project, words: list[str]) -> None:
@@ -48,4 +64,6 @@ def _run(project: Project, words: list[str]) -> None:
             project.sync()
             project.wait_until(project.streaming)
     else:
+        if "--resume" in words:
+            project.ask(INTERRUPT)
         project.run(*words)

@@ -1,0 +1,127 @@
+"""The documents tell of everything there is: settings, refusals, files; and of nothing else."""
+
+from __future__ import annotations
+
+import inspect
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import get_args
+
+import pytest
+from pydantic import BaseModel
+from pydantic.fields import FieldInfo
+from ruamel.yaml import YAML
+
+from bridge import config
+from bridge.report.files import writable
+from bridge.report.formats import FORMATS, SUFFIXES
+from bridge.report.verification import DifferenceKind, Verdict
+from bridge.verify import certificate
+from bridge.verify.subject import Level
+
+DOCS = Path(__file__).resolve().parents[2] / "docs"
+BASE = """
+databases: {legacy: {url: "mysql://a@h/d"}, replica: {url: "mysql://a@h2/d"},
+            main: {url: "postgresql://a@h/d"}}
+pipeline: {source: legacy, target: main}
+"""
+
+
+def text(name: str) -> str:
+    return (DOCS / name).read_text()
+
+
+@dataclass(frozen=True)
+class Row:
+    """A line of a table in settings.md."""
+
+    key: str
+    default: str
+    meaning: str
+    example: str
+
+
+def rows() -> list[Row]:
+    lines = [line for line in text("settings.md").splitlines() if line.startswith("| `")]
+    cells = [line.strip("| ").split(" | ") for line in lines]
+    return [Row(each[0].strip("`"), *each[1:]) for each in cells]
+
+
+def settings(
+    model: type[BaseModel] = config._File, place: str = ""
+) -> Iterator[tuple[str, FieldInfo]]:
+    """All settings below a place, with their paths; NAME stands for a name of the user's."""
+    for name, field in model.model_fields.items():
+        inner = [field.annotation, *get_args(field.annotation)]
+        deeper = [m for m in inner if isinstance(m, type) and issubclass(m, BaseModel)]
+        if deeper:
+            named = "NAME." if str in inner else ""
+            yield from settings(deeper[0], f"{place}{name}.{named}")
+        else:
+            yield f"{place}{name}", field
+
+
+def test_settings_are_all_documented_with_their_defaults() -> None:
+    found = {row.key: row for row in rows()}
+    known = dict(settings())
+    assert set(found) == set(known)
+    for path, field in known.items():
+        default = found[path].default
+        assert default.startswith("required") == field.is_required(), path
+        if not field.is_required() and field.default not in (None, ""):
+            assert YAML(typ="safe").load(default.strip("`")) == field.default, path
+        elif not field.is_required():
+            assert not re.fullmatch(r"`[^`]*`", default), path
+
+
+@pytest.mark.parametrize("row", rows(), ids=lambda row: row.key)
+def test_the_examples_of_settings_are_accepted(row: Row, tmp_path: Path) -> None:
+    document = YAML(typ="safe").load(BASE)
+    names = row.key.replace("NAME", "main" if row.example.startswith("`post") else "legacy")
+    *way, last = names.split(".")
+    inner = document
+    for name in way:
+        inner = inner.setdefault(name, {})
+    inner[last] = YAML(typ="safe").load(row.example.strip("`"))
+    if names == "pipeline.heartbeat.seconds":
+        inner["table"] = "bridge.heartbeat"
+    path = tmp_path / "bridge.yaml"
+    YAML(typ="safe").dump(document, path)
+    config.load(path, {})
+
+
+def test_the_settings_shown_as_a_whole_are_accepted(tmp_path: Path) -> None:
+    (example,) = re.findall(r"```yaml\n(.*?)```", text("settings.md"), re.DOTALL)
+    path = tmp_path / "bridge.yaml"
+    path.write_text(example)
+    (tmp_path / "secrets").mkdir()
+    (tmp_path / "secrets" / "main").write_text("s\n")
+    found = config.load(path, {"LEGACY_PASSWORD": "x", "REDIS_PASSWORD": "y"})
+    assert found.name == "shop"
+    assert found.endpoint("main").password.reveal() == "s"
+    assert found.broker().url() == "rediss://:y@queue:6379/0"
+    assert found.celery.schedule.every == 6 * 3600
+
+
+def test_what_verify_says_is_documented(tmp_path: Path) -> None:
+    known = text("verify.md")
+    first = {line.split(" | ")[0].strip("| `") for line in known.splitlines() if "|" in line}
+    codes = set(re.findall(r'yield "([a-z-]+)"', inspect.getsource(certificate)))
+    assert len(codes) > 10
+    assert codes <= first
+    assert {*get_args(Verdict), *get_args(DifferenceKind)} <= first
+    assert all(f"`{level}`" in known for level in get_args(Level))
+    assert set(SUFFIXES) <= first
+    for shape in FORMATS:
+        assert re.search(rf"--format [a-z|]*\b{shape}\b", known), shape
+    assert writable([tmp_path / "differences.ndjson", tmp_path / "verify.html"])
+
+
+@pytest.mark.parametrize("path", sorted(DOCS.glob("*.md")), ids=lambda path: path.name)
+def test_links_lead_somewhere(path: Path) -> None:
+    for target in re.findall(r"\]\(([^)#:]+)\)", path.read_text()):
+        assert (path.parent / target).exists(), target
+    named = set(re.findall(r"`((?:benchmarks|bridge|docs|tests)/[\w./]+)`", path.read_text()))
+    assert all((DOCS.parent / name).exists() for name in named), named
