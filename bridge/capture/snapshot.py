@@ -8,7 +8,7 @@ makes, then, value by value, the rows that it could make none of.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, TypeAlias
 
 import pymysql
@@ -78,6 +78,22 @@ def read_row(conn: Connection, plan: TablePlan, key: bytes) -> Image | None:
         query = _select(plan, sql.values, [key_condition(plan, key)])
         images = [convert(plan, row, "retry") for row in read_rows(conn, query)]
     return images[0] if images else None
+
+
+def read_where(
+    conn: Connection, plan: TablePlan, condition: str, tags: Sequence[str], at: str
+) -> list[tuple[tuple[bytes | None, ...], Image]]:
+    """The rows under a condition as they are now, each behind the values of the expressions `tags`.
+
+    `at` is where a bad row was met. Rows that the plan's filter leaves out are not among them.
+    Raises what `read_chunk` raises.
+    """
+    sql, first = RowSql(plan), len(tags)
+    with explained(plan), _transaction(conn):
+        query = _select(plan, ", ".join([*tags, sql.values]), [condition])
+        return [
+            (tuple(row[:first]), convert(plan, row[first:], at)) for row in read_rows(conn, query)
+        ]
 
 
 def keyless_snapshot(

@@ -59,6 +59,10 @@ WHERE id = %(id)s
 DELETE FROM dbbridge.verifications v
 WHERE v.pipeline = %(pipeline)s AND v.id < %(id)s AND v.started_at < now() - interval '30 days'
 
+-- name: throttle_verification
+UPDATE dbbridge.verifications SET throttled = %(reason)s
+WHERE pipeline = %(pipeline)s AND id = %(id)s
+
 -- name: add_part
 INSERT INTO dbbridge.verification_parts (verification, source_schema, source_table, number, version,
                                          lower, upper)
@@ -67,7 +71,10 @@ VALUES (%(id)s, %(schema)s, %(table)s, %(number)s, %(version)s, %(lower)s, %(upp
 -- name: parts
 SELECT source_schema, source_table, number, version, lower, upper, reached, rows, total, suspects,
        found, seconds, done, worker, extract(epoch FROM now() - beat_at)::float8
-FROM dbbridge.verification_parts WHERE verification = %(id)s
+FROM dbbridge.verification_parts
+WHERE verification = %(id)s
+  AND (%(schema)s::text IS NULL OR (source_schema, source_table, number)
+       = (%(schema)s::text, %(table)s::text, %(number)s::integer))
 ORDER BY source_schema, source_table, number
 
 -- name: claim_part
@@ -91,6 +98,10 @@ WHERE verification = %(id)s AND source_schema = %(schema)s AND source_table = %(
 UPDATE dbbridge.verification_parts SET tries = tries + 1, error = %(error)s
 WHERE verification = %(id)s AND source_schema = %(schema)s AND source_table = %(table)s
   AND number = %(number)s AND NOT done
+
+-- name: forgive_parts
+UPDATE dbbridge.verification_parts SET tries = 0, error = ''
+WHERE verification = %(id)s AND NOT done
 
 -- name: standing_parts
 SELECT source_schema, source_table, number, rows, done, tries, error,
@@ -191,3 +202,31 @@ VALUES (%(pipeline)s, %(group)s, %(position)s, %(document)s) RETURNING id
 SELECT DISTINCT ON (group_name) group_name, id, extract(epoch FROM issued_at)::float8, position,
        document
 FROM dbbridge.certificates WHERE pipeline = %(pipeline)s ORDER BY group_name, id DESC
+
+-- name: repairable
+SELECT key, kind, document, verification FROM dbbridge.differences
+WHERE pipeline = %(pipeline)s AND source_schema = %(schema)s AND source_table = %(table)s
+  AND (%(extra)s::bool IS NULL OR (kind = 'extra') = %(extra)s)
+  AND (%(after)s::text[] IS NULL OR key > %(after)s::text[])
+ORDER BY key LIMIT %(most)s
+
+-- name: drop_gone
+DELETE FROM dbbridge.differences
+WHERE pipeline = %(pipeline)s AND source_schema = %(schema)s AND source_table = %(table)s
+  AND found_at < %(before)s
+  AND key = ANY(SELECT ARRAY(SELECT jsonb_array_elements_text(k))
+                FROM jsonb_array_elements(%(keys)s::jsonb) k)
+
+-- name: serving
+SELECT generation, version FROM dbbridge.tables
+WHERE pipeline = %(pipeline)s AND source_schema = %(schema)s AND source_table = %(table)s
+ORDER BY generation LIMIT 1
+
+-- name: quarantined_among
+SELECT id, key FROM dbbridge.quarantine
+WHERE pipeline = %(pipeline)s AND source_schema = %(schema)s AND source_table = %(table)s
+  AND generation = %(generation)s AND key = ANY(%(keys)s)
+
+-- name: unique_indexes
+SELECT count(*) FROM pg_index
+WHERE indrelid = to_regclass(%(relation)s) AND (indisunique OR indisexclusion)
