@@ -37,6 +37,15 @@ DEFAULT_FILE = "bridge.yaml"
 _EVERY = re.compile(r"([1-9][0-9]{0,4})([smhd])")
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 _CRONTAB = re.compile(r"([0-9*][0-9,/*-]* ){4}[0-9a-z*][0-9a-z,/*-]*")
+_NAMING: tuple[tuple[str, str], ...] = (
+    ("pipeline", "source"),
+    ("pipeline", "target"),
+    ("pipeline", "copy_from"),
+    ("verify", "source"),
+    ("verify", "target"),
+    ("verify", "replica"),
+)
+"""Settings that name a database; the first two have to."""
 _PLACEHOLDER = re.compile(r"\$\{(file:)?([^{}]*)\}")
 _SHIELD = "\x00{}\x00"
 _SHIELDED = re.compile("\x00(\\d+)\x00")
@@ -109,6 +118,23 @@ class PipelineSettings(_Model):
     heartbeat: HeartbeatSettings | None = None
 
 
+class VerifySettings(_Model):
+    """How `verify` reads: over which databases, and what makes it wait.
+
+    `source`, `target`: replicas that sweeps read instead of the pipeline's databases.
+    `threads_running`: sweeps wait while more statements run on a server that they read.
+    `replica`: a database whose replication must not be more than `replica_lag` seconds behind.
+    `statement_seconds`: the longest that one statement of a sweep may take.
+    """
+
+    source: str = ""
+    target: str = ""
+    threads_running: int | None = Field(default=None, ge=1, le=100_000)
+    replica: str = ""
+    replica_lag: float = Field(default=10.0, ge=1, le=86_400)
+    statement_seconds: float | None = Field(default=None, ge=0.1, le=3600)
+
+
 class ScheduleSettings(_Model):
     """What `dbbridge worker --beat` starts by itself.
 
@@ -156,6 +182,7 @@ class CelerySettings(_Model):
 class _File(_Model):
     databases: dict[str, DatabaseSettings]
     pipeline: PipelineSettings
+    verify: VerifySettings = VerifySettings()
     celery: CelerySettings = CelerySettings()
 
 
@@ -175,6 +202,7 @@ class Settings:
     path: Path
     databases: Mapping[str, DatabaseSettings]
     pipeline: PipelineSettings
+    verify: VerifySettings
     celery: CelerySettings
     origins: Mapping[Place, str]
     environ: Mapping[str, str]
@@ -227,6 +255,7 @@ class Settings:
         """Every setting with its origin; passwords masked, placeholders as they are written."""
         yield from self._listed(("databases",), self.databases)
         yield from self._listed(("pipeline",), self.pipeline)
+        yield from self._listed(("verify",), self.verify)
         yield from self._listed(("celery",), self.celery)
 
     def _listed(self, place: Place, value: Any) -> Iterator[Setting]:
@@ -275,7 +304,9 @@ def load(path: Path, environ: Mapping[str, str]) -> Settings:
         file = _File.model_validate(data, strict=False)
     except ValidationError as error:
         raise _config_error(error, origins, path) from error
-    settings = Settings(path, file.databases, file.pipeline, file.celery, origins, environ)
+    settings = Settings(
+        path, file.databases, file.pipeline, file.verify, file.celery, origins, environ
+    )
     _check_names(settings)
     return settings
 
@@ -440,11 +471,11 @@ def _origin(place: Place, origins: Mapping[Place, str], path: Path) -> str:
 
 def _check_names(settings: Settings) -> None:
     known = tuple(settings.databases)
-    for role in ("source", "target", "copy_from"):
-        name = getattr(settings.pipeline, role)
-        if (name or role != "copy_from") and name not in settings.databases:
+    for place in _NAMING:
+        name = getattr(getattr(settings, place[0]), place[1])
+        if (name or place in _NAMING[:2]) and name not in known:
             raise ConfigError(
-                f"{settings.origins[('pipeline', role)]}: there is no database “{name}”",
+                f"{settings.origins[place]}: there is no database “{name}”",
                 f"known under databases: {', '.join(known)}{nearest(name, known)}",
             )
 

@@ -36,8 +36,10 @@ VERBS: dict[str, tuple[str, str]] = {
     "status": ("bridge.cli.status", "Show where the daemon is, table by table."),
     "tables": ("bridge.cli.tables", "Pause, resume or copy tables again."),
     "quarantine": ("bridge.cli.quarantine", "List, show, retry or discard bad rows."),
+    "set": ("bridge.cli.set", "Change a limit while things run, or pause verification."),
     "verify": ("bridge.cli.verify", "Compare source and target; every differing key."),
     "repair": ("bridge.cli.repair", "Mend what verify found: take those rows from the source."),
+    "worker": ("bridge.cli.worker", "Do what verify --via celery asks for (Celery)."),
     "config": ("bridge.cli.config", "Show the resolved settings, secrets masked."),
 }
 """The verbs in the order of a migration: module, and the line in ``--help``."""

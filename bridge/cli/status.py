@@ -73,8 +73,12 @@ def show(context: Context, status: Status) -> None:
     )
     if said.get("message") and said.get("phase") == "waiting":
         out.line(f"waiting: {said['message']}")
+    if status.throttled:
+        out.line(f"verification waits: {status.throttled}")
     out.line(f"position {status.position or 'none yet'}")
-    headers = ("table", "state", "copied", "size", "inserts", "updates", "deletes", "quarantined")
+    headers = (
+        "table", "state", "copied", "size", "inserts", "updates", "deletes", "quarantined", "proven"
+    )  # fmt: skip
     rows = [
         (
             str(t.source),
@@ -85,10 +89,11 @@ def show(context: Context, status: Status) -> None:
             number(t.updates),
             number(t.deletes),
             number(t.quarantined),
+            "yes" if t.source in status.verified_to else "",
         )
         for t in status.tables
     ]
-    out.table(headers, rows, right=headers[2:])
+    out.table(headers, rows, right=headers[2:8])
     for table in status.tables:
         if table.fault is not None and table.fault.code != "related":
             out.line(f"{table.source} stands still: {table.fault.message}")

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import secrets
 import signal
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, cast
+from typing import TYPE_CHECKING, Annotated, Literal, cast
 
 import typer
 
@@ -22,16 +21,17 @@ if TYPE_CHECKING:
     from bridge.names import TableName
     from bridge.report.verification import Difference, TableVerdict, Verification
     from bridge.verify.ledger import Ledger, Run
+    from bridge.verify.pipeline import Endpoints
     from bridge.verify.run import Verifier
     from bridge.verify.subject import Level
     from bridge.verify.tables import Followed, Unfit
+    from workers.send import Sender
 
 Shape = Literal["text", "json", "junit", "markdown", "html"]
+VIAS = ("local", "celery")
 LEVELS = ("counts", "checksums", "values")
 SHAPES = ("text", "json", "junit", "markdown", "html")
 SHOWN_DIFFERENCES = 10
-FIRST_NUMBER = 1 << 30
-"""Replica numbers from here on are a verification's, below the daemons' (replicate.servers)."""
 
 
 def register(app: typer.Typer) -> None:
@@ -62,6 +62,12 @@ def register(app: typer.Typer) -> None:
                 help="Take a second digest and issue the certificates that a cutover asks for.",
             ),
         ] = False,
+        via: Annotated[
+            str,
+            typer.Option(
+                metavar="|".join(VIAS), help="In this process, or by `dbbridge worker` anywhere."
+            ),
+        ] = "local",
         resume: Annotated[
             bool,
             typer.Option("--resume", help="Go on with the verification that was interrupted."),
@@ -81,8 +87,11 @@ def register(app: typer.Typer) -> None:
         context = of(ctx)
         if level not in LEVELS:
             raise ConfigError(f"“{level}” is not a level", f"it is one of {', '.join(LEVELS)}")
+        if via not in VIAS:
+            raise ConfigError(f"“{via}” is no way to verify", f"it is one of {', '.join(VIAS)}")
         shape = _shape(context, format)
-        wish = Wish(cast("Level", level), certify, resume, writable(output or ()))
+        spread = via == "celery"
+        wish = Wish(cast("Level", level), certify, resume, writable(output or ()), spread)
         result = run(context, tables or [], wish)
         _print(context, shape, result)
         raise typer.Exit(result.exit_code)
@@ -105,13 +114,16 @@ class Wish:
     certify: bool = False
     resume: bool = False
     outputs: tuple[Path, ...] = ()
+    spread: bool = False
 
 
 def run(context: Context, names: list[str], wish: Wish) -> Verification:
     """The comparison; raises ConfigError for a table that nobody knows."""
+    from bridge.cli.spread import sender
     from bridge.store.migrate import migrate
     from bridge.verify.tables import Followed
 
+    to = sender(context) if wish.spread else None
     chosen, carried = _chosen(context, names)
     control = context.target(autocommit=True)
     migrate(control)
@@ -120,18 +132,17 @@ def run(context: Context, names: list[str], wish: Wish) -> Verification:
     fit = {table.name: table for table in chosen if isinstance(table, Followed)}
     run = _resumed(ledger) if wish.resume else None
     if run is None:
-        run = verifier.begin(ledger, fit.values(), wish.level, certify=wish.certify)
+        rows = context.settings.celery.part_rows if to else None
+        run = verifier.begin(ledger, fit.values(), wish.level, certify=wish.certify, part_rows=rows)
     else:
         parts = {part.table for part in ledger.parts(run)}
         fit = {name: table for name, table in fit.items() if name in parts}
         chosen = [table for table in chosen if table.name in parts]
-    rows = sum(table.rows for table in fit.values())
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
-        with context.out.progress("comparing", float(rows) or None) as advance:
-            verifier.sweep(ledger, run, fit, lambda: True, _Progress(advance))
+        _sweep(context, verifier, ledger, run, fit, to)
     except KeyboardInterrupt:
-        context.out.next("dbbridge verify --resume")
+        context.out.next("dbbridge verify --resume" + (" --via celery" if to else ""))
         raise
     result = verifier.finish(ledger, run, chosen, carried)
     result = replace(
@@ -141,21 +152,41 @@ def run(context: Context, names: list[str], wish: Wish) -> Verification:
     return result
 
 
+def _sweep(
+    context: Context,
+    verifier: Verifier,
+    ledger: Ledger,
+    run: Run,
+    tables: Mapping[TableName, Followed],
+    to: Sender | None,
+) -> None:
+    """Until all parts are done, here or by workers; the proofs are kept up beside it."""
+    from bridge.cli import spread
+    from bridge.verify.run import Beside
+
+    if to is not None:
+        with Beside(verifier, list(tables.values())):
+            spread.sweep(context, ledger, run, tables, to)
+        return
+    rows = float(sum(table.rows for table in tables.values())) or None
+    with context.out.progress("comparing", rows) as advance:
+        progress = _Progress(advance)
+        verifier.sweep(ledger, run, tables, lambda: True, progress, progress.waits)
+
+
+def endpoints(context: Context) -> Endpoints:
+    """Opens sessions for verifications."""
+    from bridge.verify.pipeline import Endpoints, reads
+
+    source, target = context.source_endpoint, context.target_endpoint
+    return Endpoints(source, target, reads(context.settings))
+
+
 def make_verifier(context: Context) -> Verifier:
     """What a verification of this pipeline works with."""
-    from bridge.capture.binlog.connection import BinlogConnection
-    from bridge.capture.binlog.positions import server_identity
-    from bridge.replicate.servers import HEARTBEAT_SECONDS
-    from bridge.verify.run import Verifier
+    from bridge.verify.pipeline import open_verifier
 
-    sessions = _Sessions(context)
-    number = FIRST_NUMBER + secrets.randbelow(FIRST_NUMBER)
-    return Verifier(
-        context.pipeline,
-        sessions,
-        lambda start: BinlogConnection.open(sessions.source, start, number, HEARTBEAT_SECONDS),
-        server_identity(context.source()),
-    )
+    return open_verifier(context.pipeline, endpoints(context))
 
 
 def _resumed(ledger: Ledger) -> Run:
@@ -186,39 +217,15 @@ def _chosen(
 ) -> tuple[list[Followed | Unfit], dict[TableName, Followed | Unfit]]:
     """The tables that are to be verified, and all that are carried."""
     from bridge.cli.tables import find
-    from bridge.verify.tables import prepare, states
+    from bridge.verify.pipeline import carried_tables
 
-    known = states(context.target(autocommit=True), context.pipeline)
-    mapped = context.mappings()
-    carried = {name for name, mapping in mapped.items() if mapping.target is not None}
-    tables = sorted(carried | known.keys())
-    if not tables:
+    carried = carried_tables(context.pipeline, endpoints(context), context.mappings())
+    if not carried:
         raise ConfigError(
             "the mapping carries no table, so there is nothing to compare", "dbbridge init"
         )
-    prepared = {table.name: table for table in prepare(context.source(), known, mapped, tables)}
-    wanted = [find(name, tables) for name in names] or tables
-    return [prepared[name] for name in wanted], prepared
-
-
-class _Sessions:
-    """Opens sessions for the run; whoever opens them closes them."""
-
-    def __init__(self, context: Context) -> None:
-        self._source = context.source_endpoint
-        self._target = context.target_endpoint
-
-    def source(self) -> Any:
-        """See Sessions."""
-        from bridge.databases import mysql
-
-        return mysql.connect(self._source)
-
-    def target(self) -> Any:
-        """See Sessions."""
-        from bridge.databases import postgres
-
-        return postgres.connect(self._target, autocommit=True, application_name="dbbridge verify")
+    wanted = [find(name, list(carried)) for name in names] or carried
+    return [carried[name] for name in wanted], carried
 
 
 class _Progress:
@@ -229,6 +236,10 @@ class _Progress:
 
     def __call__(self, table: TableName, rows: int) -> None:
         self._advance(rows, f"comparing {table}")
+
+    def waits(self, reason: str) -> None:
+        """The reason why nothing is read ('': it goes on)."""
+        self._advance(0, f"waiting: {reason}" if reason else "comparing")
 
 
 def _print(context: Context, shape: Shape, result: Verification) -> None:

@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
+from bridge.names import TableName
 from bridge.store.state import (
     Connection,
     DaemonState,
+    Q,
     TableState,
     read_daemon,
     read_pipeline,
     read_tables,
 )
 
+_KNOWN = """
+SELECT to_regclass('dbbridge.pipeline') IS NOT NULL,
+       to_regclass('dbbridge.overrides') IS NOT NULL"""
+"""The second: whether the control schema is new enough to know of verifications."""
 SILENT_SECONDS = 10.0
 """A daemon that has not renewed its lease for so long is said to be silent."""
 
@@ -27,6 +33,10 @@ class Status:
     daemon: DaemonState | None
     position: str | None
     tables: tuple[TableState, ...]
+    verified_to: Mapping[TableName, str] = field(default_factory=dict)
+    """Tables that are proven equal, and up to which position."""
+    throttled: str = ""
+    """Why verification waits at the moment."""
 
     @property
     def state(self) -> str:
@@ -87,12 +97,17 @@ class Status:
             "backlog_bytes": self.said.get("backlog_bytes"),
             "runway_seconds": None,
             "rows_per_second": self.said.get("rows_per_second", 0.0),
-            "throttled": None,
-            "tables": [table_document(table, self._eta(table)) for table in self.tables],
+            "throttled": {"by": "verify", "reason": self.throttled} if self.throttled else None,
+            "tables": [
+                table_document(table, self._eta(table), self.verified_to.get(table.source))
+                for table in self.tables
+            ],
         }
 
 
-def table_document(table: TableState, eta_seconds: float | None) -> dict[str, Any]:
+def table_document(
+    table: TableState, eta_seconds: float | None, verified_to: str | None
+) -> dict[str, Any]:
     """One table of the JSON."""
     return {
         "table": str(table.source),
@@ -107,7 +122,7 @@ def table_document(table: TableState, eta_seconds: float | None) -> dict[str, An
         "deletes": table.deletes,
         "ddl": table.ddl,
         "quarantined": table.quarantined,
-        "verified_to": None,
+        "verified_to": verified_to,
         "frontier": str(table.frontier) if table.frontier else None,
         "error": table.fault.message if table.fault else None,
         "code": table.fault.code if table.fault else None,
@@ -117,8 +132,8 @@ def table_document(table: TableState, eta_seconds: float | None) -> dict[str, An
 
 def read_status(conn: Connection, pipeline: str) -> Status | None:
     """Looks; None where the control schema does not know the pipeline."""
-    found = conn.execute("SELECT to_regclass('dbbridge.pipeline')").fetchone()
-    if not found or found[0] is None:
+    found = conn.execute(_KNOWN).fetchone()
+    if not found or not found[0]:
         return None
     state = read_pipeline(conn, pipeline)
     if state is None:
@@ -126,4 +141,11 @@ def read_status(conn: Connection, pipeline: str) -> Status | None:
     tables = tuple(read_tables(conn, pipeline))
     frontiers = [t.frontier for t in tables if t.active and t.frontier]
     oldest = min(frontiers, key=lambda f: f.coordinates, default=state.position)
-    return Status(pipeline, read_daemon(conn, pipeline), str(oldest) if oldest else None, tables)
+    position = str(oldest) if oldest else None
+    daemon, known = read_daemon(conn, pipeline), {"pipeline": pipeline}
+    if not found[1]:
+        return Status(pipeline, daemon, position, tables)
+    proofs = conn.execute(Q["verified_to"], known).fetchall()
+    verified = {TableName(schema, table): to for schema, table, to in proofs}
+    waits = conn.execute(Q["throttled_verification"], known).fetchone()
+    return Status(pipeline, daemon, position, tables, verified, waits[0] if waits else "")

@@ -248,3 +248,28 @@ UPDATE dbbridge.requests SET done_at = now(), result = %(result)s WHERE id = %(i
 
 -- name: request_result
 SELECT done_at IS NOT NULL, result FROM dbbridge.requests WHERE id = %(id)s
+
+-- name: overrides
+SELECT name, value, extract(epoch FROM until)::float8 FROM dbbridge.overrides
+WHERE pipeline = %(pipeline)s AND (until IS NULL OR until > clock_timestamp()) ORDER BY name
+
+-- name: set_override
+INSERT INTO dbbridge.overrides (pipeline, name, value, until)
+VALUES (%(pipeline)s, %(name)s, %(value)s,
+        clock_timestamp() + make_interval(secs => %(seconds)s::float8))
+ON CONFLICT (pipeline, name) DO UPDATE
+SET value = EXCLUDED.value, until = EXCLUDED.until, set_at = now(), set_by = current_user
+
+-- name: unset_override
+DELETE FROM dbbridge.overrides WHERE pipeline = %(pipeline)s AND name = %(name)s
+
+-- name: verified_to
+SELECT source_schema, source_table, position FROM dbbridge.proofs p
+WHERE pipeline = %(pipeline)s AND swept AND obstacle = '' AND open = '[]'
+  AND NOT EXISTS (SELECT FROM dbbridge.differences d
+                  WHERE d.pipeline = p.pipeline AND d.source_schema = p.source_schema
+                    AND d.source_table = p.source_table)
+
+-- name: throttled_verification
+SELECT throttled FROM dbbridge.verifications
+WHERE pipeline = %(pipeline)s AND finished_at IS NULL ORDER BY id DESC LIMIT 1

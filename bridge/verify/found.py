@@ -123,7 +123,8 @@ class Found:
         word: Verdict = "inconclusive" if self.reason else "match"
         if self.differing:
             word = "mismatch"
-            self.hint = f"dbbridge tables resync {self.plan.source}"
+            mended = "repair plan" if self.keyed and not self.whole else "tables resync"
+            self.hint = f"dbbridge {mended} {self.plan.source}"
         alike, kinds, given_up = self.tally.rows, self.kinds, self.discarded.total()
         kept_out = len(self.quarantined) + given_up
         keys = Keys(self.plan)

@@ -19,7 +19,7 @@ from bridge.errors import BridgeError
 from bridge.names import TableName
 from bridge.report.verification import Difference, Verdict
 from bridge.store.sql import queries
-from bridge.store.state import Connection
+from bridge.store.state import Connection, add_event
 from bridge.verify.found import Found
 from bridge.verify.recheck import Key
 from bridge.verify.subject import Level
@@ -172,6 +172,13 @@ class Ledger:
         """The run has its end."""
         self._do("finish_verification", {"id": run.id, "verdict": verdict})
 
+    def throttled(self, run: Run, reason: str) -> None:
+        """Why the run's sweeps wait ('': they go on)."""
+        names = {"pipeline": self.pipeline, "id": run.id, "reason": reason}
+        self._do("throttle_verification", names)
+        if reason:
+            add_event(self.conn, self.pipeline, "throttled", "verify", reason)
+
     def add_parts(self, run: Run, parts: Iterable[Part]) -> None:
         """Plans what is to be swept."""
         with self.conn.transaction():
@@ -181,7 +188,13 @@ class Ledger:
 
     def parts(self, run: Run) -> list[Part]:
         """All of them, by table and number."""
-        return [_part(row) for row in self.conn.execute(Q["parts"], {"id": run.id})]
+        names = {"id": run.id, "schema": None, "table": None, "number": None}
+        return [_part(row) for row in self.conn.execute(Q["parts"], names)]
+
+    def part(self, run: Run, table: TableName, number: int) -> Part | None:
+        """One of them; None if the run has none such."""
+        found = self.conn.execute(Q["parts"], {"id": run.id, **_place(table, number)}).fetchone()
+        return None if found is None else _part(found)
 
     def standing(self, run: Run) -> list[PartState]:
         """How far all parts are, without what they found."""
@@ -235,9 +248,13 @@ class Ledger:
         done = self.conn.execute(Q["beat_part"], {**_named(run, part), "claim": claim})
         return done.rowcount == 1
 
-    def fail(self, run: Run, part: Part | PartState, error: str) -> None:
-        """Says why an attempt at the part came to nothing."""
-        self._do("fail_part", {**_named(run, part), "error": error})
+    def fail(self, run: int, table: TableName, number: int, error: str) -> None:
+        """Says why an attempt at a part came to nothing."""
+        self._do("fail_part", {"id": run, **_place(table, number), "error": error})
+
+    def forgive(self, run: Run) -> None:
+        """Forgets how often parts failed: what was in the way is mended."""
+        self._do("forgive_parts", {"id": run.id})
 
     def release(self, run: Run, part: Part, claim: int) -> None:
         """Lets others have an unfinished part at once."""
@@ -379,9 +396,12 @@ class Ledger:
         return cast("tuple[Any, ...]", row)
 
 
-def _named(run: Run, part: Part | PartState) -> dict[str, Any]:
-    table = part.table
-    return {"id": run.id, "schema": table.schema, "table": table.table, "number": part.number}
+def _named(run: Run, part: Part) -> dict[str, Any]:
+    return {"id": run.id, **_place(part.table, part.number)}
+
+
+def _place(table: TableName, number: int) -> dict[str, Any]:
+    return {"schema": table.schema, "table": table.table, "number": number}
 
 
 def _bound(key: Key | None) -> list[str] | None:

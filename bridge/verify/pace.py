@@ -25,15 +25,12 @@ Probe = Callable[[], str]
 class Pace:
     """As fast as it goes.
 
-    `statement_seconds`: how long one statement may take (None: as long as it needs).
+    `statement_seconds`: how long one statement may take (None: as long as it needs). `bounded`:
+    reading has to be divided into pieces that can be held up.
     """
 
     statement_seconds: float | None = None
-
-    @property
-    def bounded(self) -> bool:
-        """Whether reading has to be divided into pieces that can be held up."""
-        return False
+    bounded: bool = False
 
     def wait(self, halted: Callable[[], bool]) -> None:
         """Returns when the next piece may be read, or as soon as `halted` says so."""
@@ -49,6 +46,7 @@ class Throttle(Pace):
     probes: Sequence[Probe]
     told: Callable[[str], None] = lambda _: None
     statement_seconds: float | None = None
+    bounded: bool = False
     reason: str = ""
     _free: threading.Event = field(default_factory=threading.Event)
     _ended: threading.Event = field(default_factory=threading.Event)
@@ -63,11 +61,6 @@ class Throttle(Pace):
         self._ended.set()
         assert self._thread is not None
         self._thread.join(LOOK_SECONDS)
-
-    @property
-    def bounded(self) -> bool:
-        """See Pace."""
-        return True
 
     def wait(self, halted: Callable[[], bool]) -> None:
         """See Pace."""

@@ -59,6 +59,10 @@ WHERE id = %(id)s
 DELETE FROM dbbridge.verifications v
 WHERE v.pipeline = %(pipeline)s AND v.id < %(id)s AND v.started_at < now() - interval '30 days'
 
+-- name: throttle_verification
+UPDATE dbbridge.verifications SET throttled = %(reason)s
+WHERE pipeline = %(pipeline)s AND id = %(id)s
+
 -- name: add_part
 INSERT INTO dbbridge.verification_parts (verification, source_schema, source_table, number, version,
                                          lower, upper)
@@ -67,7 +71,10 @@ VALUES (%(id)s, %(schema)s, %(table)s, %(number)s, %(version)s, %(lower)s, %(upp
 -- name: parts
 SELECT source_schema, source_table, number, version, lower, upper, reached, rows, total, suspects,
        found, seconds, done, worker, extract(epoch FROM now() - beat_at)::float8
-FROM dbbridge.verification_parts WHERE verification = %(id)s
+FROM dbbridge.verification_parts
+WHERE verification = %(id)s
+  AND (%(schema)s::text IS NULL OR (source_schema, source_table, number)
+       = (%(schema)s::text, %(table)s::text, %(number)s::integer))
 ORDER BY source_schema, source_table, number
 
 -- name: claim_part
@@ -91,6 +98,10 @@ WHERE verification = %(id)s AND source_schema = %(schema)s AND source_table = %(
 UPDATE dbbridge.verification_parts SET tries = tries + 1, error = %(error)s
 WHERE verification = %(id)s AND source_schema = %(schema)s AND source_table = %(table)s
   AND number = %(number)s AND NOT done
+
+-- name: forgive_parts
+UPDATE dbbridge.verification_parts SET tries = 0, error = ''
+WHERE verification = %(id)s AND NOT done
 
 -- name: standing_parts
 SELECT source_schema, source_table, number, rows, done, tries, error,

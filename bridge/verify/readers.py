@@ -34,15 +34,15 @@ LOOSE_KEYS_A_QUERY = 50
 """Where whole documents are fetched with the rows."""
 
 LONGEST_SECONDS = 3600.0
-"""A statement of more than an hour is given up; a shorter limit of the server does not hold here."""
+"""A statement may take an hour; a shorter limit of the server does not hold here."""
 _SOURCE_LIMIT = (
     "SET SESSION sql_mode = ''"
     "/*!50708 , max_execution_time = {0:.0f} *//*M!100101 , max_statement_time = {1:.3f} */"
 )
 """In milliseconds and seconds (MySQL 5.7.8, MariaDB 10.1.1)."""
 _TARGET_LIMIT = "SET statement_timeout = {0:.0f}; SET jit = off; SET enable_sort = off"
-"""In milliseconds. PostgreSQL takes ``id / 500`` for as many buckets as there are ids, and would sort all rows to
-group them; those that are read in order are read by the key's index."""
+"""In milliseconds. PostgreSQL takes ``id / 500`` for as many buckets as there are ids, and would
+sort all rows to group them; those that are read in order are read by the key's index."""
 
 Totals = dict[int, tuple[int, int]]
 """By bucket: number of rows, sum of hashes."""

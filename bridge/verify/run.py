@@ -6,8 +6,8 @@ import os
 import platform
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import closing, suppress
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -25,8 +25,10 @@ from bridge.verify.follow import Follower
 from bridge.verify.found import Found
 from bridge.verify.gather import gathered
 from bridge.verify.ledger import Ledger, Part, Run
+from bridge.verify.pace import Throttle
+from bridge.verify.probes import Limits
 from bridge.verify.subject import Level, Subject
-from bridge.verify.table import Sessions, common_position, streams
+from bridge.verify.table import Sessions, Walking, common_position, streams
 from bridge.verify.tables import Followed, Unfit
 from bridge.verify.work import cut, sweep_part
 
@@ -43,12 +45,41 @@ class Verifier:
     """What a verification works with.
 
     `open_log` reads the source's log after a position; `source_id` names the source's server.
+    `replicas`: what sweeps read instead of the databases themselves, `from_replica` if that is true
+    of the source; `limits`: makes what they wait for.
     """
 
     pipeline: str
     sessions: Sessions
     open_log: Callable[[Position], BinlogConnection]
     source_id: str
+    replicas: Sessions | None = None
+    from_replica: bool = False
+    limits: Callable[[], Limits] | None = None
+
+    @property
+    def walk(self) -> Sessions:
+        """What sweeps read."""
+        return self.replicas or self.sessions
+
+    @contextmanager
+    def walking(self, run: Run, told: Callable[[str], None] = lambda _: None) -> Iterator[Walking]:
+        """How sweeps of the run read. `told` hears why they wait, and '' when they go on."""
+        if self.limits is None:
+            yield Walking(self.walk)
+            return
+        limits = self.limits()
+
+        def tell(reason: str) -> None:
+            with suppress(psycopg.Error, BridgeError):
+                limits.control.ask(lambda c: self.ledger(c).throttled(run, reason))
+            told(reason)
+
+        with (
+            closing(limits),
+            Throttle(limits.probes(), tell, limits.statement_seconds, limits.bounded) as pace,
+        ):
+            yield Walking(self.walk, pace)
 
     def ledger(self, conn: psycopg.Connection[Any]) -> Ledger:
         """Over a session of its own."""
@@ -90,7 +121,9 @@ class Verifier:
         stream = StoredPosition(ledger.conn, self.pipeline, table.name, self.source_id)
         if not streams(stream, Found(table.plan)):
             return None
-        return common_position(subject, self.sessions, stream)
+        with closing(self.walk.target()) as conn:
+            there = StoredPosition(conn, self.pipeline, table.name, self.source_id)
+            return common_position(subject, self.walk, there, replica=self.from_replica)
 
     def _begin_proof(self, ledger: Ledger, run: Run, table: Followed, position: Position) -> None:
         plan, generation = table.plan, table.state.generation
@@ -106,12 +139,15 @@ class Verifier:
         tables: Mapping[TableName, Followed],
         wanted: Callable[[], bool],
         progress: Progress,
+        told: Callable[[str], None] = lambda _: None,
     ) -> None:
         """Sweeps all parts that are left, while another thread keeps the proofs up."""
-        with Beside(self, list(tables.values())):
+        with Beside(self, list(tables.values())), self.walking(run, told) as walking:
             while left := [p for p in ledger.parts(run) if not p.done and p.table in tables]:
                 done = [
-                    self.sweep_part(ledger, run, part, tables[part.table], wanted, progress)
+                    self.sweep_part(
+                        ledger, run, part, tables[part.table], wanted, progress, walking
+                    )
                     for part in left
                 ]
                 if not any(done):
@@ -125,8 +161,12 @@ class Verifier:
         table: Followed,
         wanted: Callable[[], bool] = lambda: True,
         progress: Progress = lambda _, __: None,
+        walking: Walking | None = None,
     ) -> bool:
-        """One part; see `work.sweep_part`."""
+        """One part, read as `walking` says (as the settings say); see `work.sweep_part`."""
+        if walking is None:
+            with self.walking(run) as walking:
+                return self.sweep_part(ledger, run, part, table, wanted, progress, walking)
         worker = f"{platform.node()}:{os.getpid()}"
         return sweep_part(
             ledger,
@@ -136,6 +176,7 @@ class Verifier:
             self.sessions,
             self.source_id,
             worker,
+            walking=walking,
             wanted=wanted,
             progress=lambda rows: progress(part.table, rows),
         )

@@ -20,6 +20,7 @@ from typing import Any, Protocol
 import psycopg
 import pymysql
 
+from bridge.capture.binlog.positions import replica_lower_bound
 from bridge.change.position import Position
 from bridge.mapping.plan import TablePlan
 from bridge.names import TableName
@@ -163,12 +164,15 @@ def sweep(
         found.hold(f"the target cannot be read: {message}", "dbbridge schema plan")
 
 
-def common_position(subject: Subject, sessions: Sessions, stream: Stream) -> Position | None:
+def common_position(
+    subject: Subject, sessions: Sessions, stream: Stream, *, replica: bool = False
+) -> Position | None:
     """Waits until the source shows what the stream has applied; the position that both hold then.
 
     A commit is in the log, and perhaps in the target, a moment before others see it. Where the
     source knows no exact lower bound (MySQL without GTIDs), the one that it knows is what both
-    hold. None: it is not known that both hold anything.
+    hold. None: it is not known that both hold anything. `replica`: the source is one; then
+    `stream` has to be what the target that is read has stored.
     """
     applied = stream.standing().position
     if applied is None:
@@ -177,7 +181,10 @@ def common_position(subject: Subject, sessions: Sessions, stream: Stream) -> Pos
     with contextlib.closing(source_session(sessions.source())) as conn:
         source = SourceReader(conn, subject)
         while True:
-            low = source.lower_bound(by_gtid=not applied.file)
+            if replica:
+                low = replica_lower_bound(conn)
+            else:
+                low = source.lower_bound(by_gtid=not applied.file)
             if at_or_past(low, applied):
                 return applied
             if low is None or low.offset == FILE_START or time.monotonic() > deadline:

@@ -25,7 +25,7 @@ from bridge.verify.readers import SourceReader, source_session
 from bridge.verify.recheck import Key, Patience
 from bridge.verify.subject import Subject
 from bridge.verify.sweep import leading_integer
-from bridge.verify.table import Sessions, streams, sweep
+from bridge.verify.table import Sessions, Walking, streams, sweep
 from bridge.verify.tables import Followed
 
 SAVE_SECONDS = 1.0
@@ -100,6 +100,7 @@ def sweep_part(
     source_id: str,
     worker: str,
     *,
+    walking: Walking | None = None,
     wanted: Callable[[], bool] = lambda: True,
     progress: Callable[[int], None] = lambda _: None,
     patience: Patience | None = None,
@@ -112,7 +113,7 @@ def sweep_part(
     claim = ledger.claim(run, part, worker)
     if claim is None:
         return False
-    (part,) = [p for p in ledger.parts(run) if (p.table, p.number) == (part.table, part.number)]
+    part = ledger.part(run, part.table, part.number) or part
     subject = Subject.of(table.plan, table.relation, run.level, twice=run.certify)
     stream = StoredPosition(ledger.conn, ledger.pipeline, part.table, source_id)
     found = Found(table.plan, keyed=subject.keys.ordered)
@@ -133,6 +134,7 @@ def sweep_part(
                 record=record,
                 progress=progress,
                 patience=patience,
+                walking=walking,
             )
         record.save(found, done=True)
     except Superseded:

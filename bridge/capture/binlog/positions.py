@@ -48,6 +48,21 @@ def lower_bound(connection: pymysql.Connection[Any], *, with_snapshot: bool = Fa
     return position
 
 
+def replica_lower_bound(connection: pymysql.Connection[Any]) -> Position | None:
+    """Like `lower_bound`, on a replica: in GTIDs and without coordinates, which are its own.
+
+    None without GTIDs. MariaDB changes gtid_slave_pos after the commit of what it names, and a
+    server that is no replica any more keeps its last one: late, and so never too far.
+    """
+    source = _Source(connection)
+    if source.mariadb:
+        text = source.value("SELECT @@GLOBAL.gtid_slave_pos")
+        return Position("mariadb-gtid", text or source.passed_position().text)
+    if not source.uses_gtid():
+        return None
+    return Position("mysql-gtid", source.gtid_set("gtid_executed"))
+
+
 def upper_bound(connection: pymysql.Connection[Any]) -> Position:
     """A position after which there is nothing that was visible so far.
 

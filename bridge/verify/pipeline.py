@@ -1,0 +1,129 @@
+"""What a verification of a pipeline works with, made from where its two databases are."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Iterable, Mapping
+from contextlib import closing
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+
+import psycopg
+import pymysql
+
+from bridge.capture.binlog.connection import BinlogConnection
+from bridge.capture.binlog.positions import server_identity
+from bridge.config import Settings, VerifySettings
+from bridge.databases import mysql, postgres
+from bridge.databases.endpoint import Endpoint
+from bridge.errors import ConfigError
+from bridge.mapping.model import TableMapping
+from bridge.names import TableName
+from bridge.verify.probes import Limits, Watched
+from bridge.verify.run import Verifier
+from bridge.verify.tables import Followed, Unfit, prepare, states
+
+FIRST_NUMBER = 1 << 30
+"""Replica numbers from here on are a verification's, below the daemons' (replicate.servers)."""
+HEARTBEAT_SECONDS = 1.0
+"""How often the source says that its log goes on, where nothing is written."""
+APPLICATION = "dbbridge verify"
+
+
+@dataclass(frozen=True, slots=True)
+class Reads:
+    """Where and how sweeps read: the settings under ``verify``, replicas as endpoints."""
+
+    source: Endpoint | None = None
+    target: Endpoint | None = None
+    replica: Endpoint | None = None
+    settings: VerifySettings = field(default_factory=VerifySettings)
+
+
+def reads(settings: Settings) -> Reads:
+    """Resolves secrets; raises ConfigError."""
+    chosen = settings.verify
+    found: dict[str, Endpoint | None] = {}
+    for role, kind in (("source", "mysql"), ("target", "postgresql"), ("replica", "")):
+        name = getattr(chosen, role)
+        found[role] = endpoint = settings.endpoint(name) if name else None
+        if endpoint is not None and kind not in ("", endpoint.kind):
+            raise ConfigError(
+                f"verify.{role}: “{name}” is a {endpoint.kind} database",
+                f"name a replica of the pipeline's {role} in {settings.path}",
+            )
+    return Reads(found["source"], found["target"], found["replica"], chosen)
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoints:
+    """Opens sessions; whoever opens them closes them. See `table.Sessions`."""
+
+    from_: Endpoint
+    to: Endpoint
+    reads: Reads = field(default_factory=Reads)
+
+    def source(self) -> pymysql.Connection[Any]:
+        """On the source."""
+        return mysql.connect(self.from_)
+
+    def target(self) -> psycopg.Connection[Any]:
+        """On the target, in autocommit mode."""
+        return postgres.connect(self.to, autocommit=True, application_name=APPLICATION)
+
+    @property
+    def replicas(self) -> Endpoints:
+        """What sweeps read."""
+        return Endpoints(self.reads.source or self.from_, self.reads.target or self.to)
+
+    def limits(self, pipeline: str) -> Limits:
+        """What sweeps wait for."""
+        chosen, walked, watched = self.reads.settings, self.replicas, self.reads.replica
+        return Limits(
+            pipeline,
+            Watched("the target", self.target),
+            Watched(chosen.source or "the source", walked.source),
+            Watched(chosen.target or "the target", walked.target),
+            Watched(chosen.replica, partial(_connect, watched)) if watched else None,
+            chosen.threads_running,
+            chosen.replica_lag,
+            chosen.statement_seconds,
+        )
+
+
+def _connect(endpoint: Endpoint) -> Any:
+    if endpoint.kind == "mysql":
+        return mysql.connect(endpoint)
+    return postgres.connect(endpoint, autocommit=True, application_name=APPLICATION)
+
+
+def open_verifier(pipeline: str, endpoints: Endpoints) -> Verifier:
+    """Asks the source who it is; raises ServerUnreachable, ServerRefused."""
+    number = FIRST_NUMBER + secrets.randbelow(FIRST_NUMBER)
+    with closing(endpoints.source()) as source:
+        identity = server_identity(source)
+    return Verifier(
+        pipeline,
+        endpoints,
+        lambda start: BinlogConnection.open(endpoints.source, start, number, HEARTBEAT_SECONDS),
+        identity,
+        endpoints.replicas,
+        endpoints.reads.source is not None,
+        partial(endpoints.limits, pipeline),
+    )
+
+
+def carried_tables(
+    pipeline: str,
+    endpoints: Endpoints,
+    mappings: Mapping[TableName, TableMapping],
+    only: Iterable[TableName] | None = None,
+) -> dict[TableName, Followed | Unfit]:
+    """All tables that the mapping files or the pipeline carry, by name in order; or `only` some."""
+    with closing(endpoints.target()) as target:
+        known = states(target, pipeline)
+    mapped = {name for name, mapping in mappings.items() if mapping.target is not None}
+    names = sorted((mapped | known.keys()) if only is None else only)
+    with closing(endpoints.source()) as source:
+        return {table.name: table for table in prepare(source, known, mappings, names)}

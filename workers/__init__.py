@@ -1,0 +1,1 @@
+"""Verification spread over processes by Celery; what they have done stands in PostgreSQL."""
