@@ -131,6 +131,12 @@ def postgres(server_of: Callable[[str], Server]) -> Server:
     return server_of("postgresql")
 
 
+@pytest.fixture(scope="session")
+def redis(server_of: Callable[[str], Server]) -> Server:
+    """A Redis server."""
+    return server_of("redis")
+
+
 @pytest.fixture(scope="session", params=["mariadb", "mysql"])
 def source(request: pytest.FixtureRequest, server_of: Callable[[str], Server]) -> Server:
     """Each kind of source in turn."""

@@ -17,6 +17,7 @@ from typing import Any
 
 import structlog
 from celery import Celery, signals
+from celery.exceptions import CPendingDeprecationWarning, SecurityWarning
 
 from bridge.config import Settings
 from workers.leaving import leave, leaving
@@ -25,8 +26,14 @@ from workers.names import queue_of, rounds_of
 LEAVE_SECONDS = 8.0
 ORPHAN_SECONDS = 1.0
 INTERRUPTED = 130
-_QUIET = ("celery.app.trace", "celery.worker.strategy", "celery.beat", "kombu")
-"""Loggers that would say of each task that it came and that it went."""
+_QUIET = (
+    "celery.app.trace",
+    "celery.apps.worker",
+    "celery.worker.strategy",
+    "celery.beat",
+    "kombu",
+)
+"""Loggers that would say of each task that it came and that it went, or what is said already."""
 
 log = structlog.get_logger()
 _caught: list[str] = []
@@ -35,6 +42,9 @@ _caught: list[str] = []
 
 def run(app: Celery, settings: Settings, concurrency: int, *, beat: bool) -> int:
     """Works until it is told to end; the exit code. The logs are set up already."""
+    # Root may do it where messages are JSON; what a lost connection does to tasks is decided.
+    warnings.filterwarnings("ignore", category=SecurityWarning)
+    warnings.filterwarnings("ignore", category=CPendingDeprecationWarning)
     queues = (queue_of(settings.name), rounds_of(settings.name))
     signals.setup_logging.connect(_set_up_logging, weak=False)
     signals.worker_ready.connect(_say_ready(settings, concurrency, beat), weak=False)
@@ -102,8 +112,6 @@ def _end_with_parent(**_: Any) -> None:
 
 def _set_up_logging(**_: Any) -> None:
     """Celery's own words go where ours go."""
-    # It says so at each lost connection, and we have decided it.
-    warnings.filterwarnings("ignore", module="celery.worker.consumer")
     root = logging.getLogger()
     root.handlers[:] = [_Forward()]
     root.setLevel(logging.INFO)

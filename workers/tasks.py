@@ -38,10 +38,23 @@ log = structlog.get_logger()
 
 def register(app: Celery, bench: Bench) -> None:
     """Makes them known to the application."""
-    app.task(name=SWEEP)(lambda *part: sweep(app, bench, *part))
-    app.task(name=FOLLOW)(lambda: _told(FOLLOW, lambda: follow(bench)))
-    app.task(name=START)(lambda since: _told(START, lambda: start(app, bench, since)))
-    app.task(name=FINISH)(lambda run: _told(FINISH, lambda: finish(bench, run)))
+
+    # Celery makes code out of their signatures, so they are no lambdas.
+    def sweep_(run: int, schema: str, table: str, number: int) -> None:
+        sweep(app, bench, run, schema, table, number)
+
+    def follow_() -> None:
+        _told(FOLLOW, lambda: follow(bench))
+
+    def start_(known_since: float) -> None:
+        _told(START, lambda: start(app, bench, known_since))
+
+    def finish_(run: int) -> None:
+        _told(FINISH, lambda: finish(bench, run))
+
+    tasks = {SWEEP: sweep_, FOLLOW: follow_, START: start_, FINISH: finish_}
+    for name, task in tasks.items():
+        app.task(name=name)(task)
 
 
 def sweep(app: Celery, bench: Bench, run_id: int, schema: str, table: str, number: int) -> None:

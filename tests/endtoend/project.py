@@ -44,7 +44,7 @@ class Result:
 
 @dataclass
 class Daemon:
-    """A `dbbridge sync` that runs."""
+    """A `dbbridge sync` or `dbbridge worker` that runs."""
 
     process: subprocess.Popen[bytes]
     path: Path
@@ -75,13 +75,13 @@ class Daemon:
         except subprocess.TimeoutExpired:
             self.send(signal.SIGABRT)
             self.process.wait()
-            raise AssertionError(f"sync has not ended in {timeout} s:\n{self.log}") from None
+            raise AssertionError(f"it has not ended in {timeout} s:\n{self.log}") from None
 
     def stop(self, timeout: float = 10.0) -> None:
         """Ends it in order; within `timeout` seconds, and with 0."""
         self.send(signal.SIGTERM)
         code = self.wait(timeout)
-        assert code == 0, f"sync ended with {code}:\n{self.log}"
+        assert code == 0, f"it ended with {code}:\n{self.log}"
 
 
 @dataclass
@@ -130,15 +130,20 @@ class Project:
 
     def sync(self, *words: str, kill_at: str = "") -> Daemon:
         """Starts the daemon; `kill_at` names a point and a count (bridge.replicate.points)."""
-        path = self.folder / f"sync-{len(self.daemons)}.log"
-        environment = self._environment()
-        if kill_at:
-            environment["DBBRIDGE_KILL_AT"] = kill_at
+        return self._daemon("sync", *words, DBBRIDGE_KILL_AT=kill_at)
+
+    def worker(self, *words: str) -> Daemon:
+        """Starts a worker of verifications."""
+        return self._daemon("worker", *words)
+
+    def _daemon(self, verb: str, *words: str, **environment: str) -> Daemon:
+        path = self.folder / f"{verb}-{len(self.daemons)}.log"
+        given = {name: value for name, value in environment.items() if value}
         with path.open("wb") as log:
             process = subprocess.Popen(
-                [*COMMAND, "sync", *words],
+                [*COMMAND, verb, *words],
                 cwd=self.folder,
-                env=environment,
+                env={**self._environment(), **given},
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
@@ -221,7 +226,7 @@ class Project:
         while not condition():
             log = daemon.log if daemon else ""
             if daemon is not None and not daemon.running and not condition():
-                raise AssertionError(f"sync ended with {daemon.process.returncode}:\n{log}")
+                raise AssertionError(f"it ended with {daemon.process.returncode}:\n{log}")
             if time.monotonic() > deadline:
                 raise AssertionError(f"not within {timeout} s; {self.stages()}\n{log}")
             time.sleep(POLL_SECONDS)
