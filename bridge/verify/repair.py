@@ -281,21 +281,33 @@ class _Work:
         first = self._judge(keys, done, self._trying)
         done.healed += first.equal
         done.open += first.undecided
-        for some in parts(first.differing, self._most):
-            if done.halted or not self._mend(some, done):
-                done.open += len(some)
+        self._mend(first.differing, done)
 
     def again(self, done: Repaired) -> None:
         """Tries once more what went to quarantine: what was in its way may have moved since."""
         kept_out, self._kept_out = self._kept_out, []
-        if self._batches < 2:
-            return
-        for some in parts(kept_out, self._most):
-            if not done.halted and self._mend(some, done):
-                done.quarantined -= len(some)
+        if self._batches > 1:
+            done.quarantined -= len(kept_out)
+            left = self._mend(kept_out, done)
+            done.open -= len(left)
+            done.quarantined += len(left)
 
-    def _mend(self, keys: Sequence[Key], done: Repaired) -> bool:
-        """Writes the rows and judges them; False if they could not be written."""
+    def _mend(self, keys: Sequence[Key], done: Repaired) -> list[Key]:
+        """Writes rows and judges them; those that could not be written come back, and are open."""
+        written, left = list[Key](), list[Key]()
+        for some in parts(keys, self._most):
+            if not done.halted and self._write(some, done):
+                written += some
+            else:
+                left += some
+        if written:
+            second = self._judge(written, done, self._stream)
+            done.differing += len(second.differing)
+            done.open += second.undecided
+        done.open += len(left)
+        return left
+
+    def _write(self, keys: Sequence[Key], done: Repaired) -> bool:
         try:
             written = self._rewriter.write(keys)
         except NotNow as error:
@@ -310,9 +322,6 @@ class _Work:
         done.replaced += written.replaced
         done.deleted += written.deleted
         done.quarantined += len(written.kept_out)
-        second = self._judge(keys, done, self._stream)
-        done.differing += len(second.differing)
-        done.open += second.undecided
         return True
 
     def _judge(self, keys: Sequence[Key], done: Repaired, stream: StoredPosition) -> _Judged:
