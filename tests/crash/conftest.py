@@ -2,14 +2,33 @@
 
 from __future__ import annotations
 
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterator
+
 import pytest
 
 from tests.crash.kills import MADE
 
+KILLS = "kills"
+
+
+@pytest.fixture(autouse=True)
+def _kills(record_property: Callable[[str, object], None]) -> Iterator[None]:
+    """The kills of the test go into its report, which other processes see."""
+    MADE.clear()
+    yield
+    record_property(KILLS, {source: dict(kills) for source, kills in MADE.items()})
+
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """A line for each kind."""
-    for source, kills in sorted(MADE.items()):
+    made: defaultdict[str, Counter[str]] = defaultdict(Counter)
+    for reports in terminalreporter.stats.values():
+        for report in reports:
+            if getattr(report, "when", "") == "teardown":
+                for source, kills in dict(report.user_properties).get(KILLS, {}).items():
+                    made[source].update(kills)
+    for source, kills in sorted(made.items()):
         terminalreporter.section(f"{kills.total()} SIGKILLs to a daemon on {source}")
         for kind, count in sorted(kills.items()):
             terminalreporter.write_line(f"{count:5} {kind}")

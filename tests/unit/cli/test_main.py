@@ -6,7 +6,6 @@ import json
 import os
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import psycopg
@@ -206,19 +205,14 @@ def test_a_verb_reaches_the_context(
     assert capsys.readouterr().out == "shop text dbbridge status -c 'my file.yaml'\n"
 
 
-def test_help_is_quick_and_imports_no_driver() -> None:
+def test_help_imports_nothing_that_is_slow() -> None:
     code = (
         "import sys; from bridge.cli.main import main; main(['--help']);"
         "print([m for m in ('pymysql', 'psycopg', 'pydantic', 'sqlglot') if m in sys.modules])"
     )
     command = [sys.executable, "-c", code]
-    seconds = []
-    for _ in range(3):
-        start = time.perf_counter()
-        said = subprocess.run(command, capture_output=True, text=True, check=True).stdout
-        seconds.append(time.perf_counter() - start)
-        assert said.splitlines()[-1] == "[]"
-    assert min(seconds) < 1
+    said = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    assert said.splitlines()[-1] == "[]"
 
 
 def test_a_reader_that_goes_away_is_an_interrupt() -> None:
