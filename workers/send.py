@@ -84,7 +84,9 @@ class Sender:
     def _waiting(self, conn: Any) -> int:
         """How many messages nobody has taken yet."""
         try:
-            found = conn.default_channel.queue_declare(queue=self._queue, passive=True)
+            # Its default channel would try for long to connect.
+            with conn.channel() as channel:
+                found = channel.queue_declare(queue=self._queue, passive=True)
         except ChannelError:
             return 0  # Redis has no empty lists
         return int(found.message_count)

@@ -130,13 +130,14 @@ class Project:
 
     def sync(self, *words: str, kill_at: str = "") -> Daemon:
         """Starts the daemon; `kill_at` names a point and a count (bridge.replicate.points)."""
-        return self._daemon("sync", *words, DBBRIDGE_KILL_AT=kill_at)
+        return self.background("sync", *words, DBBRIDGE_KILL_AT=kill_at)
 
     def worker(self, *words: str) -> Daemon:
         """Starts a worker of verifications."""
-        return self._daemon("worker", *words)
+        return self.background("worker", *words)
 
-    def _daemon(self, verb: str, *words: str, **environment: str) -> Daemon:
+    def background(self, verb: str, *words: str, **environment: str) -> Daemon:
+        """Any verb that takes its time, with a log of its own."""
         path = self.folder / f"{verb}-{len(self.daemons)}.log"
         given = {name: value for name, value in environment.items() if value}
         with path.open("wb") as log:
