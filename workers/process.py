@@ -125,7 +125,9 @@ class _Forward(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         """One line; of several only the first unless it is an error's."""
         lines = record.getMessage().splitlines() or [""]
-        facts = {"exc_info": record.exc_info} if record.exc_info else {}
+        # A process that was killed has no traceback that says anything.
+        told = record.exc_info and record.name != "celery.worker.request"
+        facts = {"exc_info": record.exc_info} if told else {}
         say = log.error if record.levelno >= logging.ERROR else log.warning
         say = log.info if record.levelno < logging.WARNING else say
         say(lines[0], logger=record.name, **facts)
