@@ -257,7 +257,7 @@ class Ledger:
         self._do("forgive_parts", {"id": run.id})
 
     def release(self, run: Run, part: Part, claim: int) -> None:
-        """Lets others have an unfinished part at once."""
+        """Lets others have an unfinished part at once; it was no attempt that came to nothing."""
         self._do("release_part", {**_named(run, part), "claim": claim})
 
     # -- proofs ------------------------------------------------------------------------------

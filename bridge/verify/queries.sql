@@ -120,7 +120,7 @@ WHERE verification = %(id)s AND source_schema = %(schema)s AND source_table = %(
   AND number = %(number)s AND claim = %(claim)s
 
 -- name: release_part
-UPDATE dbbridge.verification_parts SET worker = '', beat_at = NULL
+UPDATE dbbridge.verification_parts SET worker = '', beat_at = NULL, tries = GREATEST(tries - 1, 0)
 WHERE verification = %(id)s AND source_schema = %(schema)s AND source_table = %(table)s
   AND number = %(number)s AND claim = %(claim)s
 

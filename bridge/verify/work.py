@@ -21,6 +21,7 @@ from bridge.store.state import Connection
 from bridge.verify.applied import StoredPosition
 from bridge.verify.found import Found
 from bridge.verify.ledger import Ledger, Part, Run, Superseded
+from bridge.verify.pace import Pace
 from bridge.verify.readers import SourceReader, source_session
 from bridge.verify.recheck import Key, Patience
 from bridge.verify.subject import Subject
@@ -107,8 +108,8 @@ def sweep_part(
 ) -> bool:
     """Sweeps the part to its end; False if it is done already or in another worker's hands.
 
-    `wanted` is asked every second: when it says no, Interrupted is raised. Raises Superseded and
-    the drivers' errors.
+    `wanted` is asked all the time, by several threads: when it says no, Interrupted is raised.
+    Raises Superseded and the drivers' errors.
     """
     claim = ledger.claim(run, part, worker)
     if claim is None:
@@ -134,7 +135,7 @@ def sweep_part(
                 record=record,
                 progress=progress,
                 patience=patience,
-                walking=walking,
+                walking=_while_wanted(walking or Walking(sessions), wanted),
             )
         record.save(found, done=True)
     except Superseded:
@@ -146,6 +147,24 @@ def sweep_part(
     finally:
         beating.stop()
     return True
+
+
+def _while_wanted(walking: Walking, wanted: Callable[[], bool]) -> Walking:
+    return replace(walking, pace=_WhileWanted(walking.pace, wanted))
+
+
+class _WhileWanted(Pace):
+    """The pace of another one; what waits, or would read on, ends once it is not wanted."""
+
+    def __init__(self, pace: Pace, wanted: Callable[[], bool]) -> None:
+        self.statement_seconds, self.bounded = pace.statement_seconds, pace.bounded
+        self._pace, self._wanted = pace, wanted
+
+    def wait(self, halted: Callable[[], bool]) -> None:
+        """See Pace; raises Interrupted."""
+        self._pace.wait(lambda: halted() or not self._wanted())
+        if not self._wanted():
+            raise Interrupted
 
 
 def _resumed(ledger: Ledger, run: Run, part: Part, found: Found) -> Part:
