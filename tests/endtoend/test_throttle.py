@@ -53,7 +53,7 @@ class Busy:
     def __exit__(self, *_: object) -> None:
         with self._stack, self._admin.cursor() as cursor:
             for session in self._sessions:
-                cursor.execute(f"KILL {session.thread_id()}")
+                cursor.execute(f"KILL {session.thread_id()}")  # type: ignore[no-untyped-call]
             for thread in self._threads:
                 thread.join()
 
