@@ -20,7 +20,7 @@ from compose.local import servers
 from compose.local.servers import Server
 from tests.crash.kills import MADE, PATIENCE
 from tests.endtoend.project import Daemon, Project
-from tests.endtoend.spread import alike, copied, plant
+from tests.endtoend.spread import assert_alike, copied, plant
 
 pytestmark = pytest.mark.crash
 
@@ -143,7 +143,7 @@ def test_killed_workers_and_brokers_change_nothing(
     found = bench.document(run)
     assert bench.kills >= len(SHORT)
     assert found["verdict"] == "match"
-    assert alike(found) == alike(expected)
+    assert_alike(found, expected)
 
 
 @pytest.mark.soak
@@ -165,7 +165,7 @@ def test_soak(project: Project, broker: Server, seed: int) -> None:
         while run.running:
             bench.kill(bench.chance.choice(SHORT), run)
             time.sleep(bench.chance.uniform(0, 1.5))
-        assert alike(bench.document(run)) == alike(expected)
+        assert_alike(bench.document(run), expected)
         print(f"{number + 1} rounds, {bench.kills} kills")
         if bench.kills >= SOAK_KILLS and number:
             break

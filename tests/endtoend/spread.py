@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Iterator
 from contextlib import closing
 from typing import Any
 
 from compose.local.servers import Server
 from tests.endtoend.project import Project
 
-VARYING = ("id", "verification", "issued_at", "finished_at", "seconds", "position", "lag_seconds")
-"""What two runs may say differently."""
+VARYING = {
+    *("id", "verification", "issued_at", "finished_at", "seconds"),
+    *("position", "lag_seconds", "rechecked"),
+}
+"""What two runs may say differently. Known differences are looked at again every 20 s of a run."""
 
 
 def fill(project: Project, rows: int) -> None:
@@ -52,10 +57,18 @@ def plant(project: Project, *statements: str) -> None:
             conn.execute(statement.format(f'"{project.source.name}"').encode())
 
 
-def alike(document: Any) -> Any:
-    """A verdict's document without what differs from run to run."""
-    if isinstance(document, dict):
-        return {name: alike(value) for name, value in document.items() if name not in VARYING}
-    if isinstance(document, list):
-        return [alike(value) for value in document]
-    return document
+def assert_alike(found: Any, expected: Any) -> None:
+    """Fails, naming the places, if two documents differ in what may not vary."""
+    apart = list(_apart(found, expected, ""))
+    assert not apart, "\n".join(apart)
+
+
+def _apart(found: Any, expected: Any, place: str) -> Iterator[str]:
+    if isinstance(found, dict) and isinstance(expected, dict):
+        for name in sorted((found.keys() | expected.keys()) - VARYING):
+            yield from _apart(found.get(name), expected.get(name), f"{place}.{name}")
+    elif isinstance(found, list) and isinstance(expected, list):
+        for number, (one, other) in enumerate(itertools.zip_longest(found, expected)):
+            yield from _apart(one, other, f"{place}[{number}]")
+    elif found != expected:
+        yield f"{place}: {found!r}, expected {expected!r}"

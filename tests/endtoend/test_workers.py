@@ -11,7 +11,7 @@ import pytest
 
 from compose.local.servers import Server
 from tests.endtoend.project import Project
-from tests.endtoend.spread import alike, copied, plant
+from tests.endtoend.spread import assert_alike, copied, plant
 
 ROWS = 20_000
 LEAVE_SECONDS = 10.0
@@ -38,7 +38,7 @@ def test_workers_say_what_one_process_says(project: Project, redis: Server) -> N
     assert parts[0][0] > 4, "a large table is not cut"
     here = project.run("verify", *AS_JSON).json
     assert there["verdict"] == "match"
-    assert alike(there) == alike(here)
+    assert_alike(there, here)
 
     plant(
         project,
@@ -48,7 +48,7 @@ def test_workers_say_what_one_process_says(project: Project, redis: Server) -> N
     )
     here = project.run("verify", *AS_JSON, code=1).json
     there = project.run(*BY_WORKERS, *AS_JSON, code=1).json
-    assert alike(there) == alike(here)
+    assert_alike(there, here)
     assert [t["differing"] for t in there["tables"]] == [2, 1, 1]
     worker.stop(LEAVE_SECONDS)
     daemon.stop()
