@@ -16,7 +16,7 @@ from redis.exceptions import RedisError
 
 from bridge.databases.mysql import source_error
 from bridge.databases.postgres import target_error
-from bridge.errors import BridgeError, ServerUnreachable
+from bridge.errors import BridgeError, Inconclusive, ServerUnreachable
 from bridge.names import TableName
 from bridge.verify.ledger import Ledger, Run, Superseded
 from bridge.verify.tables import Followed
@@ -91,7 +91,7 @@ def _sweep(bench: Bench, run_id: int, name: TableName, number: int) -> bool:
             return False
         table = bench.tables([name])[name]
         if not isinstance(table, Followed):
-            return False
+            raise Inconclusive(table.verdict.reason, table.verdict.hint)
         begun = time.monotonic()
 
         def wanted() -> bool:
