@@ -30,7 +30,7 @@ from bridge.capture.binlog.table_map import TableMap, table_map, table_name
 from bridge.capture.catalog import read_catalog
 from bridge.change.batch import Image
 from bridge.change.position import Position, Progress
-from bridge.config import resolve_url
+from bridge.config.urls import resolve_url
 from bridge.databases.endpoint import Endpoint
 from bridge.databases.mysql import connect
 from bridge.mapping.plan import TablePlan

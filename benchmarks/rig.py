@@ -24,7 +24,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from bridge.config import resolve_url
+from bridge.config.urls import resolve_url
 from bridge.databases import mysql, postgres
 from bridge.databases.endpoint import Endpoint
 

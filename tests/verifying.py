@@ -16,7 +16,7 @@ from bridge.capture.catalog import read_catalog
 from bridge.capture.snapshot import read_chunk
 from bridge.change.batch import BadRow
 from bridge.change.position import Position
-from bridge.config import resolve_url
+from bridge.config.urls import resolve_url
 from bridge.databases import mysql, postgres
 from bridge.mapping.compile import compile_table
 from bridge.mapping.model import TableMapping

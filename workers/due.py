@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 from celery.schedules import crontab
 
-from bridge.config import ScheduleSettings
+from bridge.config.models import ScheduleSettings
 
 
 def is_due(schedule: ScheduleSettings, last: float | None, known_since: float, now: float) -> bool:

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import typer
 
-from bridge.config import resolve_url
+from bridge.config.urls import resolve_url
 from bridge.databases.endpoint import Endpoint, Kind, Secret, parse_url, split_url
 from bridge.errors import ConfigError
 

@@ -14,7 +14,8 @@ import pymysql
 
 from bridge.capture.binlog.connection import BinlogConnection
 from bridge.capture.binlog.positions import server_identity
-from bridge.config import Settings, VerifySettings
+from bridge.config import Settings
+from bridge.config.models import VerifySettings
 from bridge.databases import mysql, postgres
 from bridge.databases.endpoint import Endpoint
 from bridge.errors import ConfigError

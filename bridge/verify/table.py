@@ -40,7 +40,8 @@ from bridge.verify.readers import (
 )
 from bridge.verify.recheck import POLL_SECONDS, Key, Patience, at_or_past
 from bridge.verify.subject import Level, Subject
-from bridge.verify.sweep import TIMEOUTS, Sweep
+from bridge.verify.sweep import Sweep
+from bridge.verify.walk import TIMEOUTS
 
 VISIBLE_SECONDS = 2.0
 FILE_START = 4

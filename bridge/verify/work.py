@@ -25,9 +25,9 @@ from bridge.verify.pace import Pace
 from bridge.verify.readers import SourceReader, source_session
 from bridge.verify.recheck import Key, Patience
 from bridge.verify.subject import Subject
-from bridge.verify.sweep import leading_integer
 from bridge.verify.table import Sessions, Walking, streams, sweep
 from bridge.verify.tables import Followed
+from bridge.verify.walk import leading_integer
 
 SAVE_SECONDS = 1.0
 BEAT_SECONDS = 5.0
@@ -35,14 +35,16 @@ MOST_PARTS = 1_000
 
 
 class _Saved:
-    """Saves every second; see `table.Record`."""
+    """Saves after the first range, and every second; see `table.Record`."""
 
     def __init__(
         self, ledger: Ledger, run: Run, part: Part, claim: int, wanted: Callable[[], bool]
     ) -> None:
         self._ledger, self._run, self._part, self._claim = ledger, run, part, claim
         self._wanted = wanted
-        self._begun = self._last = time.monotonic()
+        self._begun = time.monotonic()
+        # The first range is saved at once, so that whoever is killed soon has come further.
+        self._last = self._begun - SAVE_SECONDS
         self._reached = part.reached
 
     def reached(self, lower: Key, found: Found) -> None:

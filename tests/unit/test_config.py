@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from bridge.config import Settings, load, masked_url
+from bridge.config import Settings, load
+from bridge.config.urls import masked_url
 from bridge.errors import ConfigError
 
 FILE = """\

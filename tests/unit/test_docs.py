@@ -15,6 +15,7 @@ from pydantic.fields import FieldInfo
 from ruamel.yaml import YAML
 
 from bridge import config
+from bridge.config.models import File
 from bridge.report.files import writable
 from bridge.report.formats import FORMATS, SUFFIXES
 from bridge.report.verification import DifferenceKind, Verdict
@@ -49,9 +50,7 @@ def rows() -> list[Row]:
     return [Row(each[0].strip("`"), *each[1:]) for each in cells]
 
 
-def settings(
-    model: type[BaseModel] = config._File, place: str = ""
-) -> Iterator[tuple[str, FieldInfo]]:
+def settings(model: type[BaseModel] = File, place: str = "") -> Iterator[tuple[str, FieldInfo]]:
     """All settings below a place, with their paths; NAME stands for a name of the user's."""
     for name, field in model.model_fields.items():
         inner = [field.annotation, *get_args(field.annotation)]

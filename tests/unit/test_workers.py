@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from bridge.config import ScheduleSettings, Settings, load
+from bridge.config import Settings, load
+from bridge.config.models import ScheduleSettings
 from bridge.errors import ConfigError
 from workers.app import LIMIT_SECONDS, VISIBILITY_SECONDS, make_app, options
 from workers.due import is_due

@@ -1,0 +1,241 @@
+"""Settings: bridge.yaml, the overlay of an environment, and secrets that are resolved late.
+
+`load` reads and checks the files without looking at any secret; `Settings.endpoint` resolves
+``${NAME}`` and ``${file:PATH}`` when a connection is about to be made.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ValidationError
+
+from bridge import yamlfile
+from bridge.config.models import (
+    CelerySettings,
+    DatabaseSettings,
+    File,
+    PipelineSettings,
+    TlsSettings,
+    VerifySettings,
+)
+from bridge.config.urls import masked_url, resolve_broker, resolve_url
+from bridge.databases.broker import Broker
+from bridge.databases.endpoint import Endpoint, Tls, TlsMode, nearest
+from bridge.errors import ConfigError
+from bridge.yamlfile import Document, Place
+
+ENVIRONMENT = "BRIDGE_ENVIRONMENT"
+CONFIG = "BRIDGE_CONFIG"
+DEFAULT_FILE = "bridge.yaml"
+_NAMING: tuple[tuple[str, str], ...] = (
+    ("pipeline", "source"),
+    ("pipeline", "target"),
+    ("pipeline", "copy_from"),
+    ("verify", "source"),
+    ("verify", "target"),
+    ("verify", "replica"),
+)
+"""Settings that name a database; the first two have to."""
+
+
+@dataclass(frozen=True)
+class Setting:
+    """One resolved setting for `config show`: where it comes from, its value masked."""
+
+    name: str
+    value: str
+    origin: str
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The checked settings. `origins` tells file and line of each one that a file gives."""
+
+    path: Path
+    databases: Mapping[str, DatabaseSettings]
+    pipeline: PipelineSettings
+    verify: VerifySettings
+    celery: CelerySettings
+    origins: Mapping[Place, str]
+    environ: Mapping[str, str]
+
+    @property
+    def name(self) -> str:
+        """The pipeline's name; it holds the lease."""
+        return self.pipeline.name or self._database_name(self.pipeline.source)
+
+    @property
+    def mappings(self) -> Path:
+        """The directory of the mapping files."""
+        return self.path.parent / self.pipeline.mappings
+
+    def endpoint(self, name: str, *, secrets: bool = True) -> Endpoint:
+        """Where a named database is. `secrets` False leaves the password out, unresolved.
+
+        Raises ConfigError.
+        """
+        database = self.databases[name]
+        where = self.origins.get(("databases", name, "url"), str(self.path))
+        endpoint = resolve_url(database.url, self.environ, where, self.path.parent, secrets=secrets)
+        tls = database.tls
+        mode: TlsMode = tls.mode or ("verify" if tls.ca else endpoint.tls.mode)
+        return replace(endpoint, tls=replace(endpoint.tls, mode=mode, **self._files(tls)))
+
+    def broker(self) -> Broker:
+        """Where Celery's Redis is, secrets resolved. Raises ConfigError."""
+        place: Place = ("celery", "broker")
+        if not self.celery.broker:
+            raise ConfigError(
+                f"{self.path} names no broker for Celery",
+                "add celery: {broker: redis://host:6379/0}; verify without --via needs none",
+            )
+        tls = self.celery.tls
+        # What a URL asks for by rediss:// is checked, unless the settings say else.
+        encrypted = self.celery.broker.lower().startswith("rediss://")
+        ours = Tls(
+            tls.mode or ("verify" if tls.ca or encrypted else "preferred"), **self._files(tls)
+        )
+        return resolve_broker(
+            self.celery.broker,
+            self.environ,
+            self.origins.get(place, str(self.path)),
+            self.path.parent,
+            ours,
+        )
+
+    def _files(self, tls: TlsSettings) -> dict[str, str]:
+        files = {"ca": tls.ca, "cert": tls.cert, "key": tls.key}
+        return {key: str(self.path.parent / value) for key, value in files.items() if value}
+
+    def listed(self) -> Iterator[Setting]:
+        """Every setting with its origin; passwords masked, placeholders as they are written."""
+        yield from self._listed(("databases",), self.databases)
+        yield from self._listed(("pipeline",), self.pipeline)
+        yield from self._listed(("verify",), self.verify)
+        yield from self._listed(("celery",), self.celery)
+
+    def _listed(self, place: Place, value: Any) -> Iterator[Setting]:
+        if isinstance(value, BaseModel):
+            value = {name: getattr(value, name) for name in type(value).model_fields}
+        if isinstance(value, Mapping):
+            for name, item in value.items():
+                yield from self._listed((*place, name), item)
+            return
+        origin = self.origins.get(place, "default")
+        if place == ("pipeline", "name") and not value:
+            value, origin = self.name, "default: the source database"
+        text = masked_url(value) if place[-1] in ("url", "broker") else _shown(value)
+        yield Setting(".".join(map(str, place)), text, origin)
+
+    def _database_name(self, name: str) -> str:
+        return self.endpoint(name, secrets=False).database
+
+
+def load(path: Path, environ: Mapping[str, str]) -> Settings:
+    """Reads `path` and its overlay ``bridge.<BRIDGE_ENVIRONMENT>.yaml``. Raises ConfigError.
+
+    No placeholder is resolved here, so commands that need no server need no secrets.
+    """
+    if not path.is_file():
+        raise ConfigError(
+            f"there is no {path}",
+            "run `dbbridge init --source URL --target URL`, or name the file with -c",
+        )
+    documents = [yamlfile.read(path)]
+    environment = environ.get(ENVIRONMENT, "")
+    if environment:
+        overlay = path.with_name(f"{path.stem}.{environment}{path.suffix}")
+        if not overlay.is_file():
+            raise ConfigError(
+                f"{ENVIRONMENT} is {environment}, but there is no {overlay}",
+                f"create it (it may be empty), or unset {ENVIRONMENT}",
+            )
+        documents.append(yamlfile.read(overlay))
+    origins: dict[Place, str] = {}
+    data: Any = {}
+    for document in documents:
+        _refuse_unknown(document)
+        data = _overlaid(data, document.data or {}, (), document, origins)
+    try:
+        file = File.model_validate(data, strict=False)
+    except ValidationError as error:
+        raise _config_error(error, origins, path) from error
+    settings = Settings(
+        path, file.databases, file.pipeline, file.verify, file.celery, origins, environ
+    )
+    _check_names(settings)
+    return settings
+
+
+def _overlaid(
+    below: Any, above: Any, place: Place, document: Document, origins: dict[Place, str]
+) -> Any:
+    origins[place] = document.at(place)
+    if not isinstance(above, dict):
+        return above
+    merged = dict(below) if isinstance(below, dict) else {}
+    for key, value in above.items():
+        merged[key] = _overlaid(merged.get(key), value, (*place, key), document, origins)
+    return merged
+
+
+def _refuse_unknown(document: Document) -> None:
+    """An unknown key, reported with its own file and line and the nearest known one."""
+    if document.data is None:
+        return
+    if not isinstance(document.data, dict):
+        raise ConfigError(f"{document.path}:1: this is no mapping", "begin with `databases:`")
+    _walk(File, document.data, (), document)
+
+
+def _walk(model: type[BaseModel], data: dict[str, Any], place: Place, document: Document) -> None:
+    for key, value in data.items():
+        here = (*place, key)
+        if key not in model.model_fields:
+            known = tuple(model.model_fields)
+            raise ConfigError(
+                f"{document.at(here)}: unknown key “{key}”",
+                f"known here: {', '.join(known)}{nearest(key, known)}",
+            )
+        inner = model.model_fields[key].annotation
+        if isinstance(value, dict) and key == "databases" and not place:
+            for name, database in value.items():
+                if isinstance(database, dict):
+                    _walk(DatabaseSettings, database, (*here, name), document)
+        elif isinstance(value, dict) and isinstance(inner, type) and issubclass(inner, BaseModel):
+            _walk(inner, value, here, document)
+
+
+def _config_error(error: ValidationError, origins: Mapping[Place, str], path: Path) -> ConfigError:
+    first = error.errors(include_url=False, include_input=False)[0]
+    place: Place = first["loc"]
+    name = ".".join(map(str, place))
+    if first["type"] == "missing":
+        return ConfigError(f"{_origin(place, origins, path)}: “{name}” is missing", "add it")
+    message = first["msg"].removeprefix("Value error, ")
+    return ConfigError(f"{_origin(place, origins, path)}: {name}: {message}", "correct the value")
+
+
+def _origin(place: Place, origins: Mapping[Place, str], path: Path) -> str:
+    while place and place not in origins:
+        place = place[:-1]
+    return origins.get(place, str(path))
+
+
+def _check_names(settings: Settings) -> None:
+    known = tuple(settings.databases)
+    for place in _NAMING:
+        name = getattr(getattr(settings, place[0]), place[1])
+        if (name or place in _NAMING[:2]) and name not in known:
+            raise ConfigError(
+                f"{settings.origins[place]}: there is no database “{name}”",
+                f"known under databases: {', '.join(known)}{nearest(name, known)}",
+            )
+
+
+def _shown(value: object) -> str:
+    return "" if value is None else str(value)

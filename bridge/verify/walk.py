@@ -1,0 +1,265 @@
+"""Reads all rows of a table with a key, range by range: the source ahead, the target behind it.
+
+Ranges of tables whose key begins with an integer are summed in buckets of some hundred rows, which
+costs little and leaves little to open.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import queue
+import threading
+import time
+from collections.abc import Callable, Generator, Sequence
+from dataclasses import dataclass
+from typing import Literal, TypeVar
+
+import psycopg
+import pymysql
+
+from bridge.names import quote_mysql, quote_postgres
+from bridge.types.base import ColumnPlan
+from bridge.types.target import target_of
+from bridge.verify.buckets import bucket_width
+from bridge.verify.pace import Pace
+from bridge.verify.readers import Sides, Totals
+from bridge.verify.recheck import Key
+
+RANGE_SECONDS = 0.5
+"""A range's size follows the time that its slower side takes."""
+FIRST_ROWS, FEWEST_ROWS = 5_000, 100
+MOST_BUCKETED_ROWS, MOST_PLAIN_ROWS = 200_000, 8_000
+BUCKET_ROWS = 250
+WHOLE_ROWS, WHOLE_BYTES = 2_000_000, 1 << 29
+"""A table of up to so many rows and bytes (as the server estimates) is summed in one statement on
+either side, which reads it in the order that it lies in."""
+STATEMENT_SECONDS = 2.0
+"""How long a statement that nobody waits for any longer may go on."""
+CANCEL_SECONDS = 0.5
+TIMEOUTS = (1969, 3024)
+"""A statement took longer than it may: MariaDB's ER_STATEMENT_TIMEOUT, MySQL's ER_QUERY_TIMEOUT."""
+AHEAD = 4
+"""Ranges by which the source may be ahead of the target."""
+T = TypeVar("T")
+_INTEGERS = frozenset({"tinyint", "smallint", "mediumint", "int", "bigint"})
+
+
+@dataclass(frozen=True, slots=True)
+class Range:
+    """Keys after `lower` up to and with `upper` (None: open).
+
+    In buckets of `width` values of the first column; 0: in one bucket.
+    """
+
+    lower: Key | None
+    upper: Key | None
+    width: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Summed:
+    """A range with both sides' sums.
+
+    With `ordered` False its bounds are not in the target's order, and nothing was read there.
+    """
+
+    range: Range
+    source: Totals
+    target: Totals
+    ordered: bool = True
+
+
+class Walk:
+    """Sums range after range: the source in one thread, the target in another, a little behind.
+
+    The sessions of `sides` are of no use any more where the walk was left before its end.
+    """
+
+    def __init__(self, sides: Sides, pace: Pace) -> None:
+        self._pace = pace
+        self._source = sides.source
+        self._target = sides.target
+        self._halt = threading.Event()
+        self._first = leading_integer(self._source.subject.plan.key_columns)
+        self._pending: queue.Queue[tuple[Range, Totals] | None] = queue.Queue(AHEAD)
+        self._summed: queue.Queue[Summed | None] = queue.Queue(AHEAD)
+        self._failure: BaseException | None = None
+        self._rows = FIRST_ROWS
+        self._lower: Key | None = None
+        self._last: Key | None = None
+        self._slower = 0.0
+
+    def ranges(self, lower: Key | None, last: Key | None) -> Generator[Summed, None, None]:
+        """The ranges after `lower` up to `last` in order, once; raises what a thread raised."""
+        self._lower, self._last = lower, last
+        works = (self._read_source, self._read_target)
+        threads = [threading.Thread(target=self._guard, args=(w,), daemon=True) for w in works]
+        for thread in threads:
+            thread.start()
+        try:
+            while (summed := self._summed.get()) is not None:
+                yield summed
+        finally:
+            self._halt.set()
+            self._leave(threads)
+        if self._failure is not None:
+            raise self._failure
+
+    def _leave(self, threads: Sequence[threading.Thread]) -> None:
+        """Waits for them; what takes longer is cut off, on both sides: either may use either."""
+        patience = STATEMENT_SECONDS
+        for thread in threads:
+            thread.join(patience)
+            while thread.is_alive():
+                patience = CANCEL_SECONDS
+                self._source.cancel()
+                self._target.cancel()
+                thread.join(patience)
+
+    def _guard(self, work: Callable[[], None]) -> None:
+        try:
+            work()
+        except BaseException as error:  # noqa: BLE001 (raised again where the ranges are consumed)
+            self._failure = self._failure or error
+            self._halt.set()
+        if work == self._read_target:
+            self._end()
+
+    def _end(self) -> None:
+        """The consumer may have left: then there is room, or nobody waits."""
+        while True:
+            try:
+                self._summed.put(None, timeout=0.05)
+                return
+            except queue.Full:
+                if self._halt.is_set():
+                    self._summed.get_nowait()
+
+    def _read_source(self) -> None:
+        reader, lower = self._source, self._lower
+        ends = self._extent()
+        keys = reader.subject.keys
+        within = keys.source_range(None, self._last)
+        whole = self._whole(ends)
+        while not self._halt.is_set():
+            self._pace.wait(self._halt.is_set)
+            bound = None if whole else reader.next_bound(lower, self._rows, within)
+            upper = self._last if bound is None else bound
+            begun = time.monotonic()
+            piece = Range(lower, upper, self._width(lower, upper, ends))
+            conditions = keys.source_range(lower, upper)
+            try:
+                totals = reader.totals(conditions, self._bucket(piece, "source"))
+            except pymysql.err.OperationalError as error:
+                if error.args[0] not in TIMEOUTS or self._rows == FEWEST_ROWS:
+                    raise
+                whole, self._rows = False, max(FEWEST_ROWS, self._rows // 8)
+                continue
+            took = max(time.monotonic() - begun, self._slower)
+            if not _give(self._pending, (piece, totals), self._halt):
+                return
+            if bound is None:
+                _give(self._pending, None, self._halt)
+                return
+            lower = upper
+            self._adapt(took)
+
+    def _whole(self, ends: tuple[int, int] | None) -> bool:
+        """Whether the rest is read at once; then the buckets are cut for all of it."""
+        table = self._source.subject.plan.table
+        large = table.rows > WHOLE_ROWS or table.bytes > WHOLE_BYTES
+        if ends is None or large or self._pace.bounded:
+            return False
+        self._rows = max(table.rows, FIRST_ROWS)
+        return True
+
+    def _adapt(self, took: float) -> None:
+        most = MOST_BUCKETED_ROWS if self._first else MOST_PLAIN_ROWS
+        wanted = self._rows * min(2.0, max(0.5, RANGE_SECONDS / max(took, 0.001)))
+        self._rows = int(min(most, max(FEWEST_ROWS, wanted)))
+
+    def _read_target(self) -> None:
+        reader = self._target
+        keys = reader.subject.keys
+        while (item := _take(self._pending, self._halt)) is not None:
+            piece, source = item
+            self._pace.wait(self._halt.is_set)
+            begun = time.monotonic()
+            ordered = (
+                piece.lower is None
+                or piece.upper is None
+                or self._first is not None
+                or reader.ascending(piece.lower, piece.upper)
+            )
+            target: Totals = {}
+            if ordered:
+                conditions, values = keys.target_range(piece.lower, piece.upper)
+                with contextlib.suppress(psycopg.errors.QueryCanceled):  # it is opened instead
+                    target = reader.totals(conditions, values, self._bucket(piece, "target"))
+            self._slower = time.monotonic() - begun
+            if not _give(self._summed, Summed(piece, source, target, ordered), self._halt):
+                return
+
+    # -- buckets -----------------------------------------------------------------------------
+
+    def _extent(self) -> tuple[int, int] | None:
+        """Where the first column's values lie, on either side."""
+        if self._first is None:
+            return None
+        found = [
+            self._source.extent(quote_mysql(self._first.source.name)),
+            self._target.extent(quote_postgres(self._first.target_name)),
+        ]
+        known = [ends for ends in found if ends is not None]
+        return (min(low for low, _ in known), max(high for _, high in known)) if known else None
+
+    def _width(self, lower: Key | None, upper: Key | None, ends: tuple[int, int] | None) -> int:
+        if ends is None:
+            return 0
+        low = int(lower[0]) if lower else ends[0]
+        high = int(upper[0]) if upper else max(ends[1], low)
+        return bucket_width(low, high, self._rows // BUCKET_ROWS)
+
+    def _bucket(self, piece: Range, side: Literal["source", "target"]) -> str:
+        return bucket_expression(self._first, piece.width, side) if piece.width else "0"
+
+
+def leading_integer(key: tuple[ColumnPlan, ...]) -> ColumnPlan | None:
+    """The key's first column if it is an integer on both sides."""
+    if not key or key[0].source.data_type not in _INTEGERS:
+        return None
+    target = target_of(key[0])
+    whole = target.base in ("smallint", "integer", "bigint") or (
+        target.base == "numeric" and target.args and not target.scale
+    )
+    return key[0] if whole else None
+
+
+def bucket_expression(
+    column: ColumnPlan | None, width: int, side: Literal["source", "target"]
+) -> str:
+    """The bucket's number; both servers cut towards zero."""
+    assert column is not None
+    if side == "source":
+        return f"{quote_mysql(column.source.name)} DIV {width}"
+    name = quote_postgres(column.target_name)
+    return f"div({name},{width})" if target_of(column).base == "numeric" else f"{name}/{width}"
+
+
+def _give(target: queue.Queue[T], item: T, halt: threading.Event) -> bool:
+    while not halt.is_set():
+        try:
+            target.put(item, timeout=0.05)
+            return True
+        except queue.Full:
+            continue
+    return False
+
+
+def _take(source: queue.Queue[T | None], halt: threading.Event) -> T | None:
+    while not halt.is_set():
+        try:
+            return source.get(timeout=0.05)
+        except queue.Empty:
+            continue
+    return None
