@@ -164,7 +164,7 @@ def test_soak(project: Project, broker: Server, seed: int) -> None:
         run = bench.begin()
         while run.running:
             bench.kill(bench.chance.choice(SHORT), run)
-            time.sleep(bench.chance.uniform(0, 1.5))
+            time.sleep(bench.chance.uniform(0, 3))
         assert_alike(bench.document(run), expected)
         print(f"{number + 1} rounds, {bench.kills} kills")
         if bench.kills >= SOAK_KILLS and number:
