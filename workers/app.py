@@ -23,7 +23,7 @@ LIMIT_SECONDS = 600
 VISIBILITY_SECONDS = 900
 """A message whose worker was lost comes back after so long: later than any task over a key ends, so
 that none is done twice at a time. Whoever waits for the run sends a new one long before."""
-TICK_SECONDS = 5.0
+TICK_SECONDS = 2.0
 """How often it is looked whether a run is due, or has lost a message."""
 SOCKET_SECONDS = 10.0
 

@@ -27,11 +27,8 @@ LEAVE_SECONDS = 8.0
 ORPHAN_SECONDS = 1.0
 INTERRUPTED = 130
 _QUIET = (
-    "celery.app.trace",
-    "celery.apps.worker",
-    "celery.worker.strategy",
-    "celery.beat",
-    "kombu",
+    *("celery.app.trace", "celery.apps.worker", "celery.beat", "kombu"),
+    *("celery.worker.request", "celery.worker.strategy"),
 )
 """Loggers that would say of each task that it came and that it went, or what is said already."""
 
