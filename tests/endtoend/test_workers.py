@@ -24,10 +24,9 @@ AS_JSON = ("--certify", "--format", "json")
 def test_workers_say_what_one_process_says(project: Project, redis: Server) -> None:
     copied(project, redis, ROWS, part_rows=4000)
     refuse_a_bad_broker(project, redis)
+    waiting = project.background(*BY_WORKERS, *AS_JSON)
     daemon = project.sync()
     project.wait_streaming(daemon)
-
-    waiting = project.background(*BY_WORKERS, *AS_JSON)
     project.wait_until(lambda: "started by: dbbridge worker" in waiting.log, daemon=waiting)
     waiting.send(signal.SIGINT)
     assert waiting.wait(LEAVE_SECONDS) == 130
