@@ -19,7 +19,7 @@ demo: env ## a shop moved from MariaDB to PostgreSQL before your eyes
 	@$(RUN) compose.demo
 
 test: env ## all tests against real servers (ARGS="-k word" and the like are passed on)
-	@$(RUN) pytest -n 2 --dist loadgroup $(ARGS)
+	@$(RUN) pytest -n 2 --dist loadscope $(ARGS)
 
 soak: env ## random load and crashes for DURATION seconds, repeatable by SEED
 	@DBBRIDGE_SOAK_DURATION=$(DURATION) DBBRIDGE_SOAK_SEED=$(SEED) \

@@ -3,24 +3,35 @@
 from __future__ import annotations
 
 import re
+import signal
 
 import hypothesis
 import pytest
+from xdist.remote import Producer
+from xdist.scheduler import LoadScopeScheduling
+
+pytest_plugins = ["tests.fix_servers", "tests.endtoend.fixtures"]
 
 hypothesis.settings.register_profile("untimed", deadline=None)  # machines are shared
 hypothesis.settings.load_profile("untimed")
 
-pytest_plugins = ["tests.fix_servers", "tests.endtoend.fixtures"]
+# Processes under test inherit it from a shell that runs us in the background, where it is ignored.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
-_KINDS = re.compile("mariadb|mysql")
+_KIND = re.compile(r"\[.*(mariadb|mysql)")
+_SERVERS = re.compile("tests/(acceptance|crash|endtoend|integration)/")
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Tests about one kind of source go to one process (pytest -n 2), which starts its server."""
-    for item in items:
-        _, _, parameters = item.nodeid.partition("[")
-        names = " ".join([parameters, *getattr(item, "fixturenames", ())])
-        kinds = set(_KINDS.findall(parameters)) or set(_KINDS.findall(names))
-        if len(kinds) == 1:
-            item.add_marker(pytest.mark.xdist_group(kinds.pop()))
+class ByKind(LoadScopeScheduling):  # type: ignore[misc]
+    """Tests about one kind of source share a process, which starts its server once."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        kind = _KIND.search(nodeid)
+        if kind:
+            return kind[1]
+        return "mariadb" if _SERVERS.match(nodeid) else nodeid.partition("::")[0]
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> ByKind:
+    """For `pytest -n 2`."""
+    return ByKind(config, log)

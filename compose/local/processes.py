@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import os
 import signal
@@ -14,6 +15,13 @@ from compose.local.errors import LocalStackError
 from compose.local.places import Account
 
 _children: dict[int, subprocess.Popen[bytes]] = {}
+
+
+@atexit.register
+def _disown() -> None:
+    """What still runs is the guard's; the interpreter need not warn of it."""
+    for child in _children.values():
+        child.returncode = child.returncode or 0
 
 
 def spawn(

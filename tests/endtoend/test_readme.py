@@ -6,6 +6,7 @@ import re
 import shlex
 from contextlib import closing
 
+from compose.local.servers import Server
 from tests.endtoend.project import CHECKOUT, Project
 
 TABLE = "orders"
@@ -29,7 +30,7 @@ def commands(text: str) -> list[str]:
     return [command for _, command in sorted(found, key=lambda pair: pair[0])]
 
 
-def test_the_commands_of_the_readme_work(project: Project) -> None:
+def test_the_commands_of_the_readme_work(project: Project, redis: Server) -> None:
     with closing(project.source.connect()) as conn, conn.cursor() as cursor:
         cursor.execute(f"CREATE TABLE {TABLE} (id int PRIMARY KEY, note varchar(20))")
         cursor.execute(f"INSERT INTO {TABLE} VALUES (1, 'one'), (2, 'two')")
@@ -38,11 +39,11 @@ def test_the_commands_of_the_readme_work(project: Project) -> None:
         "init", "check", "schema", "schema", "sync", "status", "verify", "quarantine",
     ]  # fmt: skip
     for command in shown:
-        _run(project, shlex.split(command)[1:])
+        _run(project, redis, shlex.split(command)[1:])
     project.wait_until(project.streaming)
     if project.source.server.kind == "mariadb":  # what is shown nowhere else does with one source
         for command in _further(shown):
-            _run(project, shlex.split(command)[1:])
+            _run(project, redis, shlex.split(command)[1:])
 
 
 def _further(shown: list[str]) -> list[str]:
@@ -53,10 +54,21 @@ def _further(shown: list[str]) -> list[str]:
     return [command for command in dict.fromkeys(found) if command not in shown]
 
 
-def _run(project: Project, words: list[str]) -> None:
+def _init(project: Project, redis: Server) -> None:
+    """With a broker in the settings, for the commands that need one."""
+    project.init()
+    settings = project.folder / "bridge.yaml"
+    written = settings.read_text()
+    if "celery:" not in written:
+        settings.write_text(f"{written}\ncelery: {{broker: {redis.url('0')}}}\n")
+
+
+def _run(project: Project, redis: Server, words: list[str]) -> None:
     words = [TABLE if word == "TABLE" else word for word in words]
     if words[0] == "init":
-        project.init()
+        _init(project, redis)
+    elif words[0] == "worker":
+        project.worker(*words[1:])
     elif words[:2] == ["schema", "apply"]:
         project.apply_schema()
     elif words == ["sync"]:
