@@ -216,6 +216,22 @@ STOPS = (
         " there.",
         "dbbridge tables resync TABLE",
     ),
+    Code(
+        "P028",
+        "unknown-event",
+        "error",
+        "A message of the table's topic is none that Debezium's connector writes under the settings"
+        " that are known. It may be a change, so it is not passed over.",
+        "compare the connector's configuration with the pipeline's: dbbridge check",
+    ),
+    Code(
+        "P029",
+        "connector-loses-values",
+        "error",
+        "Under its settings the connector does not keep the values of one of the table's columns.",
+        "change the connector's settings, have it make its snapshot anew, then: dbbridge tables"
+        " resync TABLE",
+    ),
 )
 
 BAD_ROWS = (
@@ -283,5 +299,20 @@ BAD_ROWS = (
         "PostgreSQL refused the row; the code behind the word is its SQLSTATE (manual, Appendix"
         " A).",
         "`dbbridge quarantine show` tells what PostgreSQL said",
+    ),
+    Code(
+        "Q010",
+        "unavailable-value",
+        "warning",
+        "The event does not hold the value: the source had not logged it, and Debezium sent its"
+        " placeholder.",
+        "set binlog_row_image=FULL on the source; the row's next change supersedes the entry",
+    ),
+    Code(
+        "Q011",
+        "row-too-large",
+        "warning",
+        "The row is larger than 64 MB.",
+        "leave the column with the large values out ({type: dropped, reason: …}), or shorten them",
     ),
 )

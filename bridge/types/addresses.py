@@ -2,16 +2,20 @@
 
 Rows events hold their bytes in the order of their text, without the zero bytes at the end. Copy and
 stream print INET6 with all its digits, so that they agree byte by byte; PostgreSQL shortens it.
+Debezium sends the server's text.
 """
 
 from __future__ import annotations
 
 from binascii import hexlify
 from collections.abc import Callable, Sequence
+from ipaddress import IPv4Address, IPv6Address
+from uuid import UUID
 
 from bridge.types import layout
 from bridge.types.base import ColumnPlan, Family, Proposal, SourceColumn, Wire
 from bridge.types.copytext import own
+from bridge.types.events import EventSettings, EventValue
 from bridge.types.integers import mismatch
 from bridge.types.target import refuse, target_of
 
@@ -63,6 +67,14 @@ class Addresses(Family):
         text = f"{name}({{v}}.ljust({size}, b'\\0'))"
         return Wire("", "%b", text, {name: _TEXTS[plan.source.data_type]})
 
+    def event(self, plan: ColumnPlan, settings: EventSettings) -> EventValue:
+        """See Family."""
+        name = own(plan, "address")
+        read = _PARSERS[plan.source.data_type]
+        form = _TEXTS[plan.source.data_type]
+        names: dict[str, object] = {name: lambda v: form(read(v))}
+        return EventValue(str, f"{name}({{v}})", "%b", names, schemas=frozenset({"string"}))
+
     def digest_source(self, plan: ColumnPlan, q: str) -> str:
         """See Family."""
         sent = _SENT.get(plan.source.data_type)
@@ -88,3 +100,9 @@ def _inet4(value: bytes) -> bytes:
 
 
 _TEXTS: dict[str, Callable[[bytes], bytes]] = {"uuid": _uuid, "inet6": _inet6, "inet4": _inet4}
+_PARSERS: dict[str, Callable[[str], bytes]] = {
+    "uuid": lambda text: UUID(text).bytes,
+    "inet6": lambda text: IPv6Address(text).packed,
+    "inet4": lambda text: IPv4Address(text).packed,
+}
+"""Text to bytes; ValueError."""

@@ -2,9 +2,9 @@
 
 A family holds for each of its MySQL types and the PostgreSQL counterpart: the MySQL expression that
 prints the value as COPY text (the copy), the conversion of its bytes in a rows event to the same
-COPY text (the stream), the two expressions whose texts agree exactly when the values are equal
-(digests), and what a person sees in reports. A column is read with its `ColumnPlan`, the decision
-that the mapping made about it.
+COPY text (the stream), the same for its value in a Debezium event, the two expressions whose texts
+agree exactly when the values are equal (digests), and what a person sees in reports. A column is
+read with its `ColumnPlan`, the decision that the mapping made about it.
 
 COPY text is PostgreSQL's text format (manual, COPY, "Text Format"): columns separated by tab, NULL
 as ``\\N``, and backslash, tab, newline and carriage return in a value escaped with a backslash.
@@ -15,6 +15,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
+
+from bridge.types.events import EventSettings, EventValue
 
 Flavor = Literal["mysql", "mariadb"]
 NULL = b"\\N"
@@ -186,6 +188,14 @@ class Family(Protocol):
         """How the stream decodes the column, given type code and metadata as in `layout`.
 
         Raises TableStopped if they do not fit the column.
+        """
+        ...
+
+    def event(self, plan: ColumnPlan, settings: EventSettings) -> EventValue:
+        """How the column's value in a Debezium event is read: the same COPY text as from the log.
+
+        Raises TableStopped ('connector-loses-values') if events do not hold the value under these
+        settings.
         """
         ...
 

@@ -2,17 +2,20 @@
 
 Rows events leave out the zero bytes at the end of BINARY(n); they belong to the value and are put
 back. COPY text of bytea is ``\\x`` and hexadecimal digits, its backslash escaped (upper case as
-MySQL's HEX() prints them, so that copy and stream agree byte by byte).
+MySQL's HEX() prints them, so that copy and stream agree byte by byte). In a Debezium event they are
+base64, or what the connector's binary.handling.mode says.
 """
 
 from __future__ import annotations
 
+from base64 import b64decode
 from binascii import hexlify
 from collections.abc import Sequence
 
 from bridge.types import layout
 from bridge.types.base import ColumnPlan, Family, Proposal, SourceColumn, Wire
 from bridge.types.copytext import literal, own
+from bridge.types.events import EventSettings, EventValue
 from bridge.types.integers import mismatch
 from bridge.types.target import refuse, target_of
 from bridge.types.zipped import unzipped
@@ -83,6 +86,27 @@ class Binaries(Family):
             text = f"({_START!r} + {text})"
         return Wire("", "%b", text, names)
 
+    def event(self, plan: ColumnPlan, settings: EventSettings) -> EventValue:
+        """See Family."""
+        fixed = plan.source.length or 0 if plan.source.data_type == "binary" else 0
+        names: dict[str, object] = {}
+        if settings.binary == "hex":
+            kind: type = str
+            text = "{v}.upper().encode()" + (f".ljust({2 * fixed}, b'0')" if fixed else "")
+        else:
+            kind, value, hexadecimal = bytes, "{v}", own(plan, "hex")
+            names[hexadecimal] = hexlify
+            if settings.binary == "base64-url-safe":
+                kind, parse = str, own(plan, "parse")
+                names[parse] = url_safe
+                value = f"{parse}({{v}})"
+            padded = f".ljust({fixed}, b'\\0')" if fixed else ""
+            text = f"{hexadecimal}({value}{padded}).upper()"
+        if target_of(plan).base != "uuid":
+            text = f"({_START!r} + {text})"
+        schema = "bytes" if settings.binary == "bytes" else "string"
+        return EventValue(kind, text, "%b", names, schemas=frozenset({schema}))
+
     def digest_source(self, plan: ColumnPlan, q: str) -> str:
         """See Family. SHA-256 of what is long: hexadecimal digits would double it."""
         return f"LOWER(HEX({q}))" if _short(plan) else f"SHA2({q}, 256)"
@@ -92,6 +116,11 @@ class Binaries(Family):
         if target_of(plan).base == "uuid":
             return f"encode(uuid_send({q}), 'hex')"
         return f"encode({q}, 'hex')" if _short(plan) else f"encode(sha256({q}), 'hex')"
+
+
+def url_safe(text: str) -> bytes:
+    """The bytes of base64 with - and _, whose padding may be missing; raises ValueError."""
+    return b64decode(text + "=" * (-len(text) % 4), altchars="-_", validate=True)
 
 
 def _short(plan: ColumnPlan) -> bool:

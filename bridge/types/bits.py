@@ -1,4 +1,7 @@
-"""BIT(1) … BIT(64). Rows events send them big-endian in as few bytes as they need."""
+"""BIT(1) … BIT(64). Rows events send them big-endian in as few bytes as they need.
+
+Debezium sends one bit as a truth value, more as little-endian bytes.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +10,7 @@ from collections.abc import Sequence
 from bridge.types import layout
 from bridge.types.base import ColumnPlan, Family, Proposal, SourceColumn, Wire
 from bridge.types.copytext import own
+from bridge.types.events import EventSettings, EventValue
 from bridge.types.integers import Limits, accepts_number, mismatch, number_digest
 from bridge.types.target import refuse, target_of
 
@@ -76,6 +80,20 @@ class Bits(Family):
             return self._limits(plan).wire(plan, "B", "{v}", {})
         number = f"{name}({{v}}, 'big')"
         return self._limits(plan).wire(plan, f"{size}s", number, {name: int.from_bytes})
+
+    def event(self, plan: ColumnPlan, settings: EventSettings) -> EventValue:
+        """See Family."""
+        width = _width(plan.source)
+        kind: type = bool if width == 1 else bytes
+        schemas = frozenset({"boolean" if width == 1 else "bytes:io.debezium.data.Bits"})
+        name = own(plan, "bits")
+        number, names = "{v}", dict[str, object]()
+        if width > 1:
+            number, names = f"{name}({{v}}, 'little')", {name: int.from_bytes}
+        if target_of(plan).base != "bit":
+            return self._limits(plan).event(plan, kind, number, names, schemas)
+        text = f"format({number}, '0{width}b').encode()"
+        return EventValue(kind, text, "%b", names, schemas=schemas)
 
     def digest_source(self, plan: ColumnPlan, q: str) -> str:
         """See Family."""

@@ -2,6 +2,9 @@
 
 MySQL stores dates that no calendar has: 0000-00-00, 2020-00-15, 2020-02-31 (ALLOW_INVALID_DATES),
 and the year 0, which PostgreSQL does not know. They all follow the column's zero_date policy.
+
+Debezium counts days since 1970 (or prints the date, with a Z behind it) and knows none of these
+dates: it makes NULL of a zero date, 1970-01-01 where the column is NOT NULL, and fails at others.
 """
 
 from __future__ import annotations
@@ -9,15 +12,20 @@ from __future__ import annotations
 import re
 from calendar import monthrange
 from collections.abc import Sequence
+from datetime import date
 
 from bridge.errors import BadValue
 from bridge.types import layout
 from bridge.types.base import NULL, ColumnPlan, Family, Proposal, SourceColumn, Wire
 from bridge.types.copytext import literal, never_null, own
+from bridge.types.events import EventSettings, EventValue
 from bridge.types.integers import mismatch
 from bridge.types.target import refuse, refuse_policy, target_of
 
 ZERO_DATE_POLICIES = ("quarantine", "as-null", "sentinel:")
+_EPOCH_DAY = date(1970, 1, 1).toordinal()
+_LAST_DAY = date.max.toordinal() - _EPOCH_DAY
+_ISO_DAY = re.compile(r"\d{4}-\d\d-\d\dZ")
 _SENTINEL = re.compile(r"(\d{4})-(\d\d)-(\d\d)(?: ([01]\d|2[0-3]):[0-5]\d:[0-5]\d(?:\.\d{1,6})?)?")
 
 
@@ -93,6 +101,28 @@ class DateTexts(dict[bytes, bytes]):
         return text
 
 
+class EpochDayTexts(dict[int, bytes]):
+    """Days since 1970 → ``2024-01-31``, with `end` behind it; BadValue beyond the calendar."""
+
+    def __init__(self, end: bytes = b"") -> None:
+        super().__init__()
+        self._end = end
+
+    def __missing__(self, day: int) -> bytes:
+        if not -_EPOCH_DAY < day <= _LAST_DAY:
+            raise BadValue("out-of-range", f"day {day} since 1970-01-01")
+        text = date.fromordinal(_EPOCH_DAY + day).isoformat().encode() + self._end
+        self[day] = text
+        return text
+
+
+def iso_day(text: str) -> bytes:
+    """The day of ``2024-01-31Z``; raises ValueError."""
+    if not _ISO_DAY.fullmatch(text):
+        raise ValueError(f"{text!r:.40} is no date")
+    return text[:10].encode()
+
+
 def convert(plan: ColumnPlan, year: int, month: int, day: int) -> bytes:
     """COPY text of a date under the column's policy; raises BadValue."""
     text = b"%04d-%02d-%02d" % (year, month, day)
@@ -145,6 +175,18 @@ class Dates(Family):
             raise mismatch(plan, code)
         name = own(plan, "date")
         return Wire("3s", "%b", f"{name}[{{v}}]", {name: DateTexts(plan)})
+
+    def event(self, plan: ColumnPlan, settings: EventSettings) -> EventValue:
+        """See Family."""
+        name = own(plan, "date")
+        if settings.time == "isostring":
+            schemas = frozenset({"string:io.debezium.time.IsoDate"})
+            return EventValue(str, f"{name}({{v}})", "%b", {name: iso_day}, schemas=schemas)
+        known = (
+            "org.apache.kafka.connect.data" if settings.time == "connect" else "io.debezium.time"
+        )
+        schemas = frozenset({f"int32:{known}.Date"})
+        return EventValue(int, f"{name}[{{v}}]", "%b", {name: EpochDayTexts()}, schemas=schemas)
 
     def digest_source(self, plan: ColumnPlan, q: str) -> str:
         """See Family."""

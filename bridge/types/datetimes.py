@@ -9,13 +9,17 @@ In rows events (big-endian): DATETIME2 is 1 bit sign, 17 bits year * 13 + month,
 6 minute, 6 second; TIMESTAMP2 four bytes of seconds since 1970; then 0 to 3 bytes of fraction
 (hundredths, ten-thousandths, microseconds). Servers before MySQL 5.6 send DATETIME as the number
 YYYYMMDDHHMMSS and TIMESTAMP as four bytes, little-endian.
+
+Debezium counts milli-, micro- or nanoseconds of the wall-clock time since 1970 for a DATETIME, as
+if it were in UTC, or prints it with a Z that means nothing; a TIMESTAMP it always prints, in UTC.
+Of zero dates it makes NULL, or a default, or 1970-01-01: they cannot be told afterwards.
 """
 
 from __future__ import annotations
 
+import re
 from bisect import bisect_right
 from collections.abc import Callable, Sequence
-from datetime import date
 
 from bridge.errors import BadValue
 from bridge.names import literal_postgres
@@ -23,6 +27,7 @@ from bridge.types import layout, zones
 from bridge.types.base import NULL, ColumnPlan, Family, Proposal, SourceColumn, Wire
 from bridge.types.copytext import literal, never_null, own
 from bridge.types.dates import (
+    EpochDayTexts,
     bad_date,
     impossible,
     possible,
@@ -31,11 +36,16 @@ from bridge.types.dates import (
     replaced,
     sentinel,
 )
-from bridge.types.integers import mismatch
+from bridge.types.events import EventSettings, EventValue
+from bridge.types.integers import lost, mismatch
 from bridge.types.subseconds import Fractions, fraction_expression, trimmed
 from bridge.types.target import refuse, refuse_policy, target_of
 
-_EPOCH_DAY = date(1970, 1, 1).toordinal()
+_ISO = re.compile(r"(\d{4}-\d\d-\d\d)T(\d\d:\d\d:\d\d)(?:\.(\d{1,9}))?Z")
+_MILLISECONDS = 3
+"""Digits up to which the connector's adaptive mode counts milliseconds."""
+_TABLED = 3
+"""Digits of fractions that are looked up in a table."""
 
 
 class DayTexts(dict[int, bytes]):
@@ -47,15 +57,6 @@ class DayTexts(dict[int, bytes]):
         if not possible(year, month, day):
             raise bad_date(text.strip())
         self[bits] = text
-        return text
-
-
-class EpochDayTexts(dict[int, bytes]):
-    """Days since 1970 → ``2024-01-31 ``."""
-
-    def __missing__(self, day: int) -> bytes:
-        text = date.fromordinal(_EPOCH_DAY + day).isoformat().encode() + b" "
-        self[day] = text
         return text
 
 
@@ -77,7 +78,23 @@ class SecondTexts(dict[int, bytes]):
         return text
 
 
-_DAYS, _EPOCH_DAYS, _CLOCKS, _SECONDS = DayTexts(), EpochDayTexts(), ClockTexts(), SecondTexts()
+class UnitTexts(dict[int, bytes]):
+    """Units since midnight, so many a second → ``23:59:59``; ValueError between two seconds."""
+
+    def __init__(self, unit: int) -> None:
+        super().__init__()
+        self._unit = unit
+
+    def __missing__(self, value: int) -> bytes:
+        second, rest = divmod(value, self._unit)
+        if rest:
+            raise ValueError(f"{value} is no whole second, and the column has no fractions")
+        text = self[value] = _SECONDS[second]
+        return text
+
+
+_DAYS, _EPOCH_DAYS = DayTexts(), EpochDayTexts(b" ")
+_CLOCKS, _SECONDS = ClockTexts(), SecondTexts()
 
 
 def packed_date(bits: int) -> tuple[int, int, int]:
@@ -227,6 +244,15 @@ class Datetimes(Family):
             return _timestamp_wire(moments, code, meta)
         return _datetime_wire(moments, code, meta)
 
+    def event(self, plan: ColumnPlan, settings: EventSettings) -> EventValue:
+        """See Family."""
+        moments = Moments(plan)
+        if plan.source.data_type == "timestamp":
+            return _printed(plan, _printed_text(moments), "ZonedTimestamp")
+        if settings.time == "isostring":
+            return _printed(plan, _printed_text(moments), "IsoTimestamp")
+        return _counted(moments, settings)
+
     def digest_source(self, plan: ColumnPlan, q: str) -> str:
         """See Family. In the target's session text, without zeros at the end of a fraction."""
         moments = Moments(plan)
@@ -354,3 +380,77 @@ def _old_datetime(moments: Moments) -> Callable[[int], bytes]:
         return moments.text(day // 10000, day // 100 % 100, day % 100, clock=text)
 
     return decode
+
+
+def _printed(plan: ColumnPlan, convert: Callable[[str], bytes], schema: str) -> EventValue:
+    name = own(plan, "moment")
+    schemas = frozenset({f"string:io.debezium.time.{schema}"})
+    text = f"{name}({{v}})"
+    if not plan.source.fsp and not Moments(plan).zone:
+        # Nearly all are of this form; the bytes of anything else are looked at.
+        usual = "len({v}) == 20 and {v}[10] == 'T' and {v}[19] == 'Z'"
+        fast = f"(({{v}}[:10] + ' ' + {{v}}[11:19]).encode() if {usual} else {text})"
+        return EventValue(str, fast, "%b", {name: convert}, text, schemas)
+    return EventValue(str, text, "%b", {name: convert}, schemas=schemas)
+
+
+def _printed_text(moments: Moments) -> Callable[[str], bytes]:
+    """A function from ``2024-01-31T12:00:00.5Z`` to COPY text; raises ValueError."""
+    fsp = moments.fsp
+    zoned = moments.zoned if moments.zone else None
+
+    def convert(value: str) -> bytes:
+        match = _ISO.fullmatch(value)
+        if not match:
+            raise ValueError(f"{value!r:.40} is no time in UTC")
+        # How many zeros end a fraction differs between snapshot and stream.
+        fraction = (match[3] or "").rstrip("0")
+        if len(fraction) > fsp:
+            raise ValueError(f"{value!r:.40} has more than {fsp} digits of a second")
+        text = f"{match[1]} {match[2]}"
+        if fsp:
+            text += f".{fraction:0<{fsp}}"
+        return zoned(text.encode()) if zoned else text.encode()
+
+    return convert
+
+
+def _counted(moments: Moments, settings: EventSettings) -> EventValue:
+    """A DATETIME as a number since 1970."""
+    plan, fsp = moments.plan, moments.fsp
+    schema, unit = _unit(plan, settings)
+    names: dict[str, object]
+    days, clocks = own(plan, "days"), own(plan, "clocks")
+    step = unit // 10**fsp
+    names = {days: _EPOCH_DAYS, clocks: UnitTexts(unit) if not fsp else _SECONDS}
+    text = f"{days}[{{v}} // {86400 * unit}]"
+    if not fsp:
+        text += f" + {clocks}[{{v}} % {86400 * unit}]"
+    else:
+        text += f" + {clocks}[{{v}} // {unit} % 86400]"
+        part = f"{{v}} % {unit} // {step}" if step > 1 else f"{{v}} % {unit}"
+        if fsp <= _TABLED:
+            fractions = own(plan, "fractions")
+            names[fractions] = tuple(b".%0*d" % (fsp, part) for part in range(10**fsp))
+            text += f" + {fractions}[{part}]"
+        else:
+            text += f" + b'.%0{fsp}d' % ({part})"
+    if moments.zone:
+        name = own(plan, "moment")
+        names[name] = moments.zoned
+        text = f"{name}({text})"
+    return EventValue(int, f"({text})", "%b", names, schemas=frozenset({schema}))
+
+
+def _unit(plan: ColumnPlan, settings: EventSettings) -> tuple[str, int]:
+    """Type in embedded schemas, and units a second."""
+    fine = plan.source.fsp > _MILLISECONDS
+    if settings.time == "connect":
+        if fine:
+            raise lost(plan, "time.precision.mode=connect cuts it to milliseconds")
+        return "int64:org.apache.kafka.connect.data.Timestamp", 1000
+    if settings.time == "nanoseconds":
+        return "int64:io.debezium.time.NanoTimestamp", 1_000_000_000
+    if settings.time == "microseconds" or fine:
+        return "int64:io.debezium.time.MicroTimestamp", 1_000_000
+    return "int64:io.debezium.time.Timestamp", 1000

@@ -3,16 +3,23 @@
 In rows events (NEWDECIMAL) the digits before and after the point are cut, from the point outwards,
 into groups of nine; each is a big-endian number of four bytes, a shorter group at either end takes
 fewer. The first bit is inverted, and for negative numbers all bits are (strings/decimal.cc).
+
+Debezium sends the number without its point, big-endian in two's complement ("precise"), as text, or
+as a double, which loses digits.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from decimal import Decimal, InvalidOperation
+
+from msgspec import Raw
 
 from bridge.types import layout
 from bridge.types.base import ColumnPlan, Family, Proposal, SourceColumn, Wire
 from bridge.types.copytext import own
-from bridge.types.integers import Limits, mismatch
+from bridge.types.events import EventSettings, EventValue, decimal_schema
+from bridge.types.integers import Limits, lost, mismatch
 from bridge.types.target import refuse, refuse_policy, target_of
 
 
@@ -73,6 +80,25 @@ class Decimals(Family):
         if limits.fits:
             return Wire(struct, "%b", f"{name}({{v}})", {name: decode})
         return limits.wire(plan, struct, f"int({name}({{v}}))", {name: decode})
+
+    def event(self, plan: ColumnPlan, settings: EventSettings) -> EventValue:
+        """See Family."""
+        scale = _digits(plan.source)[1]
+        name = own(plan, "decimal")
+        if settings.decimal == "double":
+            raise lost(plan, "decimal.handling.mode=double rounds it")
+        kind, convert = _event_form(settings, scale)
+        schemas = frozenset({"string"}) if kind is str else decimal_schema(scale)
+        text = f"{name}({{v}})"
+        names: dict[str, object] = {name: convert}
+        limits = self._limits(plan)
+        if not limits.fits:
+            return limits.event(plan, kind, f"int({text})", names, schemas)
+        if kind is str:
+            # BigDecimal prints small numbers with an exponent.
+            plain = f"({{v}}.encode() if 'E' not in {{v}} else {text})"
+            return EventValue(kind, plain, "%b", names, text, schemas)
+        return EventValue(kind, text, "%b", names, schemas=schemas)
 
     def digest_source(self, plan: ColumnPlan, q: str) -> str:
         """See Family."""
@@ -151,6 +177,49 @@ def _short_decoder(precision: int, scale: int) -> Callable[[bytes], bytes]:
         if long:
             whole = (whole >> 32) * 1_000_000_000 + (whole & 0xFFFFFFFF)
         return form % (whole, bits & mask) if scale else form % whole
+
+    return decode
+
+
+def _event_form(settings: EventSettings, scale: int) -> tuple[type, Callable[..., bytes]]:
+    """What the JSON is read as, and how it becomes text."""
+    if settings.decimal == "string":
+        return str, printed(scale)
+    if not settings.numeric:
+        return bytes, unscaled(scale)
+    convert = printed(scale)
+    return Raw, lambda value: convert(bytes(value).decode())
+
+
+def unscaled(scale: int) -> Callable[[bytes], bytes]:
+    """A function from a Connect Decimal's bytes to the text that MySQL prints."""
+    parse = int.from_bytes
+    unit: int = 10**scale
+    form = b"%%d.%%0%dd" % scale
+
+    def decode(value: bytes) -> bytes:
+        number: int = parse(value, "big", signed=True)
+        if not scale:
+            return b"%d" % number
+        if number >= 0:
+            return form % divmod(number, unit)
+        return b"-" + form % divmod(-number, unit)
+
+    return decode
+
+
+def printed(scale: int) -> Callable[[str], bytes]:
+    """A function from a number as Java prints it to the text that MySQL prints; ValueError."""
+
+    def decode(text: str) -> bytes:
+        try:
+            value = Decimal(text)
+        except InvalidOperation as error:
+            raise ValueError(f"{text!r:.80} is no number") from error
+        exponent = value.as_tuple().exponent
+        if not isinstance(exponent, int) or -exponent > scale:
+            raise ValueError(f"{text!r:.80} has more than {scale} digits after the point")
+        return f"{value:.{scale}f}".encode()
 
     return decode
 

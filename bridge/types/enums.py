@@ -2,7 +2,8 @@
 
 Rows events hold an ENUM's number (from 1; 0 is the empty text of an invalid value) and a SET's
 bits. The labels come from the catalogue. A SET becomes an array with its members in their declared
-order.
+order. Debezium sends the labels; in its stream, but not in its snapshots, a comma in an ENUM's
+label has a backslash before it.
 """
 
 from __future__ import annotations
@@ -13,7 +14,8 @@ from bridge.errors import BadValue
 from bridge.types import layout
 from bridge.types.base import ColumnPlan, Family, Proposal, SourceColumn, Wire
 from bridge.types.copytext import escape, literal, never_null, own
-from bridge.types.integers import mismatch
+from bridge.types.events import EventSettings, EventValue
+from bridge.types.integers import lost, mismatch
 from bridge.types.target import refuse, target_of
 
 _ARRAY_SPACE = frozenset(" \t\n\v\f\r")
@@ -57,6 +59,18 @@ class Enums(Family):
             raise mismatch(plan, code)
         name = own(plan, "labels")
         return Wire(_INTS[meta], "%b", f"{name}[{{v}}]", {name: _Labels(plan.source.labels)})
+
+    def event(self, plan: ColumnPlan, settings: EventSettings) -> EventValue:
+        """See Family. The empty text is also what an invalid value comes as."""
+        labels = plan.source.labels
+        texts = {"": b"", **{label: _escaped(label) for label in labels}}
+        for label in labels:
+            marked = label.replace(",", "\\,")
+            if texts.setdefault(marked, _escaped(label)) != _escaped(label):
+                raise lost(plan, f"“{label}” and “{marked}” can look alike in an event")
+        name = own(plan, "labels")
+        schemas = frozenset({"string:io.debezium.data.Enum"})
+        return EventValue(str, f"{name}[{{v}}]", "%b", {name: _Known(texts)}, schemas=schemas)
 
     def digest_source(self, plan: ColumnPlan, q: str) -> str:
         """See Family."""
@@ -111,6 +125,12 @@ class Sets(Family):
         text = f"{name}[{parse}({{v}}, 'little')]"
         return Wire(f"{meta}s", "%b", text, {name: _Sets(plan), parse: int.from_bytes})
 
+    def event(self, plan: ColumnPlan, settings: EventSettings) -> EventValue:
+        """See Family."""
+        name = own(plan, "sets")
+        schemas = frozenset({"string:io.debezium.data.EnumSet"})
+        return EventValue(str, f"{name}[{{v}}]", "%b", {name: _NamedSets(plan)}, schemas=schemas)
+
     def digest_source(self, plan: ColumnPlan, q: str) -> str:
         """See Family."""
         return _set_mysql(plan, q, copied=False)
@@ -148,6 +168,33 @@ class _Sets(dict[int, bytes]):
             text = b"{" + text + b"}"
         if len(self) < _CACHED:
             self[bits] = text
+        return text
+
+
+class _Known(dict[str, bytes]):
+    """COPY text of an enum's labels by name."""
+
+    def __missing__(self, label: str) -> bytes:
+        raise BadValue("unknown-label", label)
+
+
+class _NamedSets(dict[str, bytes]):
+    """COPY text of a set by its members' names, joined by commas; made when first met."""
+
+    def __init__(self, plan: ColumnPlan) -> None:
+        super().__init__()
+        self._sets = _Sets(plan)
+        self._bits = {label: 1 << place for place, label in enumerate(plan.source.labels)}
+
+    def __missing__(self, names: str) -> bytes:
+        bits = 0
+        for name in names.split(",") if names else ():
+            if name not in self._bits:
+                raise BadValue("unknown-label", names)
+            bits |= self._bits[name]
+        text = self._sets[bits]
+        if len(self) < _CACHED:
+            self[names] = text
         return text
 
 

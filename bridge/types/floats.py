@@ -2,16 +2,19 @@
 
 Values print as MySQL and MariaDB print a double, the shortest digits that read back the same; a
 FLOAT prints as the double of the same value (the server's own text of a FLOAT keeps six digits).
-Digests compare the eight bytes of the double, with -0 as 0.
+Digests compare the eight bytes of the double, with -0 as 0. Debezium prints the shortest digits of
+a FLOAT; its snapshots hold no more than the six digits that the server prints.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from struct import Struct
 
 from bridge.types import layout
 from bridge.types.base import ColumnPlan, Family, Proposal, SourceColumn, Wire
 from bridge.types.copytext import own
+from bridge.types.events import EventSettings, EventValue
 from bridge.types.integers import mismatch
 from bridge.types.target import refuse, target_of
 
@@ -32,6 +35,14 @@ def mysql_double(value: float) -> str:
         return f"{sign}{digits[:point]}.{digits[point:]}"
     tail = "." + digits[1:] if len(digits) > 1 else ""
     return f"{sign}{digits[0]}{tail}e{point - 1}"
+
+
+_SINGLE = Struct("<f")
+
+
+def single(value: float) -> str:
+    """MySQL's text of a FLOAT's value, given the double that is nearest to its shortest digits."""
+    return mysql_double(_SINGLE.unpack(_SINGLE.pack(value))[0])
 
 
 def _digits(text: str) -> tuple[str, str, int]:
@@ -89,6 +100,14 @@ class Floats(Family):
             raise mismatch(plan, code)
         name = own(plan, "number")
         return Wire("f" if single else "d", "%b", f"{name}({{v}}).encode()", {name: mysql_double})
+
+    def event(self, plan: ColumnPlan, settings: EventSettings) -> EventValue:
+        """See Family. A FLOAT with a display width comes as a double."""
+        name = own(plan, "number")
+        one = plan.source.data_type == "float"
+        schemas = frozenset({"float", "double"} if one else {"double"})
+        convert = single if one else mysql_double
+        return EventValue(float, f"{name}({{v}}).encode()", "%b", {name: convert}, schemas=schemas)
 
     def digest_source(self, plan: ColumnPlan, q: str) -> str:
         """See Family. A point's well-known binary form holds the eight bytes behind five others."""

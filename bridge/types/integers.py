@@ -1,17 +1,23 @@
 """TINYINT … BIGINT of either sign, and YEAR.
 
 MySQL sends integers little-endian; whether they are unsigned only the catalogue and the table map's
-metadata know. YEAR is one byte: 0 for the year 0000, else years since 1900.
+metadata know. YEAR is one byte: 0 for the year 0000, else years since 1900. Debezium sends BIGINT
+UNSIGNED as a signed number of 64 bits (or, if told so, as a Decimal of scale 0), and the year 0000
+as 1900, which is no YEAR of MySQL.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
+
+from msgspec import Raw
 
 from bridge.errors import BadValue, TableStopped
 from bridge.types import layout
 from bridge.types.base import NULL, ColumnPlan, Family, Policy, Proposal, SourceColumn, Wire
 from bridge.types.copytext import never_null, own
+from bridge.types.events import EventSettings, EventValue, decimal_schema
 from bridge.types.target import Target, refuse, refuse_policy, target_of
 
 _BITS = {"tinyint": 8, "smallint": 16, "mediumint": 24, "int": 32, "bigint": 64}
@@ -24,6 +30,20 @@ _CODES = {
     "year": layout.YEAR,
 }
 _STRUCTS = {"tinyint": "b", "smallint": "h", "int": "i", "bigint": "q"}
+_SCHEMAS = {
+    ("tinyint", False): "int16",
+    ("tinyint", True): "int16",
+    ("smallint", False): "int16",
+    ("smallint", True): "int32",
+    ("mediumint", False): "int32",
+    ("mediumint", True): "int32",
+    ("int", False): "int32",
+    ("int", True): "int64",
+    ("bigint", False): "int64",
+    ("bigint", True): "int64",
+    ("year", False): "int32:io.debezium.time.Year",
+}
+"""Types in embedded schemas, by type and whether it is unsigned."""
 _LADDER = ("smallint", "integer", "bigint", "numeric(20,0)")
 
 
@@ -33,6 +53,15 @@ def mismatch(plan: ColumnPlan, code: int) -> TableStopped:
         f"column {plan.source.name} is {plan.source.column_type}, but the binlog sends type {code}",
         "the table was changed in a way that was not seen: copy it again (dbbridge tables resync)",
         code="type-mismatch",
+    )
+
+
+def lost(plan: ColumnPlan, why: str) -> TableStopped:
+    """The error for a column whose values Debezium does not keep under the connector's settings."""
+    return TableStopped(
+        f"column {plan.source.name} ({plan.source.column_type}): {why}",
+        "change the connector's settings, and have it make its snapshot anew",
+        code="connector-loses-values",
     )
 
 
@@ -108,6 +137,22 @@ class Limits:
         check: Callable[[int], bytes] = self.check
         name = own(plan, "limit")
         return Wire(struct, "%b", f"{name}({number})", {**names, name: check})
+
+    def event(
+        self,
+        plan: ColumnPlan,
+        kind: object,
+        number: str,
+        names: dict[str, object],
+        schemas: frozenset[str],
+    ) -> EventValue:
+        """The form of a number in an event, given as an expression."""
+        if self.fits:
+            return EventValue(kind, number, "%d", names, schemas=schemas)
+        check: Callable[[int], bytes] = self.check
+        name = own(plan, "limit")
+        names = {**names, name: check}
+        return EventValue(kind, f"{name}({number})", "%b", names, schemas=schemas)
 
 
 def accepts_number(plan: ColumnPlan, digits: int, boolean: bool) -> str:
@@ -189,6 +234,24 @@ class Integers(Family):
         struct = _STRUCTS[kind]
         return limits.wire(plan, struct.upper() if plan.source.unsigned else struct, "{v}", {})
 
+    def event(self, plan: ColumnPlan, settings: EventSettings) -> EventValue:
+        """See Family."""
+        kind, unsigned = plan.source.data_type, plan.source.unsigned
+        limits = self._limits(plan)
+        if kind == "bigint" and unsigned and settings.unsigned == "precise":
+            name = own(plan, "integer")
+            read: type = Raw if settings.numeric else bytes
+            parse = _raw_integer if settings.numeric else _decimal_integer
+            return limits.event(plan, read, f"{name}({{v}})", {name: parse}, decimal_schema(0))
+        number = "{v}"
+        if kind == "bigint" and unsigned:
+            number = f"({{v}} if {{v}} >= 0 else {{v}} + {2**64})"
+        elif kind == "year":
+            number = "({v} if {v} != 1900 else 0)"
+        # MariaDB and MySQL differ in whether YEAR counts as unsigned.
+        schema = _SCHEMAS[kind, unsigned and kind != "year"]
+        return limits.event(plan, int, number, {}, frozenset({schema}))
+
     def digest_source(self, plan: ColumnPlan, q: str) -> str:
         """See Family."""
         return self.copy_text(plan, q)
@@ -213,6 +276,13 @@ def _bare(plan: ColumnPlan, q: str) -> str:
     if plan.source.data_type == "year" or "zerofill" in plan.source.column_type:
         return f"({q} + 0)"
     return q
+
+
+_decimal_integer = partial(int.from_bytes, byteorder="big", signed=True)
+
+
+def _raw_integer(value: Raw) -> int:
+    return int(bytes(value))
 
 
 def _signed24(value: bytes) -> int:

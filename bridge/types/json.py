@@ -5,6 +5,9 @@ MySQL's text of a document is reproduced in the stream byte by byte. jsonb refus
 numbers beyond numeric. jsonb prints some numbers differently from MySQL (1e2 is 100), and MariaDB
 keeps the text as it was written, so digests over jsonb can differ though the values are equal: then
 `same` decides. Equal digests are equal values.
+
+Debezium's stream prints a document of MySQL without the spaces that MySQL prints; they are put back
+where the target keeps the text.
 """
 
 from __future__ import annotations
@@ -19,6 +22,7 @@ from bridge.errors import BadValue
 from bridge.types import layout
 from bridge.types.base import ColumnPlan, Family, Proposal, SourceColumn, Wire
 from bridge.types.copytext import escape, escaped_mysql, literal, never_null, own
+from bridge.types.events import EventSettings, EventValue
 from bridge.types.integers import mismatch
 from bridge.types.json_binary import json_text
 from bridge.types.target import refuse, target_of
@@ -36,6 +40,7 @@ from bridge.types.text import (
 _PAIR = "_utf8mb4 0x5C5C"
 _NUL = "_utf8mb4 0x5C7530303030"
 _ESCAPE = re.compile(rb"\\(?:u([0-9a-fA-F]{4})|.)", re.DOTALL)
+_SPACING = re.compile(rb'("(?:[^"\\]++|\\.)*+")|([,:])|\s++')
 _LAX = r"[.](?![0-9])|\\"
 """Where text that MariaDB takes for JSON may be none: ``1.``, or an escape like ``\\x``."""
 _LAX_NUMERIC = _LAX + "|[eE][+-]?[0-9]{5}"
@@ -117,6 +122,26 @@ class Documents(Family):
                 return checked(json_text(data))
 
         return Wire("", "%b", f"{name}({{v}}).replace(b'\\\\', b'\\\\\\\\')", {name: decode})
+
+    def event(self, plan: ColumnPlan, settings: EventSettings) -> EventValue:
+        """See Family."""
+        name = own(plan, "json")
+        check = _checker(plan)
+        steps: list[Callable[[bytes], bytes]] = [check] if check else []
+        clean: Callable[[str], bytes] = str.encode
+        if _textual(plan):
+            clean = Cleaner(plan).of_event
+        elif target_of(plan).base != "jsonb":
+            steps.insert(0, spaced)
+
+        def text(value: str) -> bytes:
+            found = clean(value)
+            for step in steps:
+                found = step(found)
+            return escape(found)
+
+        schemas = frozenset({"string:io.debezium.data.Json", "string"})
+        return EventValue(str, f"{name}({{v}})", "%b", {name: text}, schemas=schemas)
 
     def digest_source(self, plan: ColumnPlan, q: str) -> str:
         """See Family."""
@@ -208,6 +233,15 @@ def _escapes(plan: ColumnPlan) -> Callable[[bytes], bytes]:
         return inner
 
     return lambda text: _ESCAPE.sub(one, text) if b"\\u0000" in text else text
+
+
+def spaced(text: bytes) -> bytes:
+    """A document with a space behind each comma and colon, and no other, as MySQL prints it."""
+    return _SPACING.sub(_space, text)
+
+
+def _space(match: re.Match[bytes]) -> bytes:
+    return match[1] or (match[2] + b" " if match[2] else b"")
 
 
 def _inner(replacement: str) -> str:

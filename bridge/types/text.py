@@ -7,6 +7,9 @@ servers store unchecked was found by experiment (MariaDB 10.11, MySQL 9.7): any 
 sets, every well-formed code in multi-byte ones though no character is assigned to it, lone
 surrogates in ucs2, and on MariaDB UTF-8 encoded surrogates in utf8mb3, utf8mb4 and utf32. All else
 they refuse or cut.
+
+Debezium sends UTF-8, with U+FFFD in the place of what it could not read. Where the column cannot
+hold that character, or its bytes may be no text, such a value is one that was lost.
 """
 
 from __future__ import annotations
@@ -18,10 +21,12 @@ from bridge.types import layout
 from bridge.types.base import ColumnPlan, Family, Proposal, SourceColumn, Wire
 from bridge.types.charsets import DECODERS, EXACT, UTF8, WIDE, lenient
 from bridge.types.copytext import escape, escaped_mysql, literal, never_null, own
+from bridge.types.events import EventSettings, EventValue
 from bridge.types.integers import mismatch
 from bridge.types.target import refuse, refuse_policy, target_of
 from bridge.types.zipped import unzipped
 
+_UNREAD = "\ufffd"
 _NUL = "_utf8mb4 0x00"
 _SURROGATE = r"\xED[\xA0-\xBF]"
 _NUL_OR_SURROGATE = r"\x00|" + _SURROGATE
@@ -165,11 +170,12 @@ class Cleaner:
 
     def __init__(self, plan: ColumnPlan) -> None:
         self.charset = charset_of(plan.source)
-        replace = plan.policy.invalid == "replace"
-        self.decode = lenient(self.charset) if replace else DECODERS[self.charset]
+        self.replace = plan.policy.invalid == "replace"
+        self.decode = lenient(self.charset) if self.replace else DECODERS[self.charset]
+        self.unread = self.charset not in UTF8 | WIDE.keys() or plan.source.flavor == "mariadb"
         self.nul = nul_replacement(plan)
         self.limit = _binding_limit(plan)
-        self.unchanged = self.charset in UTF8 and self.limit is None and not replace
+        self.unchanged = self.charset in UTF8 and self.limit is None and not self.replace
 
     def __call__(self, raw: bytes) -> bytes:
         """The text; raises BadValue."""
@@ -177,6 +183,18 @@ class Cleaner:
             text = self.decode(raw)
         except UnicodeDecodeError as error:
             raise BadValue("invalid-text", f"{raw[:100]!r}: {error.reason}") from None
+        return self.fit(text)
+
+    def of_event(self, text: str) -> bytes:
+        """The same for text that Debezium has read; raises BadValue."""
+        if _UNREAD in text and self.unread:
+            if not self.replace:
+                raise BadValue("invalid-text", ascii(text[:100]))
+            text = text.replace(_UNREAD, "?")
+        return self.fit(text)
+
+    def fit(self, text: str) -> bytes:
+        """Under the policies for NUL and length; raises BadValue."""
         if "\0" in text:
             if self.nul is None:
                 raise BadValue("nul-character", ascii(text[:100]))
@@ -244,6 +262,22 @@ class Texts(Family):
         if code not in _CODES.get(plan.source.data_type, _BLOBS):
             raise mismatch(plan, code)
         return text_wire(plan, code)
+
+    def event(self, plan: ColumnPlan, settings: EventSettings) -> EventValue:
+        """See Family."""
+        name = own(plan, "text")
+        cleaner = Cleaner(plan)
+        clean: Callable[[str], bytes] = cleaner.of_event
+        text = f"{name}({{v}})"
+        if cleaner.limit is not None:
+            plain = text
+        elif cleaner.unread:
+            plain = f"({{v}}.encode() if {{v}}.isascii() else {text})"
+        else:
+            plain = "{v}.encode()"
+        names: dict[str, object] = {name: clean}
+        schemas = frozenset({"string"})
+        return EventValue(str, plain, "%b", names, f"escape({text})", schemas)
 
     def digest_source(self, plan: ColumnPlan, q: str) -> str:
         """See Family."""

@@ -2,22 +2,32 @@
 
 In rows events TIME2 is a big-endian number, offset by half its range, of 1 bit, 10 bits hours,
 6 minutes, 6 seconds and the fraction; negative values are its negative as a whole. Servers before
-MySQL 5.6 send the number HHMMSS in three bytes, little-endian.
+MySQL 5.6 send the number HHMMSS in three bytes, little-endian. Debezium sends microseconds
+(nanoseconds, if told so); its other modes make NULL of all that is no time of day.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import TypeVar
 
 from bridge.errors import BadValue
 from bridge.types import layout
 from bridge.types.base import NULL, ColumnPlan, Family, Proposal, SourceColumn, Wire
 from bridge.types.copytext import never_null, own
-from bridge.types.integers import mismatch
+from bridge.types.events import EventSettings, EventValue
+from bridge.types.integers import lost, mismatch
 from bridge.types.subseconds import Fractions, trimmed
 from bridge.types.target import refuse, refuse_policy, target_of
 
 _OUTSIDE = "({q} < TIME'00:00:00' OR {q} >= TIME'24:00:00')"
+_UNITS = {
+    "adaptive_time_microseconds": ("MicroTime", 1_000_000),
+    "microseconds": ("MicroTime", 1_000_000),
+    "nanoseconds": ("NanoTime", 1_000_000_000),
+}
+"""Modes of the connector that keep times of any length: schema and fractions of a second."""
+_Raw = TypeVar("_Raw")
 _CACHED = 100_000
 """Values kept as text per column: more than a day has seconds."""
 
@@ -108,6 +118,18 @@ class Times(Family):
             return Wire("3s", "%b", f"{name}[{{v}}]", {name: _Cached(decode)})
         return Wire(f"{3 + (meta + 1) // 2}s", "%b", f"{name}({{v}})", {name: decode})
 
+    def event(self, plan: ColumnPlan, settings: EventSettings) -> EventValue:
+        """See Family."""
+        if settings.time not in _UNITS:
+            raise lost(plan, f"time.precision.mode={settings.time} makes NULL of some times")
+        schema, unit = _UNITS[settings.time]
+        name = own(plan, "time")
+        decode = _event_time(Lengths(plan), plan.source.fsp, unit)
+        schemas = frozenset({f"int64:io.debezium.time.{schema}"})
+        if plan.source.fsp:
+            return EventValue(int, f"{name}({{v}})", "%b", {name: decode}, schemas=schemas)
+        return EventValue(int, f"{name}[{{v}}]", "%b", {name: _Cached(decode)}, schemas=schemas)
+
     def digest_source(self, plan: ColumnPlan, q: str) -> str:
         """See Family."""
         text = self.copy_text(plan, q)
@@ -118,14 +140,14 @@ class Times(Family):
         return f"{q}::text"
 
 
-class _Cached(dict[bytes, bytes]):
+class _Cached(dict[_Raw, bytes]):
     """Remembers what `decode` made of a value, up to a number of values."""
 
-    def __init__(self, decode: Callable[[bytes], bytes]) -> None:
+    def __init__(self, decode: Callable[[_Raw], bytes]) -> None:
         super().__init__()
         self._decode = decode
 
-    def __missing__(self, value: bytes) -> bytes:
+    def __missing__(self, value: _Raw) -> bytes:
         text = self._decode(value)
         if len(self) < _CACHED:
             self[value] = text
@@ -148,6 +170,24 @@ def _new_time(lengths: Lengths, parts: Fractions) -> Callable[[bytes], bytes]:
             parts.text(bits & parts.mask),
         )
         return lengths.text(negative, whole >> 12, text)
+
+    return decode
+
+
+def _event_time(lengths: Lengths, fsp: int, unit: int) -> Callable[[int], bytes]:
+    step = unit // 10**fsp
+
+    def decode(value: int) -> bytes:
+        seconds, rest = divmod(abs(value), unit)
+        fraction, more = divmod(rest, step)
+        if more:
+            raise ValueError(f"{value} has more than {fsp} digits of a second")
+        hours = seconds // 3600
+        sign = b"-" if value < 0 else b""
+        text = b"%b%02d:%02d:%02d" % (sign, hours, seconds // 60 % 60, seconds % 60)
+        if fsp:
+            text += b".%0*d" % (fsp, fraction)
+        return lengths.text(value < 0, hours, text)
 
     return decode
 

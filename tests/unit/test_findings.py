@@ -11,6 +11,7 @@ import pytest
 
 import bridge
 from bridge.findings import CODES, Code, find_code, finding
+from bridge.findings.connector import CONNECTOR
 from bridge.findings.data import DATA
 from bridge.findings.grants import GRANTS
 from bridge.findings.mapping import MAPPING
@@ -19,7 +20,8 @@ from bridge.findings.stops import BAD_ROWS, STOPS
 from bridge.findings.tables import TABLES
 
 ALL = {
-    "D": DATA, "G": GRANTS, "M": MAPPING, "P": STOPS, "Q": BAD_ROWS, "S": SERVER, "T": TABLES,
+    "D": DATA, "G": GRANTS, "K": CONNECTOR, "M": MAPPING, "P": STOPS, "Q": BAD_ROWS, "S": SERVER,
+    "T": TABLES,
 }  # fmt: skip
 ROOT = Path(bridge.__file__).parent
 

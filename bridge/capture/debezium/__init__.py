@@ -1,0 +1,1 @@
+"""Debezium's change events: what they say, and rows out of them (pure)."""

@@ -1,0 +1,228 @@
+"""Change events of one table decoded into COPY lines.
+
+A decoder belongs to one plan and the connector's settings. It reads an event with functions made
+for the table (rowcode.py), of which there are two: nearly all events hold no backslash, so no
+string of theirs has a character that COPY text escapes, or a NUL (JSON escapes all of them). Rows
+that cannot be taken so are read column by column (slowrow.py).
+
+With embedded schemas an event is several kilobytes of schema, always the same, before its payload:
+only the first is looked at, and what begins with the same bytes has the same schema.
+"""
+
+from __future__ import annotations
+
+from base64 import b64encode, urlsafe_b64encode
+from binascii import hexlify
+from collections.abc import Callable, MutableMapping, Sequence
+from functools import cached_property
+from typing import Any, Protocol
+
+import msgspec
+from msgspec import Struct
+
+from bridge.capture.debezium.envelope import OPERATIONS, InTransaction, Place, Source, unknown
+from bridge.capture.debezium.rowcode import Column, key_of, key_type, line_of, row_type
+from bridge.capture.debezium.schemas import check_schema
+from bridge.capture.debezium.slowrow import MALFORMED, ColumnReader, LooseEvent
+from bridge.change.batch import Image
+from bridge.errors import BadValue, TableStopped
+from bridge.mapping.plan import TablePlan
+from bridge.types import family_of
+from bridge.types.events import EventSettings
+
+_ENCODERS: dict[str, Callable[[bytes], bytes]] = {
+    "hex": hexlify,
+    "base64-url-safe": urlsafe_b64encode,
+}
+ROW_LIMIT = 64 << 20
+"""Bytes of an event; a larger one's row goes to quarantine."""
+_PAYLOAD = b',"payload":'
+_UNREADABLE = (msgspec.MsgspecError, BadValue, AttributeError, *MALFORMED)
+"""AttributeError: a row is null."""
+
+Rows = MutableMapping[bytes, Image | None]
+
+
+class Event(Protocol):
+    """What a decoder tells of an event besides its row."""
+
+    @property
+    def op(self) -> str:
+        """c, u, d, r or t."""
+        ...
+
+    @property
+    def source(self) -> Source:
+        """Where it comes from."""
+        ...
+
+    @property
+    def transaction(self) -> InTransaction | None:
+        """Its place in its transaction, if the connector tells it."""
+        ...
+
+
+def compile_events(plan: TablePlan, settings: EventSettings) -> EventDecoder:
+    """The decoder of a table's events under these settings of the connector.
+
+    Raises TableStopped: 'connector-loses-values' if they do not keep the values of a column,
+    'unknown-type' for a column that cannot be carried.
+    """
+    columns = []
+    for place, column in enumerate(plan.columns):
+        family = family_of(column.source)
+        if family is None:
+            raise TableStopped(
+                f"{plan.source}: column {column.source.name} is {column.source.column_type}",
+                "write it as {type: dropped, reason: …} in the mapping file",
+                code="unknown-type",
+            )
+        nullable = column.source.nullable and place >= plan.key
+        columns.append(Column(column, family.event(column, settings), nullable))
+    return EventDecoder(plan, tuple(columns), settings)
+
+
+class EventDecoder:
+    """Decodes the events of one table version. Not thread-safe: it learns the embedded schema."""
+
+    def __init__(
+        self, plan: TablePlan, columns: tuple[Column, ...], settings: EventSettings
+    ) -> None:
+        self.plan = plan
+        self._columns = columns
+        self._settings = settings
+        self._head = b""
+        self._db, self._table = plan.source.schema, plan.source.table
+        carried = {column.source.name for column in plan.columns}
+        others = [column for column in plan.table.columns if column.name not in carried]
+        self._row = row_type(columns, others)
+        self._decode = self._decoder(key_type(columns[: plan.key]))
+        missing = _unavailable(settings)
+        self._marks = _marks(columns, settings)
+        # By whether an event must be taken with care.
+        self._lines = tuple(line_of(columns, plan.key, missing if c else None) for c in (0, 1))
+        keys = columns[: plan.key]
+        self._keys = tuple(key_of(keys, missing if c else None) for c in (0, 1))
+        self._reader = ColumnReader(plan, columns, missing, ROW_LIMIT)
+
+    @cached_property
+    def _decode_pair(self) -> Callable[[bytes], Any]:
+        return self._decoder(self._row)
+
+    def apply(self, value: bytes, rows: Rows, place: Place) -> Event:
+        """Puts an event's row into `rows` by key: its line, None for a row that is gone.
+
+        For tables with a key. A truncation (operation t) changes nothing here: the caller knows
+        what becomes of `rows`. Raises TableStopped: 'unknown-event', 'definition-changed',
+        'partial-image', 'bad-key', 'undecodable'.
+        """
+        body = self._body(value, place)
+        try:
+            event = self._decode(body)
+            careful = self._careful(body)
+            op = event.op
+            if op == "u":
+                old = self._keys[careful](event.before)
+                key, line = self._lines[careful](event.after)
+                if old != key:
+                    rows[old] = None
+                rows[key] = line
+            elif op == "d":
+                rows[self._keys[careful](event.before)] = None
+            elif op in ("c", "r"):
+                key, line = self._lines[careful](event.after)
+                rows[key] = line
+        except _UNREADABLE:
+            event = self._apply_slowly(body, rows, place)
+        return self._checked(event, place)
+
+    def pair(self, value: bytes, place: Place) -> tuple[Event, Image | None, Image | None]:
+        """An event's row before and after its change, as whole lines; raises like `apply`."""
+        body = self._body(value, place)
+        try:
+            event = self._decode_pair(body)
+            line_of_row = self._lines[self._careful(body)]
+            before = None if event.op in ("c", "r", "t") else line_of_row(event.before)[1]
+            after = None if event.op in ("d", "t") else line_of_row(event.after)[1]
+        except _UNREADABLE:
+            loose = self._reader.event(body, place)
+            old, new = self._reader.images(loose, body, place)
+            return self._checked(loose, place), old and old[1], new and new[1]
+        return self._checked(event, place), before, after
+
+    def _apply_slowly(self, body: bytes, rows: Rows, place: Place) -> LooseEvent:
+        event = self._reader.event(body, place)
+        old = self._reader.old_key(event, place)
+        _, new = self._reader.images(event, body, place, both=False)
+        if old is not None:
+            rows[old] = None
+        if new is not None:
+            rows[new[0]] = new[1]
+        return event
+
+    def _checked(self, event: Event, place: Place) -> Event:
+        """The event, if it is one of this table; else raises TableStopped('unknown-event')."""
+        source = event.source
+        if source.table != self._table or source.db != self._db:
+            raise unknown(
+                place, f"it tells of {source.db}.{source.table}, not of {self.plan.source}"
+            )
+        if event.op not in OPERATIONS:
+            raise unknown(place, f"the operation {event.op} is not known")
+        return event
+
+    def _careful(self, body: bytes) -> bool:
+        """Whether a string may hold what COPY text escapes, or stand for an unavailable value."""
+        if len(body) > ROW_LIMIT:
+            raise BadValue("row-too-large", "")
+        return b"\\" in body or any(mark in body for mark in self._marks)
+
+    def _body(self, value: bytes, place: Place) -> bytes:
+        """The payload."""
+        if not self._settings.schemas:
+            return value
+        head = self._head
+        if not head or not value.startswith(head):
+            head = self._learned(value, place)
+        return value[len(head) : -1]
+
+    def _learned(self, value: bytes, place: Place) -> bytes:
+        """What stands before the payload, with a schema that fits the plan."""
+        end = value.find(_PAYLOAD)
+        try:
+            check_schema(self.plan, self._columns, value[: end + len(_PAYLOAD)])
+        except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+            raise unknown(place, f"its schema cannot be read ({error})") from error
+        self._head = value[: end + len(_PAYLOAD)]
+        return self._head
+
+    def _decoder(self, before: type[Struct]) -> Callable[[bytes], Any]:
+        """Reads events whose rows are of these types."""
+        fields: list[Any] = [
+            ("op", str),
+            ("source", Source),
+            ("after", self._row | None, None),
+            ("before", before | None, None),
+            ("transaction", InTransaction | None, None),
+        ]
+        made = msgspec.defstruct("ChangeEvent", fields, gc=False)
+        return msgspec.json.Decoder(made).decode
+
+
+def _unavailable(settings: EventSettings) -> frozenset[object]:
+    """What a value that is not available is read as, whatever its column is."""
+    raw = settings.placeholder.encode()
+    forms = (raw, b64encode(raw), urlsafe_b64encode(raw), hexlify(raw))
+    return frozenset({raw, *(form.decode() for form in forms)})
+
+
+def _marks(columns: Sequence[Column], settings: EventSettings) -> tuple[bytes, ...]:
+    """What an event holds somewhere if it has a value that is not available."""
+    raw = settings.placeholder.encode()
+    read = {column.value.type for column in columns}
+    found = [raw] if str in read else []
+    if bytes in read:
+        found.append(b64encode(raw))
+    if str in read and settings.binary in _ENCODERS:
+        found.append(_ENCODERS[settings.binary](raw))
+    return tuple(found)

@@ -1,0 +1,78 @@
+"""How Debezium writes a column's value into its JSON events, as far as families need to know.
+
+What a value looks like follows from the column's type and the connector's settings; with schemas
+off nothing in the event tells it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal, get_args
+
+DecimalMode = Literal["precise", "string", "double"]
+TimeMode = Literal[
+    "adaptive_time_microseconds", "connect", "isostring", "microseconds", "nanoseconds"
+]
+BinaryMode = Literal["bytes", "base64", "base64-url-safe", "hex"]
+UnsignedMode = Literal["long", "precise"]
+
+DECIMAL_MODES: tuple[str, ...] = get_args(DecimalMode)
+TIME_MODES: tuple[str, ...] = get_args(TimeMode)
+BINARY_MODES: tuple[str, ...] = get_args(BinaryMode)
+UNSIGNED_MODES: tuple[str, ...] = get_args(UnsignedMode)
+PLACEHOLDER = "__debezium_unavailable_value"
+"""What stands for a value that the log did not hold, unless the connector says otherwise."""
+
+
+@dataclass(frozen=True, slots=True)
+class EventSettings:
+    """The connector's settings that decide what values look like; its defaults are the defaults.
+
+    `numeric`: the converter writes Decimals as JSON numbers (decimal.format=NUMERIC) instead of
+    bytes. `schemas`: each event carries its schema. `placeholder`: the text of values that are not
+    available.
+    """
+
+    decimal: DecimalMode = "precise"
+    time: TimeMode = "adaptive_time_microseconds"
+    binary: BinaryMode = "bytes"
+    unsigned: UnsignedMode = "long"
+    numeric: bool = False
+    schemas: bool = True
+    placeholder: str = PLACEHOLDER
+
+
+@dataclass(frozen=True, slots=True)
+class EventValue:
+    """How the value of one column in an event becomes COPY text, for the code generator.
+
+    `type` is what the JSON is read as: int, str, float, bool, bytes (base64) or msgspec.Raw (the
+    JSON text itself). `expression` and `names` are as in `base.Wire`: over ``{v}``, which is not
+    None; the result goes into the line with `format` and is COPY text already, escaped. It may
+    rely on it that no string of the event was written with a backslash, so that no character in
+    it needs an escape or is a NUL; `careful` is the expression for all other events ('' if it is
+    the same one). `schemas` are the types that an embedded schema may give the column, as
+    `schema_type` writes them.
+    """
+
+    type: object
+    expression: str = "{v}"
+    format: Literal["%d", "%b"] = "%b"
+    names: Mapping[str, object] = field(default_factory=dict)
+    careful: str = ""
+    schemas: frozenset[str] = frozenset()
+
+
+def schema_type(kind: str, name: str = "", scale: str = "") -> str:
+    """A column's type in an embedded schema: ``int32``, ``int64:io.debezium.time.MicroTime``.
+
+    A Decimal has its scale behind it, since its bytes mean nothing without.
+    """
+    text = f"{kind}:{name}" if name else kind
+    return f"{text}({scale})" if scale else text
+
+
+def decimal_schema(scale: int) -> frozenset[str]:
+    """What an embedded schema says of a Decimal."""
+    return frozenset({schema_type("bytes", "org.apache.kafka.connect.data.Decimal", str(scale))})
