@@ -72,8 +72,8 @@ class Addresses(Family):
         name = own(plan, "address")
         read = _PARSERS[plan.source.data_type]
         form = _TEXTS[plan.source.data_type]
-        names: dict[str, object] = {name: lambda v: form(read(v))}
-        return EventValue(str, f"{name}({{v}})", "%b", names, schemas=frozenset({"string"}))
+        names: dict[str, object] = {name: lambda v: form(read(v)).decode()}
+        return EventValue(str, f"{name}({{v}})", names, schemas=frozenset({"string"}))
 
     def digest_source(self, plan: ColumnPlan, q: str) -> str:
         """See Family."""

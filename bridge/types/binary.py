@@ -8,9 +8,9 @@ base64, or what the connector's binary.handling.mode says.
 
 from __future__ import annotations
 
-from base64 import b64decode
+from base64 import b64decode, urlsafe_b64encode
 from binascii import hexlify
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from bridge.types import layout
 from bridge.types.base import ColumnPlan, Family, Proposal, SourceColumn, Wire
@@ -28,6 +28,18 @@ _CODES = {
 _BLOBS = frozenset({layout.BLOB, layout.BLOB_COMPRESSED})
 _SHORT = 32
 """Bytes up to which a digest holds the value itself; else its SHA-256."""
+
+
+def url_safe(text: str) -> bytes:
+    """The bytes of base64 with - and _, whose padding may be missing; raises ValueError."""
+    return b64decode(text + "=" * (-len(text) % 4), altchars="-_", validate=True)
+
+
+_PRINTED: dict[str, tuple[Callable[[bytes], str], Callable[[str], bytes]]] = {
+    "hex": (bytes.hex, bytes.fromhex),
+    "base64-url-safe": (lambda raw: urlsafe_b64encode(raw).decode(), url_safe),
+}
+"""Modes of the connector that are not base64: bytes to text and back (ValueError)."""
 
 
 class Binaries(Family):
@@ -90,22 +102,19 @@ class Binaries(Family):
         """See Family."""
         fixed = plan.source.length or 0 if plan.source.data_type == "binary" else 0
         names: dict[str, object] = {}
-        if settings.binary == "hex":
-            kind: type = str
-            text = "{v}.upper().encode()" + (f".ljust({2 * fixed}, b'0')" if fixed else "")
-        else:
-            kind, value, hexadecimal = bytes, "{v}", own(plan, "hex")
-            names[hexadecimal] = hexlify
-            if settings.binary == "base64-url-safe":
-                kind, parse = str, own(plan, "parse")
-                names[parse] = url_safe
-                value = f"{parse}({{v}})"
-            padded = f".ljust({fixed}, b'\\0')" if fixed else ""
-            text = f"{hexadecimal}({value}{padded}).upper()"
+        raw = settings.placeholder.encode()
+        missing: str | bytes = raw
+        kind: type = bytes
+        value, parse = "{v}", own(plan, "parse")
+        if settings.binary in _PRINTED:
+            encode, names[parse] = _PRINTED[settings.binary]
+            kind, missing, value = str, encode(raw), f"{parse}({{v}})"
+        padded = f".ljust({fixed}, b'\\0')" if fixed else ""
+        text = f"{value}{padded}.hex().upper()"
         if target_of(plan).base != "uuid":
-            text = f"({_START!r} + {text})"
-        schema = "bytes" if settings.binary == "bytes" else "string"
-        return EventValue(kind, text, "%b", names, schemas=frozenset({schema}))
+            text = f"({_START.decode()!r} + {text})"
+        schemas = frozenset({"bytes" if settings.binary == "bytes" else "string"})
+        return EventValue(kind, text, names, unavailable=missing, schemas=schemas)
 
     def digest_source(self, plan: ColumnPlan, q: str) -> str:
         """See Family. SHA-256 of what is long: hexadecimal digits would double it."""
@@ -116,11 +125,6 @@ class Binaries(Family):
         if target_of(plan).base == "uuid":
             return f"encode(uuid_send({q}), 'hex')"
         return f"encode({q}, 'hex')" if _short(plan) else f"encode(sha256({q}), 'hex')"
-
-
-def url_safe(text: str) -> bytes:
-    """The bytes of base64 with - and _, whose padding may be missing; raises ValueError."""
-    return b64decode(text + "=" * (-len(text) % 4), altchars="-_", validate=True)
 
 
 def _short(plan: ColumnPlan) -> bool:

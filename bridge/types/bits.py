@@ -87,13 +87,13 @@ class Bits(Family):
         kind: type = bool if width == 1 else bytes
         schemas = frozenset({"boolean" if width == 1 else "bytes:io.debezium.data.Bits"})
         name = own(plan, "bits")
-        number, names = "{v}", dict[str, object]()
+        number, names = "({v} + 0)", dict[str, object]()
         if width > 1:
             number, names = f"{name}({{v}}, 'little')", {name: int.from_bytes}
         if target_of(plan).base != "bit":
             return self._limits(plan).event(plan, kind, number, names, schemas)
-        text = f"format({number}, '0{width}b').encode()"
-        return EventValue(kind, text, "%b", names, schemas=schemas)
+        text = f"format({number}, '0{width}b')"
+        return EventValue(kind, text, names, schemas=schemas)
 
     def digest_source(self, plan: ColumnPlan, q: str) -> str:
         """See Family."""

@@ -16,6 +16,14 @@ def escape(value: bytes) -> bytes:
     return value
 
 
+def escape_text(text: str) -> str:
+    """The same for text."""
+    for code, escaped in _TABLE.items():
+        if chr(code) in text:
+            text = text.replace(chr(code), escaped)
+    return text
+
+
 def literal(text: str | bytes) -> str:
     """A utf8mb4 string constant for MySQL that no sql_mode reads differently."""
     raw = text.encode() if isinstance(text, str) else text

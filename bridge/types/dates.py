@@ -101,26 +101,26 @@ class DateTexts(dict[bytes, bytes]):
         return text
 
 
-class EpochDayTexts(dict[int, bytes]):
+class EventDays(dict[int, str]):
     """Days since 1970 → ``2024-01-31``, with `end` behind it; BadValue beyond the calendar."""
 
-    def __init__(self, end: bytes = b"") -> None:
+    def __init__(self, end: str = "") -> None:
         super().__init__()
         self._end = end
 
-    def __missing__(self, day: int) -> bytes:
+    def __missing__(self, day: int) -> str:
         if not -_EPOCH_DAY < day <= _LAST_DAY:
             raise BadValue("out-of-range", f"day {day} since 1970-01-01")
-        text = date.fromordinal(_EPOCH_DAY + day).isoformat().encode() + self._end
+        text = date.fromordinal(_EPOCH_DAY + day).isoformat() + self._end
         self[day] = text
         return text
 
 
-def iso_day(text: str) -> bytes:
+def iso_day(text: str) -> str:
     """The day of ``2024-01-31Z``; raises ValueError."""
     if not _ISO_DAY.fullmatch(text):
         raise ValueError(f"{text!r:.40} is no date")
-    return text[:10].encode()
+    return text[:10]
 
 
 def convert(plan: ColumnPlan, year: int, month: int, day: int) -> bytes:
@@ -181,12 +181,12 @@ class Dates(Family):
         name = own(plan, "date")
         if settings.time == "isostring":
             schemas = frozenset({"string:io.debezium.time.IsoDate"})
-            return EventValue(str, f"{name}({{v}})", "%b", {name: iso_day}, schemas=schemas)
+            return EventValue(str, f"{name}({{v}})", {name: iso_day}, schemas=schemas)
         known = (
             "org.apache.kafka.connect.data" if settings.time == "connect" else "io.debezium.time"
         )
         schemas = frozenset({f"int32:{known}.Date"})
-        return EventValue(int, f"{name}[{{v}}]", "%b", {name: EpochDayTexts()}, schemas=schemas)
+        return EventValue(int, f"{name}[{{v}}]", {name: EventDays()}, schemas=schemas)
 
     def digest_source(self, plan: ColumnPlan, q: str) -> str:
         """See Family."""

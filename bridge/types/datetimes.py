@@ -20,6 +20,7 @@ from __future__ import annotations
 import re
 from bisect import bisect_right
 from collections.abc import Callable, Sequence
+from datetime import date
 
 from bridge.errors import BadValue
 from bridge.names import literal_postgres
@@ -27,7 +28,7 @@ from bridge.types import layout, zones
 from bridge.types.base import NULL, ColumnPlan, Family, Proposal, SourceColumn, Wire
 from bridge.types.copytext import literal, never_null, own
 from bridge.types.dates import (
-    EpochDayTexts,
+    EventDays,
     bad_date,
     impossible,
     possible,
@@ -42,6 +43,7 @@ from bridge.types.subseconds import Fractions, fraction_expression, trimmed
 from bridge.types.target import refuse, refuse_policy, target_of
 
 _ISO = re.compile(r"(\d{4}-\d\d-\d\d)T(\d\d:\d\d:\d\d)(?:\.(\d{1,9}))?Z")
+_EPOCH_DAY = date(1970, 1, 1).toordinal()
 _MILLISECONDS = 3
 """Digits up to which the connector's adaptive mode counts milliseconds."""
 _TABLED = 3
@@ -57,6 +59,15 @@ class DayTexts(dict[int, bytes]):
         if not possible(year, month, day):
             raise bad_date(text.strip())
         self[bits] = text
+        return text
+
+
+class EpochDayTexts(dict[int, bytes]):
+    """Days since 1970 → ``2024-01-31 ``."""
+
+    def __missing__(self, day: int) -> bytes:
+        text = date.fromordinal(_EPOCH_DAY + day).isoformat().encode() + b" "
+        self[day] = text
         return text
 
 
@@ -78,23 +89,23 @@ class SecondTexts(dict[int, bytes]):
         return text
 
 
-class UnitTexts(dict[int, bytes]):
+class EventClocks(dict[int, str]):
     """Units since midnight, so many a second → ``23:59:59``; ValueError between two seconds."""
 
     def __init__(self, unit: int) -> None:
         super().__init__()
         self._unit = unit
 
-    def __missing__(self, value: int) -> bytes:
+    def __missing__(self, value: int) -> str:
         second, rest = divmod(value, self._unit)
         if rest:
             raise ValueError(f"{value} is no whole second, and the column has no fractions")
-        text = self[value] = _SECONDS[second]
+        text = self[value] = _SECONDS[second].decode()
         return text
 
 
-_DAYS, _EPOCH_DAYS = DayTexts(), EpochDayTexts(b" ")
-_CLOCKS, _SECONDS = ClockTexts(), SecondTexts()
+_DAYS, _EPOCH_DAYS, _CLOCKS, _SECONDS = DayTexts(), EpochDayTexts(), ClockTexts(), SecondTexts()
+_EVENT_DAYS = EventDays(" ")
 
 
 def packed_date(bits: int) -> tuple[int, int, int]:
@@ -382,24 +393,26 @@ def _old_datetime(moments: Moments) -> Callable[[int], bytes]:
     return decode
 
 
-def _printed(plan: ColumnPlan, convert: Callable[[str], bytes], schema: str) -> EventValue:
+def _printed(plan: ColumnPlan, convert: Callable[[str], str], schema: str) -> EventValue:
     name = own(plan, "moment")
     schemas = frozenset({f"string:io.debezium.time.{schema}"})
-    text = f"{name}({{v}})"
-    if not plan.source.fsp and not Moments(plan).zone:
-        # Nearly all are of this form; the bytes of anything else are looked at.
-        usual = "len({v}) == 20 and {v}[10] == 'T' and {v}[19] == 'Z'"
-        fast = f"(({{v}}[:10] + ' ' + {{v}}[11:19]).encode() if {usual} else {text})"
-        return EventValue(str, fast, "%b", {name: convert}, text, schemas)
-    return EventValue(str, text, "%b", {name: convert}, schemas=schemas)
+    text = plain = careful = f"{name}({{v}})"
+    if not Moments(plan).zone:
+        # Nearly all are of this form: no digit of the fraction is a trailing zero.
+        length = 20 + bool(plan.source.fsp) + plan.source.fsp
+        usual = f"len({{v}}) == {length} and {{v}}[10] == 'T' and {{v}}[{length - 1}] == 'Z'"
+        apart = f"{{v}}[:10] + ' ' + {{v}}[11:{length - 1}]"
+        plain = f"({apart} if {usual} else {text})"
+        safe = "{v}.isprintable() and '\\\\' not in {v}"
+        careful = f"({apart} if {usual} and {safe} else {text})"
+    return EventValue(str, plain, {name: convert}, careful, schemas=schemas)
 
 
-def _printed_text(moments: Moments) -> Callable[[str], bytes]:
+def _printed_text(moments: Moments) -> Callable[[str], str]:
     """A function from ``2024-01-31T12:00:00.5Z`` to COPY text; raises ValueError."""
     fsp = moments.fsp
-    zoned = moments.zoned if moments.zone else None
 
-    def convert(value: str) -> bytes:
+    def convert(value: str) -> str:
         match = _ISO.fullmatch(value)
         if not match:
             raise ValueError(f"{value!r:.40} is no time in UTC")
@@ -410,7 +423,7 @@ def _printed_text(moments: Moments) -> Callable[[str], bytes]:
         text = f"{match[1]} {match[2]}"
         if fsp:
             text += f".{fraction:0<{fsp}}"
-        return zoned(text.encode()) if zoned else text.encode()
+        return moments.zoned(text.encode()).decode() if moments.zone else text
 
     return convert
 
@@ -422,7 +435,7 @@ def _counted(moments: Moments, settings: EventSettings) -> EventValue:
     names: dict[str, object]
     days, clocks = own(plan, "days"), own(plan, "clocks")
     step = unit // 10**fsp
-    names = {days: _EPOCH_DAYS, clocks: UnitTexts(unit) if not fsp else _SECONDS}
+    names = {days: _EVENT_DAYS, clocks: EventClocks(1 if fsp else unit)}
     text = f"{days}[{{v}} // {86400 * unit}]"
     if not fsp:
         text += f" + {clocks}[{{v}} % {86400 * unit}]"
@@ -431,15 +444,15 @@ def _counted(moments: Moments, settings: EventSettings) -> EventValue:
         part = f"{{v}} % {unit} // {step}" if step > 1 else f"{{v}} % {unit}"
         if fsp <= _TABLED:
             fractions = own(plan, "fractions")
-            names[fractions] = tuple(b".%0*d" % (fsp, part) for part in range(10**fsp))
+            names[fractions] = tuple(f".{part:0{fsp}d}" for part in range(10**fsp))
             text += f" + {fractions}[{part}]"
         else:
-            text += f" + b'.%0{fsp}d' % ({part})"
+            text += f" + '.%0{fsp}d' % ({part})"
     if moments.zone:
         name = own(plan, "moment")
         names[name] = moments.zoned
-        text = f"{name}({text})"
-    return EventValue(int, f"({text})", "%b", names, schemas=frozenset({schema}))
+        text = f"{name}(({text}).encode()).decode()"
+    return EventValue(int, f"({text})", names, schemas=frozenset({schema}))
 
 
 def _unit(plan: ColumnPlan, settings: EventSettings) -> tuple[str, int]:

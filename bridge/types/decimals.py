@@ -96,9 +96,10 @@ class Decimals(Family):
             return limits.event(plan, kind, f"int({text})", names, schemas)
         if kind is str:
             # BigDecimal prints small numbers with an exponent.
-            plain = f"({{v}}.encode() if 'E' not in {{v}} else {text})"
-            return EventValue(kind, plain, "%b", names, text, schemas)
-        return EventValue(kind, text, "%b", names, schemas=schemas)
+            plain = f"({{v}} if 'E' not in {{v}} else {text})"
+            careful = f"({{v}} if {{v}}.replace('.', '', 1).lstrip('-').isdigit() else {text})"
+            return EventValue(kind, plain, names, careful, settings.placeholder, schemas)
+        return EventValue(kind, text, names, schemas=schemas)
 
     def digest_source(self, plan: ColumnPlan, q: str) -> str:
         """See Family."""
@@ -181,7 +182,7 @@ def _short_decoder(precision: int, scale: int) -> Callable[[bytes], bytes]:
     return decode
 
 
-def _event_form(settings: EventSettings, scale: int) -> tuple[type, Callable[..., bytes]]:
+def _event_form(settings: EventSettings, scale: int) -> tuple[type, Callable[..., str]]:
     """What the JSON is read as, and how it becomes text."""
     if settings.decimal == "string":
         return str, printed(scale)
@@ -191,27 +192,27 @@ def _event_form(settings: EventSettings, scale: int) -> tuple[type, Callable[...
     return Raw, lambda value: convert(bytes(value).decode())
 
 
-def unscaled(scale: int) -> Callable[[bytes], bytes]:
+def unscaled(scale: int) -> Callable[[bytes], str]:
     """A function from a Connect Decimal's bytes to the text that MySQL prints."""
     parse = int.from_bytes
     unit: int = 10**scale
-    form = b"%%d.%%0%dd" % scale
+    form = f"%d.%0{scale}d"
 
-    def decode(value: bytes) -> bytes:
+    def decode(value: bytes) -> str:
         number: int = parse(value, "big", signed=True)
         if not scale:
-            return b"%d" % number
+            return str(number)
         if number >= 0:
             return form % divmod(number, unit)
-        return b"-" + form % divmod(-number, unit)
+        return "-" + form % divmod(-number, unit)
 
     return decode
 
 
-def printed(scale: int) -> Callable[[str], bytes]:
+def printed(scale: int) -> Callable[[str], str]:
     """A function from a number as Java prints it to the text that MySQL prints; ValueError."""
 
-    def decode(text: str) -> bytes:
+    def decode(text: str) -> str:
         try:
             value = Decimal(text)
         except InvalidOperation as error:
@@ -219,7 +220,7 @@ def printed(scale: int) -> Callable[[str], bytes]:
         exponent = value.as_tuple().exponent
         if not isinstance(exponent, int) or -exponent > scale:
             raise ValueError(f"{text!r:.80} has more than {scale} digits after the point")
-        return f"{value:.{scale}f}".encode()
+        return f"{value:.{scale}f}"
 
     return decode
 

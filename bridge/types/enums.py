@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from bridge.errors import BadValue
 from bridge.types import layout
 from bridge.types.base import ColumnPlan, Family, Proposal, SourceColumn, Wire
-from bridge.types.copytext import escape, literal, never_null, own
+from bridge.types.copytext import escape, escape_text, literal, never_null, own
 from bridge.types.events import EventSettings, EventValue
 from bridge.types.integers import lost, mismatch
 from bridge.types.target import refuse, target_of
@@ -63,14 +63,14 @@ class Enums(Family):
     def event(self, plan: ColumnPlan, settings: EventSettings) -> EventValue:
         """See Family. The empty text is also what an invalid value comes as."""
         labels = plan.source.labels
-        texts = {"": b"", **{label: _escaped(label) for label in labels}}
+        texts = {"": "", **{label: escape_text(label) for label in labels}}
         for label in labels:
             marked = label.replace(",", "\\,")
-            if texts.setdefault(marked, _escaped(label)) != _escaped(label):
+            if texts.setdefault(marked, escape_text(label)) != escape_text(label):
                 raise lost(plan, f"“{label}” and “{marked}” can look alike in an event")
         name = own(plan, "labels")
         schemas = frozenset({"string:io.debezium.data.Enum"})
-        return EventValue(str, f"{name}[{{v}}]", "%b", {name: _Known(texts)}, schemas=schemas)
+        return EventValue(str, f"{name}[{{v}}]", {name: _Known(texts)}, schemas=schemas)
 
     def digest_source(self, plan: ColumnPlan, q: str) -> str:
         """See Family."""
@@ -129,7 +129,7 @@ class Sets(Family):
         """See Family."""
         name = own(plan, "sets")
         schemas = frozenset({"string:io.debezium.data.EnumSet"})
-        return EventValue(str, f"{name}[{{v}}]", "%b", {name: _NamedSets(plan)}, schemas=schemas)
+        return EventValue(str, f"{name}[{{v}}]", {name: _NamedSets(plan)}, schemas=schemas)
 
     def digest_source(self, plan: ColumnPlan, q: str) -> str:
         """See Family."""
@@ -171,14 +171,14 @@ class _Sets(dict[int, bytes]):
         return text
 
 
-class _Known(dict[str, bytes]):
+class _Known(dict[str, str]):
     """COPY text of an enum's labels by name."""
 
-    def __missing__(self, label: str) -> bytes:
+    def __missing__(self, label: str) -> str:
         raise BadValue("unknown-label", label)
 
 
-class _NamedSets(dict[str, bytes]):
+class _NamedSets(dict[str, str]):
     """COPY text of a set by its members' names, joined by commas; made when first met."""
 
     def __init__(self, plan: ColumnPlan) -> None:
@@ -186,13 +186,13 @@ class _NamedSets(dict[str, bytes]):
         self._sets = _Sets(plan)
         self._bits = {label: 1 << place for place, label in enumerate(plan.source.labels)}
 
-    def __missing__(self, names: str) -> bytes:
+    def __missing__(self, names: str) -> str:
         bits = 0
         for name in names.split(",") if names else ():
             if name not in self._bits:
                 raise BadValue("unknown-label", names)
             bits |= self._bits[name]
-        text = self._sets[bits]
+        text = self._sets[bits].decode()
         if len(self) < _CACHED:
             self[names] = text
         return text

@@ -48,19 +48,20 @@ class EventValue:
     """How the value of one column in an event becomes COPY text, for the code generator.
 
     `type` is what the JSON is read as: int, str, float, bool, bytes (base64) or msgspec.Raw (the
-    JSON text itself). `expression` and `names` are as in `base.Wire`: over ``{v}``, which is not
-    None; the result goes into the line with `format` and is COPY text already, escaped. It may
-    rely on it that no string of the event was written with a backslash, so that no character in
-    it needs an escape or is a NUL; `careful` is the expression for all other events ('' if it is
-    the same one). `schemas` are the types that an embedded schema may give the column, as
+    JSON text itself). `expression` and `names` are as in `bridge.types.base.Wire`: over ``{v}``,
+    which is not None; the result is a str, COPY text already escaped, or an int. It may rely on it
+    that no string of the event was written with a backslash, so that no character in it needs an
+    escape or is a NUL; `careful` is the expression for all other events ('' if it is the same one).
+    `unavailable` is what a value that is not available is read as, where the expression would take
+    it for a value. `schemas` are the types that an embedded schema may give the column, as
     `schema_type` writes them.
     """
 
     type: object
     expression: str = "{v}"
-    format: Literal["%d", "%b"] = "%b"
     names: Mapping[str, object] = field(default_factory=dict)
     careful: str = ""
+    unavailable: str | bytes | None = None
     schemas: frozenset[str] = frozenset()
 
 

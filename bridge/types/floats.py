@@ -107,7 +107,7 @@ class Floats(Family):
         one = plan.source.data_type == "float"
         schemas = frozenset({"float", "double"} if one else {"double"})
         convert = single if one else mysql_double
-        return EventValue(float, f"{name}({{v}}).encode()", "%b", {name: convert}, schemas=schemas)
+        return EventValue(float, f"{name}({{v}})", {name: convert}, schemas=schemas)
 
     def digest_source(self, plan: ColumnPlan, q: str) -> str:
         """See Family. A point's well-known binary form holds the eight bytes behind five others."""

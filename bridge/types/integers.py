@@ -148,11 +148,11 @@ class Limits:
     ) -> EventValue:
         """The form of a number in an event, given as an expression."""
         if self.fits:
-            return EventValue(kind, number, "%d", names, schemas=schemas)
+            return EventValue(kind, number, names, schemas=schemas)
         check: Callable[[int], bytes] = self.check
         name = own(plan, "limit")
         names = {**names, name: check}
-        return EventValue(kind, f"{name}({number})", "%b", names, schemas=schemas)
+        return EventValue(kind, f"{name}({number}).decode()", names, schemas=schemas)
 
 
 def accepts_number(plan: ColumnPlan, digits: int, boolean: bool) -> str:

@@ -128,20 +128,21 @@ class Documents(Family):
         name = own(plan, "json")
         check = _checker(plan)
         steps: list[Callable[[bytes], bytes]] = [check] if check else []
-        clean: Callable[[str], bytes] = str.encode
+        clean: Callable[[str], str] = _without_nul
         if _textual(plan):
             clean = Cleaner(plan).of_event
         elif target_of(plan).base != "jsonb":
             steps.insert(0, spaced)
 
-        def text(value: str) -> bytes:
-            found = clean(value)
+        def text(value: str) -> str:
+            found = clean(value).encode()
             for step in steps:
                 found = step(found)
-            return escape(found)
+            return escape(found).decode()
 
         schemas = frozenset({"string:io.debezium.data.Json", "string"})
-        return EventValue(str, f"{name}({{v}})", "%b", {name: text}, schemas=schemas)
+        missing = settings.placeholder
+        return EventValue(str, f"{name}({{v}})", {name: text}, unavailable=missing, schemas=schemas)
 
     def digest_source(self, plan: ColumnPlan, q: str) -> str:
         """See Family."""
@@ -233,6 +234,12 @@ def _escapes(plan: ColumnPlan) -> Callable[[bytes], bytes]:
         return inner
 
     return lambda text: _ESCAPE.sub(one, text) if b"\\u0000" in text else text
+
+
+def _without_nul(text: str) -> str:
+    if "\0" in text:
+        raise BadValue("invalid-json", ascii(text[:100]))
+    return text
 
 
 def spaced(text: bytes) -> bytes:

@@ -183,9 +183,9 @@ class Cleaner:
             text = self.decode(raw)
         except UnicodeDecodeError as error:
             raise BadValue("invalid-text", f"{raw[:100]!r}: {error.reason}") from None
-        return self.fit(text)
+        return self.fit(text).encode()
 
-    def of_event(self, text: str) -> bytes:
+    def of_event(self, text: str) -> str:
         """The same for text that Debezium has read; raises BadValue."""
         if _UNREAD in text and self.unread:
             if not self.replace:
@@ -193,7 +193,7 @@ class Cleaner:
             text = text.replace(_UNREAD, "?")
         return self.fit(text)
 
-    def fit(self, text: str) -> bytes:
+    def fit(self, text: str) -> str:
         """Under the policies for NUL and length; raises BadValue."""
         if "\0" in text:
             if self.nul is None:
@@ -201,7 +201,7 @@ class Cleaner:
             text = text.replace("\0", self.nul)
         if self.limit is not None and len(text) > self.limit:
             raise BadValue("too-long", f"{len(text)} characters, {self.limit} fit")
-        return text.encode()
+        return text
 
 
 def _binding_limit(plan: ColumnPlan) -> int | None:
@@ -267,17 +267,19 @@ class Texts(Family):
         """See Family."""
         name = own(plan, "text")
         cleaner = Cleaner(plan)
-        clean: Callable[[str], bytes] = cleaner.of_event
+        clean: Callable[[str], str] = cleaner.of_event
         text = f"{name}({{v}})"
         if cleaner.limit is not None:
             plain = text
         elif cleaner.unread:
-            plain = f"({{v}}.encode() if {{v}}.isascii() else {text})"
+            plain = f"({{v}} if {{v}}.isascii() else {text})"
         else:
-            plain = "{v}.encode()"
+            plain = "{v}"
         names: dict[str, object] = {name: clean}
         schemas = frozenset({"string"})
-        return EventValue(str, plain, "%b", names, f"escape({text})", schemas)
+        unsafe = " or ".join(f"{char!r} in {{v}}" for char in "\\\t\n\r\0")
+        careful = f"(escape_text({text}) if {unsafe} else {plain})"
+        return EventValue(str, plain, names, careful, settings.placeholder, schemas)
 
     def digest_source(self, plan: ColumnPlan, q: str) -> str:
         """See Family."""

@@ -9,7 +9,7 @@ MySQL 5.6 send the number HHMMSS in three bytes, little-endian. Debezium sends m
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TypeVar
+from typing import Generic, TypeVar
 
 from bridge.errors import BadValue
 from bridge.types import layout
@@ -28,6 +28,7 @@ _UNITS = {
 }
 """Modes of the connector that keep times of any length: schema and fractions of a second."""
 _Raw = TypeVar("_Raw")
+_Text = TypeVar("_Text")
 _CACHED = 100_000
 """Values kept as text per column: more than a day has seconds."""
 
@@ -127,8 +128,8 @@ class Times(Family):
         decode = _event_time(Lengths(plan), plan.source.fsp, unit)
         schemas = frozenset({f"int64:io.debezium.time.{schema}"})
         if plan.source.fsp:
-            return EventValue(int, f"{name}({{v}})", "%b", {name: decode}, schemas=schemas)
-        return EventValue(int, f"{name}[{{v}}]", "%b", {name: _Cached(decode)}, schemas=schemas)
+            return EventValue(int, f"{name}({{v}})", {name: decode}, schemas=schemas)
+        return EventValue(int, f"{name}[{{v}}]", {name: _Cached(decode)}, schemas=schemas)
 
     def digest_source(self, plan: ColumnPlan, q: str) -> str:
         """See Family."""
@@ -140,14 +141,14 @@ class Times(Family):
         return f"{q}::text"
 
 
-class _Cached(dict[_Raw, bytes]):
+class _Cached(dict[_Raw, _Text], Generic[_Raw, _Text]):
     """Remembers what `decode` made of a value, up to a number of values."""
 
-    def __init__(self, decode: Callable[[_Raw], bytes]) -> None:
+    def __init__(self, decode: Callable[[_Raw], _Text]) -> None:
         super().__init__()
         self._decode = decode
 
-    def __missing__(self, value: _Raw) -> bytes:
+    def __missing__(self, value: _Raw) -> _Text:
         text = self._decode(value)
         if len(self) < _CACHED:
             self[value] = text
@@ -174,10 +175,10 @@ def _new_time(lengths: Lengths, parts: Fractions) -> Callable[[bytes], bytes]:
     return decode
 
 
-def _event_time(lengths: Lengths, fsp: int, unit: int) -> Callable[[int], bytes]:
+def _event_time(lengths: Lengths, fsp: int, unit: int) -> Callable[[int], str]:
     step = unit // 10**fsp
 
-    def decode(value: int) -> bytes:
+    def decode(value: int) -> str:
         seconds, rest = divmod(abs(value), unit)
         fraction, more = divmod(rest, step)
         if more:
@@ -187,7 +188,7 @@ def _event_time(lengths: Lengths, fsp: int, unit: int) -> Callable[[int], bytes]
         text = b"%b%02d:%02d:%02d" % (sign, hours, seconds // 60 % 60, seconds % 60)
         if fsp:
             text += b".%0*d" % (fsp, fraction)
-        return lengths.text(value < 0, hours, text)
+        return lengths.text(value < 0, hours, text).decode()
 
     return decode
 

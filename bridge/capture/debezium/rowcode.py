@@ -1,7 +1,8 @@
 """Python source of the functions that make COPY lines out of the rows of events.
 
 A row is read by msgspec into an object made for the table, which has an attribute for each column
-and refuses all other ones. Values go into the line through one bytes `%`.
+and refuses all other ones. A line is text until it is whole, since nearly all values are: numbers
+and strings go into it as they are.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from msgspec import Raw, Struct
 
 from bridge.errors import BadValue
 from bridge.types.base import NULL, ColumnPlan, SourceColumn
-from bridge.types.copytext import escape
+from bridge.types.copytext import escape_text
 from bridge.types.events import EventValue
 
 Line = Callable[[Any], tuple[bytes, bytes]]
@@ -66,93 +67,97 @@ def attribute(column: SourceColumn) -> str:
     return f"c{column.ordinal}"
 
 
-def line_of(columns: Sequence[Column], key: int, unavailable: frozenset[object] | None) -> Line:
+def line_of(columns: Sequence[Column], key: int, *, careful: bool) -> Line:
     """The function for whole rows whose key are the `key` first columns.
 
-    `unavailable`: what values that are not available are read as, and the function is for events
-    with them or with backslashes; None: for events without.
+    `careful`: for events with a backslash somewhere.
     """
-    code = _Code(columns, unavailable)
-    formats, values = code.formats, code.values
-    if key:
-        code.add(f"key = {_formatted(formats[:key], values[:key])}")
-        formats[:key], values[:key] = ["%b"], ["key"]
-    code.add(f"return {'key' if key else repr(b'')}, {_formatted(formats, values)}")
+    code = _Code(columns, careful=careful)
+    keys, others = code.texts[:key], code.texts[key:]
+    if not key:
+        code.add(f"return b'', {_joined(others)}.encode()")
+    else:
+        code.add(f"key = {_joined(keys)}")
+        code.add(f"return key.encode(), {_joined(['key', *others])}.encode()")
     function: Line = code.compiled()
     return function
 
 
-def key_of(
-    columns: Sequence[Column], unavailable: frozenset[object] | None
-) -> Callable[[Any], bytes]:
-    """The function from a row of these columns to its key; `unavailable` as in `line_of`."""
-    code = _Code(columns, unavailable)
-    code.add(f"return {_formatted(code.formats, code.values)}")
+def key_of(columns: Sequence[Column], *, careful: bool) -> Callable[[Any], bytes]:
+    """The function from a row of these columns to its key; raises BadValue."""
+    code = _Code(columns, careful=careful)
+    code.add(f"return {_joined(code.texts)}.encode()")
     return code.compiled()
 
 
 def converter(value: EventValue) -> Callable[[Any], bytes]:
-    """One value, not None, → its COPY text, whatever the event holds besides."""
-    text = f"b{value.format!r} % ({_expression(value, careful=True, variable='v')},)"
-    return _compiled(f"def decode(v):\n    return {text}", dict(value.names))
+    """One value, not None, → its COPY text, whatever the event holds besides; raises BadValue."""
+    lines = [*_guard(value, "v"), f"return str({_expression(value, 'v', careful=True)}).encode()"]
+    return _compiled(lines, "v", {**value.names, "missing_v": value.unavailable})
 
 
 class _Code:
-    """Reads all columns into variables; texts of those that may be null are made beforehand."""
+    """Makes each column's text, in a variable named in `texts`."""
 
-    def __init__(self, columns: Sequence[Column], unavailable: frozenset[object] | None) -> None:
-        self.lines: list[str] = []
-        self.names: dict[str, object] = {"unavailable": unavailable}
-        self.formats: list[str] = []
-        self.values: list[str] = []
-        for place, column in enumerate(columns):
-            self.names.update(column.value.names)
-            self._read(column, f"v{place}", careful=unavailable is not None)
-
-    def _read(self, column: Column, variable: str, *, careful: bool) -> None:
-        value = column.value
-        self.add(f"{variable} = row.{attribute(column.plan.source)}")
-        if careful and value.type in (str, bytes):
-            self.add(f"if {variable} in unavailable:")
-            self.add("    raise BadValue('unavailable-value', '')")
-        text = _expression(value, careful=careful, variable=variable)
-        if column.nullable:
-            text = f"b'%d' % ({text},)" if value.format == "%d" else text
-            null = f"{variable} == RAW_NULL" if value.type is Raw else f"{variable} is None"
-            text = f"(NULL if {null} else {text})"
-        self.formats.append("%b" if column.nullable else value.format)
-        self.values.append(text)
+    def __init__(self, columns: Sequence[Column], *, careful: bool) -> None:
+        self.texts = [f"v{place}" for place in range(len(columns))]
+        self._lines: list[str] = []
+        self._names: dict[str, object] = {}
+        for column, variable in zip(columns, self.texts, strict=True):
+            value = column.value
+            self._names |= {**value.names, f"missing_{variable}": value.unavailable}
+            self.add(f"{variable} = row.{attribute(column.plan.source)}")
+            lines = _guard(value, variable)
+            text = _expression(value, variable, careful=careful)
+            if text != variable:
+                lines.append(f"{variable} = {text}")
+            self._lines += _unless_null(column, variable, lines)
 
     def add(self, line: str) -> None:
-        self.lines.append(line)
+        self._lines.append(line)
 
     def compiled(self) -> Callable[..., Any]:
-        body = "\n".join("    " + line for line in self.lines)
-        return _compiled(f"def decode(row):\n{body}", self.names)
+        return _compiled(self._lines, "row", self._names)
 
 
-def _expression(value: EventValue, *, careful: bool, variable: str) -> str:
+def _unless_null(column: Column, variable: str, lines: Sequence[str]) -> list[str]:
+    if not column.nullable:
+        return list(lines)
+    null = f"{variable} == RAW_NULL" if column.value.type is Raw else f"{variable} is None"
+    otherwise = ["else:", *(f"    {line}" for line in lines)] if lines else []
+    return [f"if {null}:", f"    {variable} = NULL", *otherwise]
+
+
+def _guard(value: EventValue, variable: str) -> list[str]:
+    """Looks for a value that is not available."""
+    if value.unavailable is None:
+        return []
+    raised = "    raise BadValue('unavailable-value', '')"
+    return [f"if {variable} == missing_{variable}:", raised]
+
+
+def _expression(value: EventValue, variable: str, *, careful: bool) -> str:
     text = value.careful if careful and value.careful else value.expression
     return text.replace("{v}", variable)
 
 
-def _formatted(formats: Sequence[str], values: Sequence[str]) -> str:
-    if formats == ["%b"] or not formats:
-        return values[0] if values else "b''"
-    form = "\t".join(formats).encode()
-    return f"{form!r} % ({', '.join(values)},)"
+def _joined(variables: Sequence[str]) -> str:
+    """Expression of the text of several columns; an int is printed by the f-string."""
+    fields = "\\t".join(f"{{{variable}}}" for variable in variables)
+    return f"f'{fields}'"
 
 
-def _compiled(source: str, names: dict[str, object]) -> Callable[..., Any]:
+def _compiled(lines: Sequence[str], argument: str, names: dict[str, object]) -> Callable[..., Any]:
     space: dict[str, Any] = {
         **names,
         "BadValue": BadValue,
-        "NULL": NULL,
+        "NULL": NULL.decode(),
         "RAW_NULL": Raw(b"null"),
-        "escape": escape,
+        "escape_text": escape_text,
     }
+    body = "\n".join(f"    {line}" for line in lines)
     # The text is made here, from the families' own expressions; no name and no value of the source
     # database is in it.
-    exec(compile(source, "<event decoder>", "exec"), space)  # noqa: S102
+    exec(compile(f"def decode({argument}):\n{body}", "<event decoder>", "exec"), space)  # noqa: S102
     decode: Callable[..., Any] = space["decode"]
     return decode

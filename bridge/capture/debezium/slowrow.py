@@ -43,12 +43,12 @@ class ColumnReader:
         self,
         plan: TablePlan,
         columns: Sequence[Column],
-        unavailable: frozenset[object],
+        unavailable: str,
         limit: int,
     ) -> None:
         self._plan = plan
         self._columns = columns
-        self._unavailable = {msgspec.json.encode(v) for v in unavailable if isinstance(v, str)}
+        self._unavailable = msgspec.json.encode(unavailable)
         self._limit = limit
         self._readers = [_reader(column) for column in columns]
 
@@ -118,7 +118,7 @@ class ColumnReader:
     def _text(self, index: int, fields: Fields, place: Place) -> bytes:
         column = self._columns[index]
         raw = bytes(fields[column.plan.source.name])
-        if raw in self._unavailable:
+        if raw == self._unavailable:
             raise BadValue("unavailable-value", "")
         if raw == b"null":
             if column.nullable:
