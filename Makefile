@@ -7,6 +7,9 @@ ARGS ?=
 
 RUN := .venv/bin/python -m
 
+# Where it is set, each of the many processes would compile the whole program again.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: help env demo test soak lint types format lock clean
 
 help: ## this list

@@ -1,4 +1,4 @@
-"""Reads all rows of a table with a key, range by range: the source ahead, the target behind it.
+"""Reads all rows of a table with a key, range by range, on both sides at the same time.
 
 Ranges of tables whose key begins with an integer are summed in buckets of some hundred rows, which
 costs little and leaves little to open.
@@ -12,7 +12,7 @@ import threading
 import time
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
-from typing import Literal, TypeVar
+from typing import Any, Literal, TypeVar
 
 import psycopg
 import pymysql
@@ -39,7 +39,7 @@ CANCEL_SECONDS = 0.5
 TIMEOUTS = (1969, 3024)
 """A statement took longer than it may: MariaDB's ER_STATEMENT_TIMEOUT, MySQL's ER_QUERY_TIMEOUT."""
 AHEAD = 4
-"""Ranges by which the source may be ahead of the target."""
+"""Ranges by which one side may be ahead of the other."""
 T = TypeVar("T")
 _INTEGERS = frozenset({"tinyint", "smallint", "mediumint", "int", "bigint"})
 
@@ -70,8 +70,9 @@ class Summed:
 
 
 class Walk:
-    """Sums range after range: the source in one thread, the target in another, a little behind.
+    """Sums range after range, the source in one thread and the target in another.
 
+    The source's one says where each range ends; then both sum it, each in its own time.
     The sessions of `sides` are of no use any more where the walk was left before its end.
     """
 
@@ -81,9 +82,11 @@ class Walk:
         self._target = sides.target
         self._halt = threading.Event()
         self._first = leading_integer(self._source.subject.plan.key_columns)
-        self._pending: queue.Queue[tuple[Range, Totals] | None] = queue.Queue(AHEAD)
-        self._summed: queue.Queue[Summed | None] = queue.Queue(AHEAD)
+        self._pending: queue.Queue[Range | None] = queue.Queue(AHEAD)
+        self._sources: queue.Queue[tuple[Range, Totals] | None] = queue.Queue(AHEAD)
+        self._targets: queue.Queue[tuple[Range, Totals, bool] | None] = queue.Queue(AHEAD)
         self._failure: BaseException | None = None
+        self._complete = False
         self._rows = FIRST_ROWS
         self._lower: Key | None = None
         self._last: Key | None = None
@@ -92,18 +95,31 @@ class Walk:
     def ranges(self, lower: Key | None, last: Key | None) -> Generator[Summed, None, None]:
         """The ranges after `lower` up to `last` in order, once; raises what a thread raised."""
         self._lower, self._last = lower, last
-        works = (self._read_source, self._read_target)
-        threads = [threading.Thread(target=self._guard, args=(w,), daemon=True) for w in works]
+        works = ((self._read_source, self._sources), (self._read_target, self._targets))
+        threads = [threading.Thread(target=self._guard, args=w, daemon=True) for w in works]
         for thread in threads:
             thread.start()
         try:
-            while (summed := self._summed.get()) is not None:
+            while (item := self._sources.get()) is not None:
+                summed = self._paired(*item)
+                if summed is None:
+                    break
+                self._complete = summed.range.upper == self._last
                 yield summed
         finally:
             self._halt.set()
             self._leave(threads)
         if self._failure is not None:
             raise self._failure
+        if not self._complete:  # which would look like a match
+            raise RuntimeError("a walk ended before its last range")
+
+    def _paired(self, piece: Range, source: Totals) -> Summed | None:
+        """With the target's sums, after those of ranges that the source has given up."""
+        while (item := self._targets.get()) is not None:
+            if item[0] is piece:
+                return Summed(piece, source, *item[1:])
+        return None
 
     def _leave(self, threads: Sequence[threading.Thread]) -> None:
         """Waits for them; what takes longer is cut off, on both sides: either may use either."""
@@ -116,24 +132,24 @@ class Walk:
                 self._target.cancel()
                 thread.join(patience)
 
-    def _guard(self, work: Callable[[], None]) -> None:
+    def _guard(self, work: Callable[[], None], results: queue.Queue[Any]) -> None:
         try:
             work()
         except BaseException as error:  # noqa: BLE001 (raised again where the ranges are consumed)
             self._failure = self._failure or error
             self._halt.set()
-        if work == self._read_target:
-            self._end()
+        self._end(results)
 
-    def _end(self) -> None:
+    def _end(self, results: queue.Queue[Any]) -> None:
         """The consumer may have left: then there is room, or nobody waits."""
         while True:
             try:
-                self._summed.put(None, timeout=0.05)
+                results.put(None, timeout=0.05)
                 return
             except queue.Full:
                 if self._halt.is_set():
-                    self._summed.get_nowait()
+                    with contextlib.suppress(queue.Empty):
+                        results.get_nowait()
 
     def _read_source(self) -> None:
         reader, lower = self._source, self._lower
@@ -147,6 +163,8 @@ class Walk:
             upper = self._last if bound is None else bound
             begun = time.monotonic()
             piece = Range(lower, upper, self._width(lower, upper, ends))
+            if not _give(self._pending, piece, self._halt):
+                return
             conditions = keys.source_range(lower, upper)
             try:
                 totals = reader.totals(conditions, self._bucket(piece, "source"))
@@ -156,7 +174,7 @@ class Walk:
                 whole, self._rows = False, max(FEWEST_ROWS, self._rows // 8)
                 continue
             took = max(time.monotonic() - begun, self._slower)
-            if not _give(self._pending, (piece, totals), self._halt):
+            if not _give(self._sources, (piece, totals), self._halt):
                 return
             if bound is None:
                 _give(self._pending, None, self._halt)
@@ -181,8 +199,7 @@ class Walk:
     def _read_target(self) -> None:
         reader = self._target
         keys = reader.subject.keys
-        while (item := _take(self._pending, self._halt)) is not None:
-            piece, source = item
+        while (piece := _take(self._pending, self._halt)) is not None:
             self._pace.wait(self._halt.is_set)
             begun = time.monotonic()
             ordered = (
@@ -197,7 +214,7 @@ class Walk:
                 with contextlib.suppress(psycopg.errors.QueryCanceled):  # it is opened instead
                     target = reader.totals(conditions, values, self._bucket(piece, "target"))
             self._slower = time.monotonic() - begun
-            if not _give(self._summed, Summed(piece, source, target, ordered), self._halt):
+            if not _give(self._targets, (piece, target, ordered), self._halt):
                 return
 
     # -- buckets -----------------------------------------------------------------------------
