@@ -5,6 +5,9 @@ Topics: one a table; the connector's own name for schema changes; ``NAME.transac
 which a transformation may have changed. With embedded schemas the message is
 ``{"schema": …, "payload": …}``, else the payload alone.
 
+A changed primary key comes as a delete of the old row, a tombstone, and an insert of the new one;
+each is whole in itself, so nothing has to be known of the other (they may be in two partitions).
+
 Source: Debezium's documentation, MySQL connector, "Data change events", "Schema change topic",
 "Transaction metadata"; events of 3.6.1.
 """
@@ -13,7 +16,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 from msgspec import Raw, Struct
@@ -137,20 +140,30 @@ class _Collection(Struct, gc=False):
     event_count: int
 
 
-class _Payload(Struct, gc=False):
-    """Whatever a message may say. What it lacks stays unset, which null is not."""
+class _About(Struct, gc=False):
+    """A message with a source: a change of a row, or of a definition."""
 
+    source: Source
     op: str | None = None
-    source: Source | None = None
     transaction: InTransaction | None = None
-    ts_ms: int | None = None
-    status: str | None = None
-    id: str | None = None
-    event_count: int | None = None
-    data_collections: list[_Collection] | None = None
     ddl: str | None = None
     databaseName: str | None = None  # noqa: N815
     tableChanges: list[dict[str, Any]] | None = None  # noqa: N815
+
+
+class _Times(Struct, gc=False, forbid_unknown_fields=True):
+    """A heartbeat, which says nothing else; a row of a table could."""
+
+    ts_ms: int
+    ts_us: int | None = None
+    ts_ns: int | None = None
+
+
+class _Mark(_Times, gc=False, forbid_unknown_fields=True, kw_only=True):
+    status: Literal["BEGIN", "END"]
+    id: str
+    event_count: int | None
+    data_collections: list[_Collection] | None
 
 
 class _Wrapped(Struct, gc=False):
@@ -158,7 +171,10 @@ class _Wrapped(Struct, gc=False):
     payload: Raw
 
 
-_PAYLOAD = msgspec.json.Decoder(_Payload)
+_ABOUT = msgspec.json.Decoder(_About)
+_FIELDS = msgspec.json.Decoder(dict[str, Raw])
+_TIMES = msgspec.json.Decoder(_Times)
+_MARK = msgspec.json.Decoder(_Mark)
 _WRAPPED = msgspec.json.Decoder(_Wrapped)
 NULLS = (b"", b"null")
 
@@ -176,27 +192,25 @@ def classify(value: bytes | None, place: Place, *, schemas: bool) -> Message:
             value = bytes(_WRAPPED.decode(value).payload)
             if value in NULLS:
                 return Tombstone()
-        found = _told(_PAYLOAD.decode(value))
+        fields = _FIELDS.decode(value)
+        if "source" in fields:
+            return _with_source(_ABOUT.decode(value), place)
+        if "status" in fields:
+            mark = _MARK.decode(value)
+            counts = tuple((c.data_collection, c.event_count) for c in mark.data_collections or ())
+            return TransactionMark(mark.status == "BEGIN", mark.id, mark.event_count or 0, counts)
+        return Heartbeat(_TIMES.decode(value).ts_ms)
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:
         raise unknown(place, str(error)) from error
-    if found is None:
-        raise unknown(place, "it has neither a known operation nor anything else that is known")
-    return found
 
 
-def _told(said: _Payload) -> Message | None:
-    if said.op in OPERATIONS and said.source is not None:
+def _with_source(said: _About, place: Place) -> Message:
+    if said.op in OPERATIONS:
         return RowChange(said.op, said.source, said.transaction)
-    if said.op is not None:
-        return None
-    if said.status in ("BEGIN", "END") and said.id is not None:
-        counts = tuple((c.data_collection, c.event_count) for c in said.data_collections or ())
-        return TransactionMark(said.status == "BEGIN", said.id, said.event_count or 0, counts)
-    if said.source is not None and said.databaseName is not None:
+    if said.op is None and said.databaseName is not None:
         tables = tuple(_table(str(change.get("id", ""))) for change in said.tableChanges or ())
         return SchemaChange(said.databaseName, said.ddl or "", tables, said.source)
-    bare = _Payload(ts_ms=said.ts_ms)
-    return Heartbeat(said.ts_ms) if said.ts_ms is not None and said == bare else None
+    raise unknown(place, f"the operation {said.op} is not known")
 
 
 def _table(quoted: str) -> TableName:

@@ -125,6 +125,8 @@ def test_changes_of_definitions() -> None:
         '{"id":1,"name":"flattened by a transformation"}',
         '{"id":1,"ts_ms":5}',
         '{"ts_ms":1.5}',
+        '{"name":"a row with a time","ts_ms":5}',
+        '{"status":"BEGIN","id":"7","name":"a row","ts_ms":5}',
         '{"schema":{},"payload":{"ts_ms":5}}',
         "{}",
         "[]",
