@@ -149,6 +149,14 @@ STOPS = (
         "look for long transactions on it, then: dbbridge tables resume TABLE",
     ),
     Code(
+        "P030",
+        "needs-replica-log",
+        "error",
+        "Rows without a key are copied from a snapshot whose position is known exactly. MariaDB"
+        " tells it by the server's own log, into which this replica does not write what it gets.",
+        "set log_bin and log_slave_updates=ON on the replica, or take copy_from out of bridge.yaml",
+    ),
+    Code(
         "P019",
         "snapshot-differs",
         "error",

@@ -12,9 +12,14 @@ import psycopg
 import structlog
 from psycopg.types.json import Jsonb
 
-from bridge.capture.binlog.positions import lower_bound, upper_bound
+from bridge.capture.binlog.positions import (
+    logs_replicated,
+    lower_bound,
+    replica_lower_bound,
+    upper_bound,
+)
 from bridge.change.position import Position
-from bridge.errors import TableStopped
+from bridge.errors import SourceError, TableStopped
 from bridge.names import TableName
 from bridge.replicate.copying import Job
 from bridge.replicate.family import families
@@ -109,10 +114,7 @@ class Stages:
         """
         new = [t for t in tables if t.stage == "new"]
         if new:
-            with closing(self._servers.copy_source()) as source:
-                start = lower_bound(source)
-            if self._servers.replica:
-                start = replace(start, file="", offset=0)
+            start = self._copied_from()
             for name in self._planner.changed_since([t.source for t in new]):
                 self.stop(_stop(name, "definition-changed", "its definition changed since init"))
                 return []
@@ -132,6 +134,19 @@ class Stages:
         wanted = {(t.source, t.generation) for t in tables}
         return [t for t in self.tables() if (t.source, t.generation) in wanted and t.active]
 
+    def _copied_from(self) -> Position:
+        """What every read of a copy that begins now has surely seen."""
+        with closing(self._servers.copy_source()) as source:
+            if not self._servers.replica:
+                return lower_bound(source)
+            start = replica_lower_bound(source)
+        if start is None:
+            raise SourceError(
+                "without GTIDs nobody knows what the replica that copy_from names has seen",
+                "turn them on (gtid_mode=ON), or take copy_from out of bridge.yaml",
+            )
+        return start
+
     def _check_new(self, table: TableState) -> None:
         plan = self._planner.applied(table)
         if not plan.key and len(self.family(table.source)) > 1:
@@ -141,6 +156,16 @@ class Stages:
                 "it has no key, and cascading foreign keys tie it to other tables",
                 "name a unique NOT NULL key in its mapping file, or leave the table out",
             )
+        if not plan.key and self._servers.replica:
+            with closing(self._servers.copy_source()) as source:
+                if not logs_replicated(source):
+                    raise _stop(
+                        table.source,
+                        "needs-replica-log",
+                        "it has no key, and the replica that it is copied from does not log",
+                        "set log_bin and log_slave_updates=ON there, or take copy_from out of"
+                        " bridge.yaml",
+                    )
         if not self._exists(table.target):
             raise _stop(
                 table.source,

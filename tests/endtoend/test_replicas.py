@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
-from contextlib import closing
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import pymysql
 import pytest
 
 from compose.local import servers
 from compose.local.servers import Server
+from tests.endtoend.compare import assert_same
 from tests.endtoend.fixtures import NewProject
 from tests.endtoend.project import Project
 from tests.fix_servers import SourceDatabase, TargetDatabase
@@ -28,6 +31,21 @@ FOLLOW = {
 START = {"mariadb": "START SLAVE", "mysql": "START REPLICA"}
 STOP = {"mariadb": "STOP SLAVE", "mysql": "STOP REPLICA"}
 SEE = {"mariadb": "GRANT SLAVE MONITOR ON *.* TO {}", "mysql": ""}
+
+
+ITEMS, LOOSE = "SELECT COUNT(*) FROM shop.item", "SELECT COUNT(*) FROM shop.loose"
+PATIENCE = 30.0
+
+
+def poll(true: Callable[[], bool]) -> None:
+    """Waits until it is."""
+    deadline = time.monotonic() + PATIENCE
+    while True:
+        with suppress(pymysql.err.ProgrammingError):  # no such table yet
+            if true():
+                return
+        assert time.monotonic() < deadline, "the replica does not follow"
+        time.sleep(0.05)
 
 
 @dataclass
@@ -55,7 +73,7 @@ def replicated(
     base, kind = tmp_path_factory.mktemp("replicas"), request.param
     source = servers.start(kind, base / "source")
     run(SourceDatabase(source, "mysql"), FORGET[kind])
-    replica = servers.start(kind, base / "replica")
+    replica = servers.start(kind, base / "replica", options=["--log-slave-updates"])
     run(SourceDatabase(replica, "mysql"), FORGET[kind])
     run(SourceDatabase(replica, "mysql"), FOLLOW[kind].format(source))
     run(SourceDatabase(replica, "mysql"), START[kind])
@@ -112,11 +130,15 @@ def project(
         f"INSERT INTO item VALUES {rows}",
         "CREATE TABLE word (w varchar(20) COLLATE utf8mb4_general_ci PRIMARY KEY, v int)",
         "INSERT INTO word SELECT CONCAT('w', id), v FROM item",
+        "CREATE TABLE loose (v int)",
+        "INSERT INTO loose SELECT v FROM item WHERE id <= 100",
     )
     project = new_project(source, target_server_database)
     if SEE[replicated.kind]:
         project.accounts.grant([SEE[replicated.kind].format(f"'{project.accounts.name}'@'%'")], [])
     project.begin()
+    if replicated.kind == "mysql":
+        project.consent_to_lock("loose")
     settings = project.folder / "bridge.yaml"
     name, replica, standby = project.accounts.name, replicated.replica, replicated.standby
     written = settings.read_text().replace(
@@ -126,6 +148,7 @@ def project(
         f'  standby: {{url: "postgresql://{name}:${{TARGET_PW}}@{standby.host}:{standby.port}'
         f'/{project.target.name}"}}\n',
     )
+    written = written.replace("pipeline:\n", "pipeline:\n  copy_from: replica\n")
     settings.write_text(written + "\nverify: {source: replica, target: standby}\n")
     return project
 
@@ -140,10 +163,24 @@ def target_server_database(replicated: Replicated) -> TargetDatabase:
 
 
 def test_replicas_are_read(replicated: Replicated, project: Project) -> None:
+    poll(lambda: replicated.on_replica(LOOSE) == [(100,)])
+    # What the replica has not got yet comes by the source's log.
+    replicated.on_replica(STOP[replicated.kind])
+    run(
+        project.source,
+        "INSERT INTO item VALUES (2001, 1), (2002, 2)",
+        "UPDATE word SET v = v + 10 WHERE v = 1",
+        "DELETE FROM word WHERE v = 2",
+        "INSERT INTO loose VALUES (3), (3)",
+        "DELETE FROM loose WHERE v = 4 LIMIT 2",
+    )
     daemon = project.sync()
     project.wait_streaming(daemon)
-    rows = "SELECT COUNT(*) FROM shop.item"
-    project.wait_until(lambda: replicated.on_replica(rows) == [(2000,)], daemon=daemon)
+    copied = {t["table"]: t["rows_copied"] for t in project.status()["tables"]}
+    assert copied == {"shop.item": 2000, "shop.word": 2000, "shop.loose": 100}
+    assert assert_same(project.source, project.target) > 3700
+    replicated.on_replica(START[replicated.kind])
+    poll(lambda: replicated.on_replica(ITEMS) == [(2002,)])
     found = project.run("verify", "--certify", "--format", "json").json
     assert (found["verdict"], found["refusals"]) == ("match", [])
 

@@ -94,6 +94,12 @@ def oldest_available(connection: pymysql.Connection[Any]) -> Position:
     return Position.at(first, 4)
 
 
+def logs_replicated(connection: pymysql.Connection[Any]) -> bool:
+    """Whether a replica knows a snapshot's position: MariaDB by its own log, MySQL in any case."""
+    source = _Source(connection)
+    return not source.mariadb or source.value("SELECT @@log_bin AND @@log_slave_updates") == "1"
+
+
 def has_executed(connection: pymysql.Connection[Any], position: Position) -> bool:
     """Whether the server has in its log, or took in, everything up to the position.
 
