@@ -7,7 +7,10 @@ keeps the text as it was written, so digests over jsonb can differ though the va
 `same` decides. Equal digests are equal values.
 
 Debezium's stream prints a document of MySQL without the spaces that MySQL prints; they are put back
-where the target keeps the text.
+where the target keeps the text. It prints doubles of seven digits and more before the point, and
+those below 0.001, with all the digits of their binary value (1e-7 has 84), of which the shortest
+ones are made again as far as they cannot be a DECIMAL's. Two things are lost: that a number without
+a fraction was a double, and zeros at the end of the fractions of times.
 """
 
 from __future__ import annotations
@@ -16,6 +19,7 @@ import json
 import re
 from collections.abc import Callable, Sequence
 from decimal import Decimal
+from math import isinf
 from typing import Any
 
 from bridge.errors import BadValue
@@ -24,7 +28,7 @@ from bridge.types.base import ColumnPlan, Family, Proposal, SourceColumn, Wire
 from bridge.types.copytext import escape, escaped_mysql, literal, never_null, own
 from bridge.types.events import EventSettings, EventValue
 from bridge.types.integers import mismatch
-from bridge.types.json_binary import json_text
+from bridge.types.json_binary import json_double, json_text
 from bridge.types.target import refuse, target_of
 from bridge.types.text import (
     Cleaner,
@@ -41,6 +45,12 @@ _PAIR = "_utf8mb4 0x5C5C"
 _NUL = "_utf8mb4 0x5C7530303030"
 _ESCAPE = re.compile(rb"\\(?:u([0-9a-fA-F]{4})|.)", re.DOTALL)
 _SPACING = re.compile(rb'("(?:[^"\\]++|\\.)*+")|([,:])|\s++')
+_LONG = re.compile(rb"[0-9][0-9.]{18}")
+_NUMBER = re.compile(rb'"(?:[^"\\]++|\\.)*+"|-?[0-9]++(?:[.][0-9]++)?+(?:[eE][+-]?[0-9]++)?+')
+_QUOTE = 0x22
+_DECIMAL_DIGITS = 65
+_CHANCE = 10
+"""Digits behind the point from which a number with a double's value is one."""
 _LAX = r"[.](?![0-9])|\\"
 """Where text that MariaDB takes for JSON may be none: ``1.``, or an escape like ``\\x``."""
 _LAX_NUMERIC = _LAX + "|[eE][+-]?[0-9]{5}"
@@ -131,8 +141,9 @@ class Documents(Family):
         clean: Callable[[str], str] = _without_nul
         if _textual(plan):
             clean = Cleaner(plan).of_event
-        elif target_of(plan).base != "jsonb":
-            steps.insert(0, spaced)
+        else:
+            keeps_text = target_of(plan).base != "jsonb"
+            steps = [shortened, *([spaced] if keeps_text else []), *steps]
 
         def text(value: str) -> str:
             found = clean(value).encode()
@@ -240,6 +251,27 @@ def _without_nul(text: str) -> str:
     if "\0" in text:
         raise BadValue("invalid-json", ascii(text[:100]))
     return text
+
+
+def shortened(text: bytes) -> bytes:
+    """A document with the shortest digits of doubles that were printed with all of theirs."""
+    return _NUMBER.sub(_shortest, text) if _LONG.search(text) else text
+
+
+def _shortest(match: re.Match[bytes]) -> bytes:
+    """The digits that MySQL prints of a double, given all of them; other numbers as they are.
+
+    A DECIMAL has at most 65 digits, and 30 behind the point. One that has ten or more there is
+    taken for a double if it has the value of one, which one in ten million has by chance.
+    """
+    token = match[0]
+    whole, _, fraction = token.lstrip(b"-").partition(b".")
+    if token[0] == _QUOTE or (len(whole) <= _DECIMAL_DIGITS and len(fraction) < _CHANCE):
+        return token
+    value = float(token)
+    if isinf(value) or Decimal(value) != Decimal(token.decode()):
+        return token
+    return json_double(value)
 
 
 def spaced(text: bytes) -> bytes:

@@ -62,6 +62,11 @@ def _struct(
     )
 
 
+def plain(name: str) -> bool:
+    """Whether a column's name stands in JSON as it is; only then can msgspec look for it."""
+    return name.isprintable() and not {'"', "\\"} & set(name)
+
+
 def attribute(column: SourceColumn) -> str:
     """The attribute of rows that holds a column."""
     return f"c{column.ordinal}"

@@ -11,15 +11,14 @@ only the first is looked at, and what begins with the same bytes has the same sc
 
 from __future__ import annotations
 
-from collections.abc import Callable, MutableMapping
+from collections.abc import Callable, MutableMapping, Sequence
 from functools import cached_property
 from typing import Any, Literal, Protocol
 
 import msgspec
-from msgspec import Struct
 
 from bridge.capture.debezium.envelope import OPERATIONS, InTransaction, Place, Source, unknown
-from bridge.capture.debezium.rowcode import Column, key_of, key_type, line_of, row_type
+from bridge.capture.debezium.rowcode import Column, key_of, key_type, line_of, plain, row_type
 from bridge.capture.debezium.schemas import check_schema
 from bridge.capture.debezium.slowrow import MALFORMED, ColumnReader, LooseEvent
 from bridge.change.batch import Image
@@ -98,10 +97,8 @@ class EventDecoder:
         self._columns = columns
         self._settings = settings
         self._head = b""
-        carried = {column.source.name for column in plan.columns}
-        others = [column for column in plan.table.columns if column.name not in carried]
-        self._row = row_type(columns, others)
-        self._decode = self._decoder(key_type(columns[: plan.key]))
+        self._plain_names = all(map(plain, (column.name for column in plan.table.columns)))
+        self._decode = self._decoder(columns[: plan.key])
         # By whether an event must be taken with care.
         both = (False, True)
         self._lines = tuple(line_of(columns, plan.key, careful=careful) for careful in both)
@@ -110,7 +107,7 @@ class EventDecoder:
 
     @cached_property
     def _decode_pair(self) -> Callable[[bytes], Any]:
-        return self._decoder(self._row)
+        return self._decoder(None)
 
     def apply(self, value: bytes, rows: Rows, place: Place) -> Event:
         """Puts an event's row into `rows` by key: its line, None for a row that is gone.
@@ -192,8 +189,13 @@ class EventDecoder:
         self._head = value[: end + len(_PAYLOAD)]
         return self._head
 
-    def _decoder(self, before: type[Struct]) -> Callable[[bytes], Any]:
-        """Reads events of this table, whose rows before a change are of this type."""
+    def _decoder(self, key: Sequence[Column] | None) -> Callable[[bytes], Any]:
+        """Reads events of this table; of rows before a change only the key, or (None) all."""
+        if not self._plain_names:
+            return _refused
+        carried = {column.plan.source.name for column in self._columns}
+        others = [column for column in self.plan.table.columns if column.name not in carried]
+        row = row_type(self._columns, others)
         name = self.plan.source
         places: list[Any] = [("db", Literal[name.schema]), ("table", Literal[name.table])]
         source = msgspec.defstruct(
@@ -202,11 +204,15 @@ class EventDecoder:
         fields: list[Any] = [
             ("op", Literal[tuple(OPERATIONS)]),
             ("source", source),
-            ("after", self._row | None, None),
-            ("before", before | None, None),
+            ("after", row | None, None),
+            ("before", (row if key is None else key_type(key)) | None, None),
             ("transaction", InTransaction | None, None),
         ]
         return msgspec.json.Decoder(msgspec.defstruct("ChangeEvent", fields, gc=False)).decode
+
+
+def _refused(_: bytes) -> Any:
+    raise ValueError("a column's name has an escape in JSON")
 
 
 def _careful(body: bytes) -> bool:

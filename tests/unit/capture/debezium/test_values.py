@@ -336,6 +336,31 @@ def test_documents(document: Any) -> None:
     agree(maria, compact, compact.encode())
 
 
+@given(st.floats(allow_nan=False, allow_infinity=False).filter(lambda x: x % 1))
+def test_doubles_in_documents(number: float) -> None:
+    """Debezium prints the exact value of what Java prints with an exponent."""
+    made = decoder("json", "json", PLAIN)
+    exact = f"{Decimal(number):f}" if "e" in repr(number) else repr(number)
+    agree(made, f'["{exact}",{exact}]', f'["{exact}", {mysql_double(number)}]'.encode())
+    long = 12345678.9
+    agree(made, f"{Decimal(long):f}", b"12345678.9")
+
+
+@pytest.mark.parametrize(
+    "number",
+    [
+        "9223372036854775808",
+        "18446744073709551616",
+        "562949953421312.125",
+        "12345678901234567890.123",
+        "36893488147419103232",
+        "0.000000000000000000000000000001",
+    ],
+)
+def test_numbers_in_documents_that_may_be_decimals(number: str) -> None:
+    agree(decoder("json", "json", PLAIN), number, number.encode())
+
+
 def test_addresses() -> None:
     made = decoder("uuid", "uuid", PLAIN)
     text = "123e4567-e89b-12d3-a456-426655440000"
