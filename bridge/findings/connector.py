@@ -150,4 +150,13 @@ CONNECTOR = (
         "The connector's settings do not keep the values of a column.",
         "change the setting that the finding names" + _ANEW,
     ),
+    Code(
+        "K019",
+        "connector-documents",
+        "info",
+        "Inside JSON documents Debezium's stream does not tell doubles that are whole numbers from"
+        " integers, and leaves out zeros at the end of the fractions of times: the text of such"
+        " values is not what the source prints.",
+        "read the source's binlog (capture: {kind: binlog}) if the text of documents matters",
+    ),
 )

@@ -268,6 +268,8 @@ def _shortest(match: re.Match[bytes]) -> bytes:
     whole, _, fraction = token.lstrip(b"-").partition(b".")
     if token[0] == _QUOTE or (len(whole) <= _DECIMAL_DIGITS and len(fraction) < _CHANCE):
         return token
+    if b"e" in token or b"E" in token:
+        return token
     value = float(token)
     if isinf(value) or Decimal(value) != Decimal(token.decode()):
         return token

@@ -15,7 +15,7 @@ from functools import cache
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from bridge.capture.debezium.rows import EventDecoder, compile_events
@@ -341,6 +341,7 @@ def test_doubles_in_documents(number: float) -> None:
     """Debezium prints the exact value of what Java prints with an exponent."""
     made = decoder("json", "json", PLAIN)
     exact = f"{Decimal(number):f}" if "e" in repr(number) else repr(number)
+    assume(len(exact.partition(".")[2]) > 9)
     agree(made, f'["{exact}",{exact}]', f'["{exact}", {mysql_double(number)}]'.encode())
     long = 12345678.9
     agree(made, f"{Decimal(long):f}", b"12345678.9")
