@@ -118,6 +118,7 @@ BASE = {
     "event.converting.failure.handling.mode": "fail",
     "provide.transaction.metadata": "true",
     "heartbeat.interval.ms": "100",
+    "signal.data.collection": f"{DATABASE}.signals",
     "key.converter": JSON_CONVERTER,
     "key.converter.schemas.enable": "false",
     "value.converter": JSON_CONVERTER,
@@ -157,6 +158,11 @@ CHANGES = (
     "TRUNCATE TABLE keyless",
 )
 """What happens in the recommended mode besides."""
+AGAIN = (
+    "INSERT INTO signals VALUES ('again', 'execute-snapshot',"
+    ' \'{"data-collections": ["recorded.every"], "type": "incremental"}\')'
+)
+"""Asks for an incremental snapshot."""
 
 
 def name_of(place: int) -> str:
@@ -173,6 +179,7 @@ def create(run: Callable[[str], Any]) -> None:
     run("SET time_zone = '+00:00', sql_mode = 'STRICT_ALL_TABLES'")
     run(f"CREATE TABLE every (id int PRIMARY KEY, {columns})")
     run("CREATE TABLE keyless (a int, b varchar(10))")
+    run("CREATE TABLE signals (id varchar(42) PRIMARY KEY, type varchar(32), data varchar(2048))")
     run("CREATE TABLE zz_finished (id int PRIMARY KEY)")
     run("INSERT INTO zz_finished VALUES (0)")
     insert(run, 0)
@@ -264,8 +271,10 @@ def record(endpoint: Endpoint, mode: str) -> list[dict[str, Any]]:
         engine = Engine({**config, **private})
         engine.until(lambda one: '"snapshot":"last"' in (one["value"] or ""))
         insert(cursor.execute, LATER)
-        for statement in CHANGES if mode == "recommended" else ():
-            cursor.execute(statement)
+        if mode == "recommended":
+            for statement in (*CHANGES, AGAIN):
+                cursor.execute(statement)
+            engine.until(lambda one: "snapshot-window-close" in (one["value"] or ""))
         cursor.execute("INSERT INTO zz_finished VALUES (1)")
         engine.until(_is_finish)
         engine.close()
