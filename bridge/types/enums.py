@@ -2,8 +2,8 @@
 
 Rows events hold an ENUM's number (from 1; 0 is the empty text of an invalid value) and a SET's
 bits. The labels come from the catalogue. A SET becomes an array with its members in their declared
-order. Debezium sends the labels; in its stream, but not in its snapshots, a comma in an ENUM's
-label has a backslash before it.
+order. Debezium sends the labels; in its stream, but not in its snapshots, those of an ENUM have a
+backslash before each comma, and all have their backslashes doubled, as the table's DDL does.
 """
 
 from __future__ import annotations
@@ -62,12 +62,9 @@ class Enums(Family):
 
     def event(self, plan: ColumnPlan, settings: EventSettings) -> EventValue:
         """See Family. The empty text is also what an invalid value comes as."""
-        labels = plan.source.labels
-        texts = {"": "", **{label: escape_text(label) for label in labels}}
-        for label in labels:
-            marked = label.replace(",", "\\,")
-            if texts.setdefault(marked, escape_text(label)) != escape_text(label):
-                raise lost(plan, f"“{label}” and “{marked}” can look alike in an event")
+        texts = {"": ""}
+        for sent, label in _sent(plan).items():
+            texts[sent] = escape_text(label)
         name = own(plan, "labels")
         schemas = frozenset({"string:io.debezium.data.Enum"})
         return EventValue(str, f"{name}[{{v}}]", {name: _Known(texts)}, schemas=schemas)
@@ -127,6 +124,8 @@ class Sets(Family):
 
     def event(self, plan: ColumnPlan, settings: EventSettings) -> EventValue:
         """See Family."""
+        if "" in plan.source.labels:
+            raise lost(plan, "a set of the empty label looks like the empty set in an event")
         name = own(plan, "sets")
         schemas = frozenset({"string:io.debezium.data.EnumSet"})
         return EventValue(str, f"{name}[{{v}}]", {name: _NamedSets(plan)}, schemas=schemas)
@@ -171,6 +170,18 @@ class _Sets(dict[int, bytes]):
         return text
 
 
+def _sent(plan: ColumnPlan) -> dict[str, str]:
+    """Every form in which an event may hold a label, and the label; raises TableStopped."""
+    found: dict[str, str] = {}
+    for label in plan.source.labels:
+        for text in (label, label.replace("\\", "\\\\")):
+            for sent in (text, text.replace(",", "\\,")):
+                other = found.setdefault(sent, label)
+                if other != label:
+                    raise lost(plan, f"“{label}” and “{other}” can look alike in an event")
+    return found
+
+
 class _Known(dict[str, str]):
     """COPY text of an enum's labels by name."""
 
@@ -184,7 +195,8 @@ class _NamedSets(dict[str, str]):
     def __init__(self, plan: ColumnPlan) -> None:
         super().__init__()
         self._sets = _Sets(plan)
-        self._bits = {label: 1 << place for place, label in enumerate(plan.source.labels)}
+        bits = {label: 1 << place for place, label in enumerate(plan.source.labels)}
+        self._bits = {sent: bits[label] for sent, label in _sent(plan).items()}
 
     def __missing__(self, names: str) -> str:
         bits = 0

@@ -88,8 +88,11 @@ COLUMNS: tuple[tuple[str, Sequence[str]], ...] = (
     ("binary(16)", ("x'00010203'", "x'ffffffffffffffffffffffffffffffff'", "''")),
     ("varbinary(20)", ("x'00ff5c0a'", "''", "x'fbefff'")),
     ("blob", ("x'5c095c0a00'", "x'3e3f3e3f'")),
-    ("enum('a','b,c','it''s','ü')", ("'b,c'", "'it''s'", "'ü'", "'a'")),
-    ("set('x','y y','z')", ("'x,z'", "''", "'y y'")),
+    (
+        r"enum('a','b,c','it''s','ü','x\\y','q\\\\,')",
+        ("'b,c'", "'it''s'", "'ü'", "'a'", r"'x\\y'", r"'q\\\\,'"),
+    ),
+    (r"set('x','y y','z\\','\'')", ("'x,z\\\\'", "''", "'y y'", r"'x,\''")),
     (
         "json",
         (
