@@ -161,6 +161,8 @@ CHANGES = (
     "TRUNCATE TABLE keyless",
 )
 """What happens in the recommended mode besides."""
+CONTEXT = "__debezium.context."
+"""Headers with the names of connector and task."""
 AGAIN = (
     "INSERT INTO signals VALUES ('again', 'execute-snapshot',"
     ' \'{"data-collections": ["recorded.every"], "type": "incremental"}\')'
@@ -239,7 +241,7 @@ class Engine:
                 "topic": topic,
                 "key": None if key == "null" else key,
                 "value": None if value == "null" else value,
-                "headers": headers,
+                "headers": [one for one in headers if not one.startswith(CONTEXT)],
             }
             self.messages.append(message)
             if reached(message):

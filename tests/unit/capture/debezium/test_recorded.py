@@ -12,6 +12,7 @@ import pytest
 
 from bridge.capture.debezium.envelope import (
     Heartbeat,
+    Message,
     RowChange,
     SchemaChange,
     Tombstone,
@@ -25,7 +26,7 @@ from bridge.mapping.plan import TablePlan
 from bridge.names import TableName
 from bridge.types.base import NULL, ColumnPlan, SourceColumn
 from bridge.types.table import SourceTable
-from tests.data.debezium.record import EVERY, LATER, MODES, plan_of
+from tests.data.debezium.record import DATABASE, EVERY, LATER, MODES, plan_of
 from tests.unit.types.columns import family
 
 DATA = Path(__file__).parents[3] / "data" / "debezium"
@@ -116,9 +117,59 @@ def test_every_type(mode: str, plain: bool, monkeypatch: pytest.MonkeyPatch) -> 
     assert {1, 2, LATER + 1, LATER + 2} <= seen
 
 
+def told() -> list[Message]:
+    return [classify(value, ("t", 0, 0), schemas=False) for value in messages("recommended")]
+
+
 def test_what_else_came() -> None:
-    kinds = [type(classify(value, ("t", 0, 0), schemas=False)) for value in messages("recommended")]
-    assert set(kinds) == {RowChange, Tombstone, Heartbeat, SchemaChange, TransactionMark}
+    kinds = {type(one) for one in told()}
+    assert kinds == {RowChange, Tombstone, Heartbeat, SchemaChange, TransactionMark}
+
+
+def test_transactions() -> None:
+    """Each change tells its place; the marks tell how many there were of each table."""
+    marks = [one for one in told() if isinstance(one, TransactionMark)]
+    begun = {one.id for one in marks if one.begins}
+    ended = {one.id: dict(one.counts) for one in marks if not one.begins}
+    changes = [one for one in told() if isinstance(one, RowChange) and one.op in "cud"]
+    assert changes
+    for change in changes:
+        inside = change.transaction
+        assert inside is not None
+        assert inside.id in begun
+        assert change.source.gtid == inside.id
+        if inside.id in ended:
+            assert inside.total_order <= sum(ended[inside.id].values())
+
+
+def test_changes_of_definitions() -> None:
+    changes = [one for one in told() if isinstance(one, SchemaChange) and not one.source.initial]
+    (altered,) = (one for one in changes if one.ddl.startswith("ALTER"))
+    assert altered.tables == (TableName(DATABASE, "keyless"),)
+    assert altered.source.gtid
+
+
+def test_a_table_without_a_key() -> None:
+    columns = (
+        SourceColumn("a", 1, "int", "int"),
+        SourceColumn("b", 2, "varchar", "varchar(10)", length=10),
+    )
+    name = TableName(DATABASE, "keyless")
+    table = SourceTable(name, "mysql", "InnoDB", columns, ())
+    plans = (ColumnPlan(columns[0], "a", "integer"), ColumnPlan(columns[1], "b", "varchar(10)"))
+    made = TablePlan(table, TableName("public", "keyless"), plans, 0, "v1")
+    decoder = compile_events(made, read_settings(config("recommended")))
+    found = []
+    for value in messages("recommended", f"recorded.{name}"):
+        if value is not None:  # a delete has its tombstone, though there is no key
+            event, before, after = decoder.pair(value, ("t", 0, 0))
+            found.append((event.op, before, after))
+    assert found == [
+        ("c", None, b"1\tone"),
+        ("u", b"1\tone", b"1\ttwo"),
+        ("d", b"1\ttwo", None),
+        ("t", None, None),
+    ]
 
 
 def test_a_changed_key_and_deletes() -> None:
@@ -127,8 +178,8 @@ def test_a_changed_key_and_deletes() -> None:
     ops = ""
     for value in messages("recommended", f"recorded.{EVERY}"):
         if value is not None:
-            told = made.apply(value, rows, ("t", 0, 0))
-            ops += "" if told.source.incremental else told.op
+            change = made.apply(value, rows, ("t", 0, 0))
+            ops += "" if change.source.incremental else change.op
     assert ops.endswith("udcd")
     assert rows[b"1001"] is rows[b"1002"] is None
     assert isinstance(rows[b"3000"], bytes)
@@ -138,10 +189,9 @@ def test_rows_of_snapshots() -> None:
     """The first one has a generation; the one that was asked for later, beside the stream, none."""
     first: set[tuple[str, int] | None] = set()
     later: set[tuple[str, int] | None] = set()
-    for value in messages("recommended", f"recorded.{EVERY}"):
-        told = classify(value, ("t", 0, 0), schemas=False)
-        if isinstance(told, RowChange) and told.op == "r":
-            (later if told.source.incremental else first).add(told.source.generation)
+    for one in told():
+        if isinstance(one, RowChange) and one.op == "r":
+            (later if one.source.incremental else first).add(one.source.generation)
     assert len(first) == 1
     assert None not in first
     assert later == {None}
