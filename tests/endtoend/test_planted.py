@@ -18,6 +18,8 @@ from tests.endtoend.traffic import Traffic
 
 MOST_FAULTS = 1_000
 FEW_FAULTS = 120
+LOAD = 250.0
+"""Transactions a second in a soak; each changes a few rows."""
 RATE = 500.0
 """Changes a second of the source that a soak must sustain, at the least."""
 
@@ -82,7 +84,7 @@ def test_a_thousand_faults_planted_under_load(project: Project, seed: int) -> No
             failures.append(error)
 
     planter = threading.Thread(target=plant)
-    with Traffic(project.source, seed, writers=4, large=True) as traffic:
+    with Traffic(project.source, seed, writers=4, rate=LOAD) as traffic:
         planter.start()
         rate, runs = _meanwhile(project, seconds)
         halt.set()
@@ -100,7 +102,7 @@ def test_a_thousand_faults_planted_under_load(project: Project, seed: int) -> No
 def test_no_alarm_where_nothing_is_wrong(project: Project, seed: int) -> None:
     seconds = float(os.environ["DBBRIDGE_SOAK_DURATION"])
     start(project, seed)
-    with Traffic(project.source, seed, writers=4, large=True) as traffic:
+    with Traffic(project.source, seed, writers=4, rate=LOAD) as traffic:
         rate, runs = _meanwhile(project, seconds, alarms=False)
         traffic.stop()
     print(f"no alarm in {runs} runs of verify at {rate:.0f} changes/s")
