@@ -18,7 +18,7 @@ from tests.endtoend.traffic import Traffic
 
 MOST_FAULTS = 1_000
 FEW_FAULTS = 120
-LOAD = 250.0
+LOAD = 300.0
 """Transactions a second in a soak; each changes a few rows."""
 RATE = 500.0
 """Changes a second of the source that a soak must sustain, at the least."""

@@ -14,7 +14,7 @@ from tests.endtoend import tables
 from tests.endtoend.project import Project
 from tests.endtoend.traffic import Traffic
 
-SECONDS = 10.0
+SECONDS = 6.0
 """How long verify runs again and again under load, on each kind of source."""
 QUIET_ROWS = 3000
 
