@@ -111,6 +111,15 @@ STOPS = (
         " tables resync TABLE",
     ),
     Code(
+        "P031",
+        "caseless-cascade",
+        "error",
+        "The source deleted or changed child rows without logging it, and found them by a collation"
+        " for which 'abc' is 'ABC'. Some of these rows refer to their parent in another spelling,"
+        " so that it is not known which ones it found.",
+        "make child and parent rows agree in the source, then: dbbridge tables resync TABLE",
+    ),
+    Code(
         "P014",
         "too-many-bad-rows",
         "error",

@@ -23,6 +23,13 @@ from bridge.types.table import ForeignKey
 
 Values = tuple[str | None, ...]
 """Column values as PostgreSQL prints them."""
+_ALIKE = (
+    "CASE WHEN octet_length({0}) = length({0}) AND octet_length({1}) = length({1})"
+    " THEN lower(rtrim({0})) = lower(rtrim({1})) ELSE"
+    " lower(regexp_replace(normalize(rtrim({0}), NFKD), '[\u0300-\u036f]', '', 'g'))"
+    " = lower(regexp_replace(normalize(rtrim({1}), NFKD), '[\u0300-\u036f]', '', 'g')) END"
+)
+"""ASCII, which most keys are, is compared without taking letters apart."""
 _ESCAPES = {"b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t", "v": "\v"}
 
 
@@ -101,6 +108,7 @@ class Cascades:
     ) -> None:
         child = link.child
         _refuse_quarantined(child)
+        _refuse_alike(conn, link, old)
         wanted = self._referenced(child.source)
         plans = [_plan(child, name) for name in wanted]
         returned = ", ".join(f"t.{quote_postgres(p.target_name)}::text" for p in plans) or "1"
@@ -121,6 +129,7 @@ class Cascades:
         """One pair after the other, as the source did: a value may move twice."""
         child = link.child
         _refuse_quarantined(child)
+        _refuse_alike(conn, link, [values for values, _ in moved])
         wanted = self._referenced(child.source)
         plans = [_plan(child, name) for name in wanted]
         returned = ", ".join(f"t.{quote_postgres(p.target_name)}::text" for p in plans) or "1"
@@ -216,6 +225,50 @@ def _matches(link: Link) -> str:
 
 def _arrays(rows: list[Values]) -> list[list[str | None]]:
     return [list(column) for column in zip(*rows, strict=True)]
+
+
+def _refuse_alike(conn: psycopg.Connection[Any], link: Link, old: list[Values]) -> None:
+    """Refuses where children refer to the values in another spelling, which the source obeys.
+
+    Its collation says what is equal; here spellings count that differ in case, accents or spaces at
+    the end. Values without letters have one spelling.
+    """
+    own = [_plan(link.child, name) for name in link.key.columns]
+    loose = [at for at, plan in enumerate(own) if _caseless(plan)]
+    varied = [row for row in old if any(_varies(row[at] or "") for at in loose)]
+    if not varied:
+        return
+    conditions = [
+        _ALIKE.format(f"t.{quote_postgres(plan.target_name)}::text", f"o.v{at}::text")
+        if at in loose
+        else f"t.{quote_postgres(plan.target_name)} = o.v{at}"
+        for at, plan in enumerate(own)
+    ]
+    found = conn.execute(
+        f"SELECT EXISTS (SELECT FROM {link.child.relation.postgres} t, {_listed(link, 'o')}"
+        f" WHERE {' AND '.join(conditions)} AND NOT ({_matches(link)}))".encode(),
+        _arrays(varied),
+    ).fetchone()
+    if found and found[0]:
+        name = link.child.source
+        stop = TableStopped(
+            f"{name}: a cascade that the source did not log changed rows that refer to their parent"
+            f" in another spelling ({', '.join(link.key.columns)})",
+            "make child and parent rows agree in the source, or copy again after each such cascade:"
+            f" dbbridge tables resync {name}",
+            "caseless-cascade",
+        )
+        stop.table = name
+        raise stop
+
+
+def _caseless(plan: ColumnPlan) -> bool:
+    collation = plan.source.collation or ""
+    return bool(collation) and collation != "binary" and not collation.endswith("_bin")
+
+
+def _varies(text: str) -> bool:
+    return any(c.isalpha() or c > "\x7f" for c in text) or text != text.rstrip(" ")
 
 
 def _refuse_quarantined(child: Target) -> None:
