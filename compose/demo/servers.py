@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-from compose.local import guard, places, programs, servers, templates
+from compose.local import docker, guard, places, programs, servers, templates
 
 
 @dataclass(frozen=True)
@@ -31,10 +31,12 @@ def pair() -> Iterator[Pair]:
     given = {"mariadb": _given("LEGACY_URL"), "postgresql": _given("MAIN_URL")}
     wanted = [kind for kind, url in given.items() if not url]
     with contextlib.ExitStack() as stack:
+        ours = [kind for kind in wanted if not _by_docker(kind)]
         if wanted:
             print("servers of our own (downloaded the first time) …", flush=True)
-            with ThreadPoolExecutor(len(wanted)) as pool:
-                list(pool.map(_prepare, wanted))
+        if ours:
+            with ThreadPoolExecutor(len(ours)) as pool:
+                list(pool.map(_prepare, ours))
         source, target = (
             servers.given(kind, url) if url else stack.enter_context(_started(kind))
             for kind, url in given.items()
@@ -57,6 +59,13 @@ def _number(server: servers.Server) -> str:
     return ".".join(map(str, programs.numbered(server.version)))
 
 
+def _by_docker(kind: str) -> bool:
+    """Whether Docker has to run it: the machine has none itself, and may be asked."""
+    if programs.private_only() or programs.installed(kind) is not None:
+        return False
+    return docker.answers()
+
+
 def _prepare(kind: str) -> None:
     """Binaries and initialised data; nothing to do but the first time."""
     templates.ready(programs.find(kind))
@@ -64,6 +73,10 @@ def _prepare(kind: str) -> None:
 
 @contextlib.contextmanager
 def _started(kind: str) -> Iterator[servers.Server]:
+    if _by_docker(kind):
+        with docker.container(kind) as server:
+            yield server
+        return
     folder = Path(tempfile.mkdtemp(prefix="demo-", dir=places.folder("data")))
     folder.chmod(0o755)
     guard.remember_folder(folder)

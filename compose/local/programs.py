@@ -70,11 +70,14 @@ def find(kind: str) -> Program:
     """The binaries for a kind of server; unpacks them if need be."""
     if kind not in KINDS:
         raise LocalStackError(f"no kind of server is called {kind}: {', '.join(KINDS)}")
-    installed = None if private_only() else _installed(kind)
-    return installed or _private(kind)
+    return installed(kind) or _private(kind)
 
 
-def _installed(kind: str) -> Program | None:
+@functools.cache
+def installed(kind: str) -> Program | None:
+    """The machine's own binaries, if it has any and they may be used."""
+    if private_only():
+        return None
     for candidate in _candidates(BINARIES[kind]):
         program = Program(
             kind=kind,
