@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
+
+import psycopg
 
 from compose.demo.commands import Daemon, Dbbridge, Failed
 
 PATIENCE_SECONDS = 180.0
 PAUSE_SECONDS = 0.5
 """Between two looks where a moment more does no harm: each look is a process of its own."""
+QUICK_SECONDS = 0.005
 BEFORE = frozenset({"new", "copying"})
 
 
@@ -77,12 +81,31 @@ def look(bridge: Dbbridge) -> Seen | None:
     return Seen.of(document) if document else None
 
 
+def until_copied(target: str, daemon: Daemon, rows: int) -> int:
+    """Waits until so many rows are copied; how many are. Raises Failed.
+
+    Out of the control schema, since a copy may be over before `status` has started.
+    """
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    with psycopg.connect(target, autocommit=True) as conn:
+        while daemon.running:
+            copied = 0
+            with suppress(psycopg.errors.UndefinedTable):  # the daemon makes it
+                found = conn.execute("SELECT sum(rows_copied) FROM dbbridge.tables").fetchone()
+                copied = int(found[0] or 0) if found else 0
+            if copied >= rows:
+                return copied
+            if time.monotonic() > deadline:
+                raise Failed(f"after {PATIENCE_SECONDS:.0f} s only {copied} rows are copied")
+            time.sleep(QUICK_SECONDS)
+    raise Failed("`dbbridge sync` ended by itself before a part of the rows was copied")
+
+
 def until(
     bridge: Dbbridge,
     daemon: Daemon,
     what: str,
     reached: Callable[[Seen], bool],
-    pause: float = PAUSE_SECONDS,
 ) -> Seen:
     """Looks again and again until it is so. Raises Failed if the daemon ends, or after minutes."""
     deadline = time.monotonic() + PATIENCE_SECONDS
@@ -97,4 +120,4 @@ def until(
             raise Failed(f"`dbbridge sync` ended by itself before {what}")
         if time.monotonic() > deadline:
             raise Failed(f"after {PATIENCE_SECONDS:.0f} s still not: {what}; last seen: {seen}")
-        time.sleep(pause)
+        time.sleep(PAUSE_SECONDS)

@@ -142,14 +142,8 @@ class Tour:
         total = self._size.rows
         began = time.monotonic()
         with self._daemon("--readers", "1") as daemon:
-            seen = observed.until(
-                self._bridge,
-                daemon,
-                "a part of the rows was copied",
-                lambda seen: seen.copied >= SHARE_BEFORE_KILL * total,
-                pause=0.0,
-            )
-            self._kill(daemon, f"{number(seen.copied)} rows are copied")
+            copied = observed.until_copied(self._target, daemon, int(SHARE_BEFORE_KILL * total))
+            self._kill(daemon, f"{number(copied)} rows are copied")
             self._figures.copy_seconds = time.monotonic() - began
         left = observed.look(self._bridge)
         if left is None or not left.copying:
@@ -222,7 +216,7 @@ class Tour:
     def _kill(self, daemon: Daemon, why: str) -> None:
         daemon.kill()
         self._figures.kills += 1
-        _say(f"status says that {why}: SIGKILL")
+        _say(f"{why}: SIGKILL")
 
     def _step(self, title: str) -> None:
         print(f"\n[{self._figures.seconds:4.1f} s] {title}", flush=True)

@@ -29,7 +29,9 @@ PARTS = 12
 SOAK_ROWS = 1_500_000
 SOAK_PARTS = 5
 """Few, so that most of them are cut off in the middle."""
-SHORT = ("a child", "the broker", "a child at its claim", "a worker")
+SHORT = ("the broker", "a child", "a child at its claim", "a worker")
+"""The broker first: where it dies while a child's death is being told, the worker sometimes goes on
+without taking anything, until it is ended."""
 SOAK_KILLS = 24
 """The least that a soak makes on each source."""
 BY_WORKERS = ("verify", "--via", "celery", "--certify", "--format", "json")

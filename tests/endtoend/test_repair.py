@@ -183,11 +183,11 @@ def test_repair_beside_the_application(
         done = apply(project, "--plan", plan)
         assert sum(one["differing"] + one["open"] for one in done.values()) == 0
         assert done["item"]["inserted"] > 500
-        assert done["item"]["deleted"] == 31
+        assert done["item"]["deleted"] >= 31  # and what the writers deleted meanwhile
         assert done["token"]["inserted"] and done["token"]["replaced"]
         assert done["slot"]["inserted"] >= 5
         assert done["slot"]["replaced"] > 600
-        assert done["slot"]["deleted"] == 2
+        assert done["slot"]["deleted"] >= 2
     assert project.ask("SELECT count(*) FROM dbbridge.differences") == [(0,)]
     assert project.ask("SELECT count(*) FROM dbbridge.quarantine") == [(0,)]
     assert verify(project)["verdict"] == "match"
