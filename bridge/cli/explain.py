@@ -149,11 +149,10 @@ def _planned(plan: TablePlan | None, name: str) -> ColumnPlan | None:
 
 def _state(context: Context, name: TableName) -> dict[str, str]:
     """What the control schema says of the table; {} before the first sync."""
-    from bridge.store.state import read_tables
+    from bridge.store.state import is_there, read_tables
 
     target = context.target(autocommit=True)
-    row = target.execute("SELECT to_regclass('dbbridge.tables') IS NOT NULL").fetchone()
-    if not (row and row[0]):
+    if not is_there(target):
         return {}
     states = [s for s in read_tables(target, context.pipeline) if s.source == name]
     if not states:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import sys
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from bridge.cli.agree import Agreement
 from bridge.cli.context import Context, of
 from bridge.cli.output import number
-from bridge.errors import BridgeError, ConfigError
+from bridge.errors import ConfigError
 
 if TYPE_CHECKING:
     from bridge.names import TableName
@@ -191,20 +191,11 @@ def _show_done(context: Context, work: _Work, done: list[Repaired]) -> None:
 
 
 def _agree(work: _Work, wanted: str | None) -> None:
-    """Raises BridgeError unless this plan is the one that was agreed to; asks on a terminal."""
-    command = work.apply.replace(" apply", " plan")
-    if wanted is not None:
-        if wanted != work.hash:
-            raise BridgeError(
-                f"the plan is {work.hash} now, not {wanted}", f"look at it again: {command}"
-            )
-        return
-    if not (work.context.out.terminal and sys.stdin.isatty()):
-        raise ConfigError(
-            "there is nobody to ask whether these rows shall be written",
-            f"{command}, then {work.apply} --plan {work.hash}",
-        )
-    work.show()
-    if not typer.confirm("Write these rows?"):
-        work.context.out.line("nothing was changed")
-        raise typer.Exit(1)
+    Agreement(
+        hash=work.hash,
+        plan=work.apply.replace(" apply", " plan"),
+        apply=work.apply,
+        nobody="these rows shall be written",
+        question="Write these rows?",
+        show=work.show,
+    ).need(work.context.out, wanted)

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import sys
 from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from bridge.cli.agree import Agreement
 from bridge.cli.context import Context, of
-from bridge.errors import BridgeError, ConfigError
+from bridge.errors import BridgeError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -146,10 +146,9 @@ class _Work:
 
     def check_state(self) -> None:
         """Refuses what would get in the way of the copy or the stream. Raises BridgeError."""
-        from bridge.store.state import read_daemon, read_tables
+        from bridge.store.state import is_there, read_daemon, read_tables
 
-        found = self.conn.execute("SELECT to_regclass('dbbridge.tables') IS NOT NULL").fetchone()
-        known = bool(found and found[0])
+        known = is_there(self.conn)
         if self.phase is Phase.constraints:
             if known and read_daemon(self.conn, self.context.pipeline) is not None:
                 raise BridgeError(
@@ -182,20 +181,11 @@ class _Work:
 
 
 def _agree(work: _Work, wanted: str | None) -> None:
-    """Raises BridgeError unless this plan is the one that was agreed to; asks on a terminal."""
-    command = f"dbbridge schema plan{work.option}"
-    if wanted is not None:
-        if wanted != work.hash:
-            raise BridgeError(
-                f"the plan is {work.hash} now, not {wanted}", f"look at it again: {command}"
-            )
-        return
-    if not (work.context.out.terminal and sys.stdin.isatty()):
-        raise ConfigError(
-            "there is nobody to ask whether these changes are wanted",
-            f"{command}, then the same with apply --plan {work.hash}",
-        )
-    work.show()
-    if not typer.confirm("Make these changes?"):
-        work.context.out.line("nothing was changed")
-        raise typer.Exit(1)
+    Agreement(
+        hash=work.hash,
+        plan=f"dbbridge schema plan{work.option}",
+        apply="the same with apply",
+        nobody="these changes are wanted",
+        question="Make these changes?",
+        show=work.show,
+    ).need(work.context.out, wanted)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import time
 from typing import TYPE_CHECKING, Annotated
 
@@ -14,8 +13,6 @@ from bridge.errors import ConfigError
 if TYPE_CHECKING:
     from bridge.store.state import Connection
 
-_DURATION = re.compile(r"([1-9][0-9]{0,5})([smhd])")
-_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 DEFAULT = "default"
 
 
@@ -68,10 +65,12 @@ def _parse(text: str) -> tuple[str, str]:
 
 
 def _seconds(text: str) -> float:
-    match = _DURATION.fullmatch(text)
-    if match is None:
+    from bridge.config.durations import duration_seconds
+
+    seconds = duration_seconds(text)
+    if seconds is None:
         raise ConfigError(f"“{text}” is no duration", "write it like 30s, 10m, 2h or 1d")
-    return float(int(match[1]) * _UNITS[match[2]])
+    return seconds
 
 
 def _control(context: Context) -> Connection:

@@ -61,6 +61,8 @@ def _look(context: Context) -> Status:
 
 def show(context: Context, status: Status) -> None:
     """Prints one look."""
+    from bridge.report.words import seconds
+
     out = context.out
     out.json(status.document())
     said = status.said
@@ -89,7 +91,7 @@ def show(context: Context, status: Status) -> None:
             number(t.updates),
             number(t.deletes),
             number(t.quarantined),
-            "yes" if t.source in status.verified_to else "",
+            f"{seconds(proof.seconds)} ago" if (proof := status.proven.get(t.source)) else "",
         )
         for t in status.tables
     ]

@@ -141,7 +141,7 @@ def run(context: Context, names: list[str], wish: Wish) -> Verification:
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         _sweep(context, verifier, ledger, run, fit, to)
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, Exception):
         context.out.next("dbbridge verify --resume" + (" --via celery" if to else ""))
         raise
     result = verifier.finish(ledger, run, chosen, carried)

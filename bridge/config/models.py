@@ -7,6 +7,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
+from bridge.config.durations import duration_seconds
 from bridge.config.urls import masked_url
 from bridge.databases.endpoint import (
     TlsMode,
@@ -14,8 +15,6 @@ from bridge.databases.endpoint import (
 )
 from bridge.errors import ConfigError
 
-_EVERY = re.compile(r"([1-9][0-9]{0,4})([smhd])")
-_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 _CRONTAB = re.compile(r"([0-9*][0-9,/*-]* ){4}[0-9a-z*][0-9a-z,/*-]*")
 
 
@@ -120,15 +119,14 @@ class ScheduleSettings(Model):
     @field_validator("verify")
     @classmethod
     def _known_form(cls, value: str) -> str:
-        if value and not (_EVERY.fullmatch(value) or _CRONTAB.fullmatch(value)):
+        if value and not (duration_seconds(value) or _CRONTAB.fullmatch(value)):
             raise ValueError("it is like 6h, 90m or 2d, or a crontab's five fields: 0 3 * * 0")
         return value
 
     @property
     def every(self) -> float | None:
         """Seconds between two verifications; None where `verify` is a crontab's, or ''."""
-        match = _EVERY.fullmatch(self.verify)
-        return int(match[1]) * _UNITS[match[2]] if match else None
+        return duration_seconds(self.verify)
 
 
 class CelerySettings(Model):

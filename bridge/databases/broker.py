@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import quote
 
-from bridge.databases.endpoint import Secret, Tls, split_address
+from bridge.databases.endpoint import Secret, Tls, checked_port, split_address
 from bridge.errors import ConfigError
 
 SCHEMES = {"redis": False, "rediss": True}
@@ -73,12 +73,7 @@ def split_broker(url: str) -> dict[str, str]:
 
 def build_broker(parts: Mapping[str, str], tls: Tls) -> Broker:
     """A broker from the decoded parts of `split_broker`; raises ConfigError."""
-    port, database = parts["port"] or str(PORT), parts["database"] or "0"
-    if not port.isdigit() or not 0 < int(port) < 65536:
-        raise ConfigError(
-            f"the port of {parts['host'] or 'the broker'} is not a number from 1 to 65535",
-            "a password with '@', '/', '?' or '#' is percent-encoded: %40, %2F, %3F, %23",
-        )
+    port, database = checked_port(parts, PORT, "the broker"), parts["database"] or "0"
     if not database.isdigit() or parts["query"]:
         raise ConfigError(
             "a broker's URL ends with the number of Redis's database, and has no options",
@@ -95,7 +90,7 @@ def build_broker(parts: Mapping[str, str], tls: Tls) -> Broker:
         raise ConfigError("celery.tls disables what rediss:// asks for", "begin it with redis://")
     return Broker(
         host=parts["host"] or "localhost",
-        port=int(port),
+        port=port,
         user=parts["user"],
         password=Secret(parts["password"]),
         database=int(database),

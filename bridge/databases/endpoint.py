@@ -127,6 +127,17 @@ def split_url(url: str) -> dict[str, str]:
     return {"scheme": scheme.lower(), **split_address(rest)}
 
 
+def checked_port(parts: Mapping[str, str], default: int, nameless: str) -> int:
+    """The port of a split URL; raises ConfigError. `nameless` is said where it names no host."""
+    port = parts["port"] or str(default)
+    if not port.isdigit() or not 0 < int(port) < 65536:
+        raise ConfigError(
+            f"the port of {parts['host'] or nameless} is not a number from 1 to 65535",
+            "a password with '@', '/', '?' or '#' is percent-encoded: %40, %2F, %3F, %23",
+        )
+    return int(port)
+
+
 def split_address(rest: str) -> dict[str, str]:
     """The raw parts of a URL behind its ``scheme://``."""
     # The password may hold anything but '@' unescaped, so the last '@' ends it.
@@ -152,12 +163,7 @@ def split_address(rest: str) -> dict[str, str]:
 def build_endpoint(parts: Mapping[str, str]) -> Endpoint:
     """An endpoint from the decoded parts of `split_url`; raises ConfigError."""
     kind = SCHEMES[parts["scheme"]]
-    port = parts["port"] or str(PORTS[kind])
-    if not port.isdigit() or not 0 < int(port) < 65536:
-        raise ConfigError(
-            f"the port of {parts['host'] or 'the server'} is not a number from 1 to 65535",
-            "a password with '@', '/', '?' or '#' is percent-encoded: %40, %2F, %3F, %23",
-        )
+    port = checked_port(parts, PORTS[kind], "the server")
     options, tls = _options(kind, parts["query"])
     socket = options.pop("socket", "") or options.pop("unix_socket", "")
     if kind == "postgresql" and "host" in options:
@@ -165,7 +171,7 @@ def build_endpoint(parts: Mapping[str, str]) -> Endpoint:
     return Endpoint(
         kind=kind,
         host=parts["host"] or "localhost",
-        port=int(port),
+        port=port,
         user=parts["user"],
         password=Secret(parts["password"]),
         database=parts["database"],

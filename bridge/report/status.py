@@ -26,6 +26,14 @@ SILENT_SECONDS = 10.0
 
 
 @dataclass(frozen=True, slots=True)
+class Proven:
+    """Up to which position a table is proven equal, and for how many seconds that has been so."""
+
+    position: str
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
 class Status:
     """One look at the control schema."""
 
@@ -33,8 +41,8 @@ class Status:
     daemon: DaemonState | None
     position: str | None
     tables: tuple[TableState, ...]
-    verified_to: Mapping[TableName, str] = field(default_factory=dict)
-    """Tables that are proven equal, and up to which position."""
+    proven: Mapping[TableName, Proven] = field(default_factory=dict)
+    """The tables that are proven equal."""
     throttled: str = ""
     """Why verification waits at the moment."""
 
@@ -99,14 +107,14 @@ class Status:
             "rows_per_second": self.said.get("rows_per_second", 0.0),
             "throttled": {"by": "verify", "reason": self.throttled} if self.throttled else None,
             "tables": [
-                table_document(table, self._eta(table), self.verified_to.get(table.source))
+                table_document(table, self._eta(table), self.proven.get(table.source))
                 for table in self.tables
             ],
         }
 
 
 def table_document(
-    table: TableState, eta_seconds: float | None, verified_to: str | None
+    table: TableState, eta_seconds: float | None, proven: Proven | None
 ) -> dict[str, Any]:
     """One table of the JSON."""
     return {
@@ -122,7 +130,8 @@ def table_document(
         "deletes": table.deletes,
         "ddl": table.ddl,
         "quarantined": table.quarantined,
-        "verified_to": verified_to,
+        "verified_to": proven.position if proven else None,
+        "verified_seconds_ago": round(proven.seconds, 1) if proven else None,
         "frontier": str(table.frontier) if table.frontier else None,
         "error": table.fault.message if table.fault else None,
         "code": table.fault.code if table.fault else None,
@@ -146,6 +155,6 @@ def read_status(conn: Connection, pipeline: str) -> Status | None:
     if not found[1]:
         return Status(pipeline, daemon, position, tables)
     proofs = conn.execute(Q["verified_to"], known).fetchall()
-    verified = {TableName(schema, table): to for schema, table, to in proofs}
+    verified = {TableName(schema, table): Proven(*proof) for schema, table, *proof in proofs}
     waits = conn.execute(Q["throttled_verification"], known).fetchone()
     return Status(pipeline, daemon, position, tables, verified, waits[0] if waits else "")

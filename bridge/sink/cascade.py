@@ -107,11 +107,9 @@ class Cascades:
         self, conn: psycopg.Connection[Any], link: Link, old: list[Values]
     ) -> None:
         child = link.child
-        _refuse_quarantined(child)
-        _refuse_alike(conn, link, old)
+        _refuse(conn, link, old)
         wanted = self._referenced(child.source)
-        plans = [_plan(child, name) for name in wanted]
-        returned = ", ".join(f"t.{quote_postgres(p.target_name)}::text" for p in plans) or "1"
+        returned = _returned(child, wanted)
         sql = (
             f"DELETE FROM {child.relation.postgres} t USING {_listed(link, 'o')}"
             f" WHERE {_matches(link)} RETURNING {returned}"
@@ -128,11 +126,9 @@ class Cascades:
     ) -> None:
         """One pair after the other, as the source did: a value may move twice."""
         child = link.child
-        _refuse_quarantined(child)
-        _refuse_alike(conn, link, [values for values, _ in moved])
+        _refuse(conn, link, [values for values, _ in moved])
         wanted = self._referenced(child.source)
-        plans = [_plan(child, name) for name in wanted]
-        returned = ", ".join(f"t.{quote_postgres(p.target_name)}::text" for p in plans) or "1"
+        returned = _returned(child, wanted)
         own = [_plan(child, name) for name in link.key.columns]
         setting = ", ".join(f"{quote_postgres(p.target_name)} = n.v{i}" for i, p in enumerate(own))
         sql = (
@@ -225,6 +221,18 @@ def _matches(link: Link) -> str:
 
 def _arrays(rows: list[Values]) -> list[list[str | None]]:
     return [list(column) for column in zip(*rows, strict=True)]
+
+
+def _returned(child: Target, wanted: Sequence[str]) -> str:
+    """What the changed rows give back: what their own children refer to."""
+    plans = [_plan(child, name) for name in wanted]
+    return ", ".join(f"t.{quote_postgres(p.target_name)}::text" for p in plans) or "1"
+
+
+def _refuse(conn: psycopg.Connection[Any], link: Link, old: list[Values]) -> None:
+    """Refuses where it is not sure which rows the source's cascade found."""
+    _refuse_quarantined(link.child)
+    _refuse_alike(conn, link, old)
 
 
 def _refuse_alike(conn: psycopg.Connection[Any], link: Link, old: list[Values]) -> None:

@@ -264,7 +264,9 @@ SET value = EXCLUDED.value, until = EXCLUDED.until, set_at = now(), set_by = cur
 DELETE FROM dbbridge.overrides WHERE pipeline = %(pipeline)s AND name = %(name)s
 
 -- name: verified_to
-SELECT source_schema, source_table, position FROM dbbridge.proofs p
+SELECT source_schema, source_table, position,
+       extract(epoch FROM clock_timestamp() - updated_at)::float8
+FROM dbbridge.proofs p
 WHERE pipeline = %(pipeline)s AND swept AND obstacle = '' AND open = '[]'
   AND NOT EXISTS (SELECT FROM dbbridge.differences d
                   WHERE d.pipeline = p.pipeline AND d.source_schema = p.source_schema

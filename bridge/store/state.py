@@ -144,12 +144,16 @@ def read_tables(conn: Connection, pipeline: str) -> list[TableState]:
     return [_table(row) for row in conn.execute(Q["tables"], {"pipeline": pipeline})]
 
 
+def is_there(conn: Connection) -> bool:
+    """Whether the target has the control schema: not before the first sync."""
+    found = conn.execute("SELECT to_regclass('dbbridge.tables') IS NOT NULL").fetchone()
+    return bool(found and found[0])
+
+
 def made_targets(conn: Connection, pipeline: str) -> frozenset[TableName]:
     """The tables of the target that the pipeline has begun to fill; none before its first sync."""
-    found = conn.execute("SELECT to_regclass('dbbridge.tables') IS NOT NULL").fetchone()
-    if not found or not found[0]:
-        return frozenset()
-    return frozenset(t.target for t in read_tables(conn, pipeline) if t.stage != "new")
+    tables = read_tables(conn, pipeline) if is_there(conn) else []
+    return frozenset(t.target for t in tables if t.stage != "new")
 
 
 def _table(row: tuple[Any, ...]) -> TableState:

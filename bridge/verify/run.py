@@ -27,6 +27,7 @@ from bridge.verify.gather import gathered
 from bridge.verify.ledger import Ledger, Part, Run
 from bridge.verify.pace import Throttle
 from bridge.verify.probes import Limits
+from bridge.verify.readers import source_session
 from bridge.verify.subject import Level, Subject
 from bridge.verify.table import Sessions, Walking, common_position, streams
 from bridge.verify.tables import Followed, Unfit
@@ -101,10 +102,10 @@ class Verifier:
 
         `part_rows`: workers do it, and large tables are cut in parts of about so many rows.
         """
-        planned = [
-            (table, self._position(ledger, level, table), cut(table, self.sessions, part_rows))
-            for table in tables
-        ]
+        walk = self.walk
+        with closing(source_session(walk.source())) as source, closing(walk.target()) as target:
+            held = [(table, self._held(source, target, level, table)) for table in tables]
+        planned = [(*each, cut(each[0], self.sessions, part_rows)) for each in held]
         via = "local" if part_rows is None else "celery"
         # Together, since a run with some of its parts would be about fewer tables than was meant.
         with ledger.conn.transaction():
@@ -115,15 +116,19 @@ class Verifier:
                 ledger.add_parts(run, parts)
         return run
 
-    def _position(self, ledger: Ledger, level: Level, table: Followed) -> Position | None:
-        """What both sides hold now; None for a table that does not stream."""
+    def _held(
+        self,
+        source: pymysql.Connection[Any],
+        target: psycopg.Connection[Any],
+        level: Level,
+        table: Followed,
+    ) -> Position | None:
+        """What both sides that are read hold now; None for a table that does not stream."""
         subject = Subject.of(table.plan, table.relation, level)
-        stream = StoredPosition(ledger.conn, self.pipeline, table.name, self.source_id)
+        stream = StoredPosition(target, self.pipeline, table.name, self.source_id)
         if not streams(stream, Found(table.plan)):
             return None
-        with closing(self.walk.target()) as conn:
-            there = StoredPosition(conn, self.pipeline, table.name, self.source_id)
-            return common_position(subject, self.walk, there, replica=self.from_replica)
+        return common_position(source, subject, stream, replica=self.from_replica)
 
     def _begin_proof(self, ledger: Ledger, run: Run, table: Followed, position: Position) -> None:
         plan, generation = table.plan, table.state.generation

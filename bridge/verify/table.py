@@ -110,7 +110,8 @@ def verify_table(
     subject = Subject.of(plan, relation, level)
     found = Found(plan, keyed=subject.keys.ordered)
     if streams(stream, found):
-        position = common_position(subject, sessions, stream)
+        with contextlib.closing(source_session(sessions.source())) as conn:
+            position = common_position(conn, subject, stream)
         sweep(subject, sessions, stream, found, progress=progress, patience=patience)
     return found.verdict(str(position or ""), time.monotonic() - begun)
 
@@ -166,31 +167,27 @@ def sweep(
 
 
 def common_position(
-    subject: Subject, sessions: Sessions, stream: Stream, *, replica: bool = False
+    conn: pymysql.Connection[Any], subject: Subject, stream: Stream, *, replica: bool = False
 ) -> Position | None:
     """Waits until the source shows what the stream has applied; the position that both hold then.
 
     A commit is in the log, and perhaps in the target, a moment before others see it. Where the
     source knows no exact lower bound (MySQL without GTIDs), the one that it knows is what both
-    hold. None: it is not known that both hold anything. `replica`: the source is one; then
-    `stream` has to be what the target that is read has stored.
+    hold. None: it is not known that both hold anything. `conn` is a `source_session`; `replica`:
+    of one, and then `stream` has to be what the target that is read has stored.
     """
     applied = stream.standing().position
     if applied is None:
         return None
     deadline = time.monotonic() + VISIBLE_SECONDS
-    with contextlib.closing(source_session(sessions.source())) as conn:
-        source = SourceReader(conn, subject)
-        while True:
-            if replica:
-                low = replica_lower_bound(conn)
-            else:
-                low = source.lower_bound(by_gtid=not applied.file)
-            if at_or_past(low, applied):
-                return applied
-            if low is None or low.offset == FILE_START or time.monotonic() > deadline:
-                return low if at_or_past(applied, low) else None
-            time.sleep(POLL_SECONDS)
+    source = SourceReader(conn, subject)
+    while True:
+        low = replica_lower_bound(conn) if replica else source.lower_bound(by_gtid=not applied.file)
+        if at_or_past(low, applied):
+            return applied
+        if low is None or low.offset == FILE_START or time.monotonic() > deadline:
+            return low if at_or_past(applied, low) else None
+        time.sleep(POLL_SECONDS)
 
 
 def _check(

@@ -78,7 +78,9 @@ def test_it_waits(project: Project, daemon: Daemon) -> None:
     assert waits(project) == ""
     events = project.ask("SELECT kind FROM dbbridge.events WHERE kind IN ('set', 'throttled')")
     assert len(events) >= 5
-    assert all(table["verified_to"] for table in project.status()["tables"])
+    tables = project.status()["tables"]
+    assert all(table["verified_to"] and table["verified_seconds_ago"] >= 0 for table in tables)
+    assert " s ago" in project.run("status").out
 
 
 def test_what_lasts_too_long_is_cut_smaller(project: Project) -> None:
