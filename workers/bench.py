@@ -8,7 +8,7 @@ from contextlib import closing, contextmanager
 from bridge.config import Settings
 from bridge.mapping.files import read_all
 from bridge.names import TableName
-from bridge.verify.ledger import Ledger
+from bridge.verify.ledger import STALE_SECONDS, Ledger
 from bridge.verify.pipeline import Endpoints, carried_tables, open_verifier, reads
 from bridge.verify.run import Verifier
 from bridge.verify.tables import Followed, Unfit
@@ -29,6 +29,8 @@ class Bench:
     def ledger(self) -> Iterator[Ledger]:
         """Over a session of its own. Raises ServerUnreachable, ServerRefused."""
         with closing(self._endpoints.target()) as conn:
+            # Of a worker that froze while it saved, the server lets go what others wait for.
+            conn.execute(f"SET idle_in_transaction_session_timeout = '{STALE_SECONDS}s'".encode())
             yield Ledger(conn, self.pipeline)
 
     def verifier(self) -> Verifier:

@@ -25,6 +25,7 @@ from workers.bench import Bench
 from workers.due import is_due
 from workers.leaving import leaving
 from workers.names import FINISH, FOLLOW, START, SWEEP, rounds_of
+from workers.receipt import Receipt
 from workers.send import Sender, hopeless
 
 TASK_SECONDS = 60.0
@@ -54,7 +55,7 @@ def register(app: Celery, bench: Bench) -> None:
 
     tasks = {SWEEP: sweep_, FOLLOW: follow_, START: start_, FINISH: finish_}
     for name, task in tasks.items():
-        app.task(name=name)(task)
+        app.task(name=name, Request=Receipt)(task)
 
 
 def sweep(app: Celery, bench: Bench, run_id: int, schema: str, table: str, number: int) -> None:

@@ -16,6 +16,7 @@ from typing import Any
 
 import pytest
 
+from bridge.verify.ledger import STALE_SECONDS
 from compose.local import servers
 from compose.local.servers import Server
 from tests.crash.kills import MADE, PATIENCE
@@ -29,9 +30,9 @@ PARTS = 12
 SOAK_ROWS = 1_500_000
 SOAK_PARTS = 5
 """Few, so that most of them are cut off in the middle."""
-SHORT = ("the broker", "a child", "a child at its claim", "a worker")
-"""The broker first: where it dies while a child's death is being told, the worker sometimes goes on
-without taking anything, until it is ended."""
+TOGETHER = "the broker and children"
+"""All that sweep, in the same moment: the deaths of a worker's last children are told to nobody."""
+SHORT = ("a child", TOGETHER, "a child at its claim", "a worker", TOGETHER, "the broker")
 SOAK_KILLS = 24
 """The least that a soak makes on each source."""
 BY_WORKERS = ("verify", "--via", "celery", "--certify", "--format", "json")
@@ -48,6 +49,7 @@ class Bench:
     chance: random.Random
     workers: list[Daemon] = field(default_factory=list)
     kills: int = 0
+    frozen: int = 0
 
     def start_worker(self) -> None:
         """One more, with two children."""
@@ -60,7 +62,8 @@ class Bench:
             " WHERE worker <> '' AND dbbridge.session_lives(session_pid, session_began)"
             " AND verification = (SELECT max(id) FROM dbbridge.verifications)"
         )
-        return {(t, n, claim): int(worker.rpartition(":")[2]) for t, n, claim, worker in rows}
+        found = {(t, n, claim): int(worker.rpartition(":")[2]) for t, n, claim, worker in rows}
+        return {claim: pid for claim, pid in found.items() if pid != self.frozen}
 
     def kill(self, kind: str, run: Daemon) -> None:
         """SIGKILL; what dies comes back, a broker empty."""
@@ -70,15 +73,61 @@ class Bench:
         elif kind == "a child":
             self._kill_child(kind, run, lambda: set(self.holders().items()))
         elif kind == "a worker":
-            number = self.chance.randrange(len(self.workers))
-            self.workers.pop(number).kill()
+            self.workers.pop(self.chance.randrange(len(self.workers))).kill()
             self._count(kind)
             self.start_worker()
         else:
+            children = set(self.holders().values()) if kind == TOGETHER else set()
+            self._kill_broker(kind, children)
+
+    def _kill_broker(self, kind: str, children: set[int]) -> None:
+        first = self.chance.random() < 0.5
+        if first:
             self.broker.stop(kill=True)
-            self._count(kind)
-            time.sleep(self.chance.uniform(0, 1))
-            self.broker = self.broker.restart()
+        for pid in children:
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+                self._count(kind)
+        if not first:
+            self.broker.stop(kill=True)
+        self._count(kind)
+        time.sleep(self.chance.uniform(0, 1))
+        self.broker = self.broker.restart()
+
+    def freeze(self) -> Claim:
+        """SIGSTOP to a child that sweeps, which has been silent for so long that its part is free.
+
+        What it had claimed.
+        """
+        claim, self.frozen = self.chance.choice(sorted(self.holders().items()))
+        os.kill(self.frozen, signal.SIGSTOP)
+        self.project.ask(
+            "UPDATE dbbridge.verification_parts SET beat_at = beat_at - make_interval(secs => %s)"
+            " WHERE (source_table, number, claim) = (%s, %s, %s) RETURNING 1",
+            STALE_SECONDS,
+            *claim,
+        )
+        return claim
+
+    def wake(self, claim: Claim) -> None:
+        """Lets it go on, and find out that its part is another one's."""
+        before = self.part(claim)
+        assert before[0] and before[1] > claim[2]
+        os.kill(self.frozen, signal.SIGCONT)
+        self.project.wait_until(
+            lambda: any("part lost" in worker.log for worker in self.workers), PATIENCE
+        )
+        assert self.part(claim) == before
+
+    def part(self, claim: Claim) -> Any:
+        """What stands of the claim's part: whether it is done, its claim, rows and sum."""
+        rows = self.project.ask(
+            "SELECT done, claim, rows, total FROM dbbridge.verification_parts"
+            " WHERE (source_table, number) = (%s, %s)"
+            " AND verification = (SELECT max(id) FROM dbbridge.verifications)",
+            *claim[:2],
+        )
+        return rows[0]
 
     def _kill_child(
         self, kind: str, run: Daemon, find: Callable[[], set[tuple[Claim, int]]]
@@ -141,8 +190,11 @@ def test_killed_workers_and_brokers_change_nothing(
         run = bench.begin()
         for kind in SHORT:
             bench.kill(kind, run)
+        project.wait_until(lambda: bool(bench.holders()), PATIENCE)
+        frozen = bench.freeze()
     bench.kill("a child", run)
     found = bench.document(run)
+    bench.wake(frozen)
     assert bench.kills >= len(SHORT)
     assert found["verdict"] == "match"
     assert_alike(found, expected)
