@@ -14,9 +14,9 @@ from dataclasses import dataclass
 
 from compose.local import mysqlish, postgres
 from compose.local.errors import LocalStackError
-from compose.local.launch import HOST
+from compose.local.launch import HOST, free_port
 from compose.local.recipes import RECIPES
-from compose.local.servers import Server, free_port, given
+from compose.local.servers import Server, given
 
 START_SECONDS = 120.0
 """An image makes its data on the first start, and starts the server twice."""

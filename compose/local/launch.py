@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -33,6 +34,13 @@ class Launch:
         """Read what ``save`` wrote."""
         fields = json.loads(_file(folder).read_text())
         return cls(**{**fields, "command": tuple(fields["command"])})
+
+
+def free_port() -> int:
+    """A port that nobody listens on at the moment."""
+    with socket.socket() as probe:
+        probe.bind((HOST, 0))
+        return int(probe.getsockname()[1])
 
 
 def _file(folder: Path) -> Path:

@@ -13,11 +13,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from compose.local import packages
+from compose.local import maven, packages
 from compose.local.errors import LocalStackError, Unavailable
 from compose.local.processes import base_environment
 
 KINDS = ("mariadb", "mysql", "postgresql", "redis")
+JAVA_KINDS = ("kafka", "connect")
 OLDEST = {"mariadb": (10, 5), "mysql": (8, 0), "postgresql": (14,), "redis": (6,)}
 PACKAGES = {
     # the client package has my_print_defaults, which mariadb-install-db calls
@@ -68,8 +69,11 @@ def private_only() -> bool:
 @functools.cache
 def find(kind: str) -> Program:
     """The binaries for a kind of server; unpacks them if need be."""
+    if kind in JAVA_KINDS:
+        return _java(kind)
     if kind not in KINDS:
-        raise LocalStackError(f"no kind of server is called {kind}: {', '.join(KINDS)}")
+        known = ", ".join((*KINDS, *JAVA_KINDS))
+        raise LocalStackError(f"no kind of server is called {kind}: {known}")
     return installed(kind) or _private(kind)
 
 
@@ -154,6 +158,21 @@ def _sid_mysql() -> Program:
         str(root / "usr/sbin/mysqld"),
     )
     return Program("mysql", _version(command, {}), command, root / "usr/bin", root / "usr")
+
+
+def _java(kind: str) -> Program:
+    """A class of Kafka's libraries, of which there is no installed kind to prefer."""
+    libraries = maven.libraries()
+    binary, version = maven.java()
+    jars = sorted(map(str, libraries.glob("*.jar")))
+    return Program(
+        kind=kind,
+        version=f"{maven.KAFKA} on Java {version}",
+        command=(str(binary),),
+        tools=binary.parent,
+        base=libraries,
+        environment={"CLASSPATH": os.pathsep.join(jars)},
+    )
 
 
 def _libraries(root: Path) -> list[Path]:

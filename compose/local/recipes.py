@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from compose.local import mysqlish, postgres, redis
+from compose.local import connect, kafka, mysqlish, postgres, redis
 from compose.local.programs import Program
 
 
@@ -17,6 +17,8 @@ class Recipe:
 
     user: str
     """The administrator."""
+    url: str
+    """The form of its address, of ``login``, ``address`` and ``database``."""
     port: int
     """Where such a server listens unless told otherwise."""
     stop: signal.Signals
@@ -30,6 +32,7 @@ class Recipe:
 
 _MYSQL = Recipe(
     user=mysqlish.USER,
+    url="mysql://{login}@{address}/{database}",
     port=3306,
     stop=signal.SIGTERM,
     steps_down=False,
@@ -42,6 +45,7 @@ RECIPES = {
     "mysql": _MYSQL,
     "postgresql": Recipe(
         user=postgres.USER,
+        url="postgresql://{login}@{address}/{database}",
         port=5432,
         stop=signal.SIGINT,
         steps_down=True,
@@ -51,11 +55,32 @@ RECIPES = {
     ),
     "redis": Recipe(
         user=redis.USER,
+        url="redis://{login}@{address}/{database}",
         port=6379,
         stop=signal.SIGTERM,
         steps_down=False,
         initialise=redis.initialise,
         command=redis.command,
         probe=redis.probe,
+    ),
+    "kafka": Recipe(
+        user="",
+        url="{address}",
+        port=9092,
+        stop=signal.SIGTERM,
+        steps_down=False,
+        initialise=kafka.initialise,
+        command=kafka.command,
+        probe=kafka.probe,
+    ),
+    "connect": Recipe(
+        user="",
+        url="http://{address}",
+        port=8083,
+        stop=signal.SIGTERM,
+        steps_down=False,
+        initialise=connect.initialise,
+        command=connect.command,
+        probe=connect.probe,
     ),
 }

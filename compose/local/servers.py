@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import signal
-import socket
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,7 +12,7 @@ from urllib.parse import quote, unquote, urlsplit
 from compose.local import guard, places, processes, programs, templates
 from compose.local import launch as launches
 from compose.local.errors import LocalStackError, PortTaken
-from compose.local.launch import HOST, Launch
+from compose.local.launch import HOST, Launch, free_port
 from compose.local.programs import Program
 from compose.local.recipes import RECIPES
 
@@ -36,9 +35,11 @@ class Server:
 
     def url(self, database: str = "") -> str:
         """The address for the administrator, as dbbridge's command line takes it."""
-        scheme = self.kind if self.kind in ("postgresql", "redis") else "mysql"
-        login = f"{quote(self.user, safe='')}:{quote(self.password, safe='')}"
-        return f"{scheme}://{login}@{self.host}:{self.port}/{quote(database, safe='')}"
+        return RECIPES[self.kind].url.format(
+            login=f"{quote(self.user, safe='')}:{quote(self.password, safe='')}",
+            address=f"{self.host}:{self.port}",
+            database=quote(database, safe=""),
+        )
 
     def stop(self, kill: bool = False) -> None:
         """End the process in order, or by SIGKILL, and wait until it is gone."""
@@ -94,7 +95,7 @@ def resume(directory: Path, *, options: Sequence[str] = ()) -> Server:
 
 def given(kind: str, url: str) -> Server:
     """A server that somebody else runs, such as one named by an environment variable."""
-    parts = urlsplit(url)
+    parts = urlsplit(url if "//" in url else f"//{url}")
     user, password = unquote(parts.username or ""), unquote(parts.password or "")
     port = parts.port or RECIPES[kind].port
     host = parts.hostname or HOST
@@ -102,13 +103,6 @@ def given(kind: str, url: str) -> Server:
     if version is None:
         raise LocalStackError(f"no {kind} server answers at {host}:{port}")
     return Server(kind, host, port, user, password, version, 0, Path("/nonexistent"))
-
-
-def free_port() -> int:
-    """A port that nobody listens on at the moment."""
-    with socket.socket() as probe:
-        probe.bind((HOST, 0))
-        return int(probe.getsockname()[1])
 
 
 def _sockets() -> Path:

@@ -17,7 +17,7 @@ import pymysql
 import pytest
 import redis
 
-from compose.local import places, processes, programs, servers
+from compose.local import launch, places, processes, programs, servers
 from compose.local.errors import LocalStackError
 from compose.local.servers import Server
 
@@ -60,7 +60,7 @@ def make_row(server: Server) -> None:
 
 
 def test_a_free_port_can_be_listened_on() -> None:
-    port = servers.free_port()
+    port = launch.free_port()
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", port))
         listener.listen()
