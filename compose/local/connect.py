@@ -6,20 +6,18 @@ Among the options of ``servers.start`` has to be ``bootstrap.servers=…``; ``op
 from __future__ import annotations
 
 import functools
-import json
 import secrets
 import tempfile
-import urllib.error
-import urllib.request
 from collections.abc import Sequence
+from http.client import HTTPException
 from pathlib import Path
 
 from compose.local import java, kafka, maven, places, programs
 from compose.local.launch import HOST, free_port
 from compose.local.programs import Program
+from compose.local.rest import Connect
 
 HEAP = 384
-ANSWER_SECONDS = 5.0
 MAIN = "org.apache.kafka.connect.cli.ConnectDistributed"
 CONVERTER = "org.apache.kafka.connect.json.JsonConverter"
 
@@ -90,13 +88,8 @@ def _group(data: Path) -> str:
 
 def probe(host: str, port: int, _user: str, _password: str) -> str | None:
     """The version of the worker if it takes connectors already."""
+    worker = Connect(f"http://{host}:{port}")
     try:
-        _ask(f"http://{host}:{port}/health")
-        return str(_ask(f"http://{host}:{port}/")["version"])
-    except (urllib.error.URLError, OSError, ValueError):
+        return worker.version() if worker.healthy() else None
+    except (OSError, HTTPException):
         return None
-
-
-def _ask(url: str) -> dict[str, object]:
-    with urllib.request.urlopen(url, timeout=ANSWER_SECONDS) as answer:
-        return dict(json.load(answer))

@@ -45,11 +45,20 @@ def words(
 
 
 def write_properties(path: Path, settings: Mapping[str, str], options: Sequence[str]) -> None:
-    """Write settings and after them, so that they win, the options of the form ``name=value``."""
-    lines = [f"{name}={value}" for name, value in settings.items()]
-    lines += [option for option in options if not option.startswith("-")]
+    """Write settings and options: ``name=value`` replaces, ``name+=value`` adds to a list.
+
+    Options that begin with a dash are the JVM's (``words``).
+    """
+    merged = dict(settings)
+    for option in options:
+        name, _, value = option.partition("=")
+        if name.endswith("+"):
+            name, value = name[:-1], f"{merged[name[:-1]]},{value}"
+        if not option.startswith("-"):
+            merged[name] = value
+    lines = (f"{name}={value}\n" for name, value in merged.items())
     path.touch(mode=0o600)
-    path.write_text("".join(line.replace("\\", "\\\\") + "\n" for line in lines))
+    path.write_text("".join(lines).replace("\\", "\\\\"))
 
 
 @contextmanager
