@@ -76,6 +76,10 @@ def read_changes(
     changed, say) is lost; the others go on. A log that does not reach back loses all. Raises
     SourceError, ServerUnreachable.
     """
+    if start.kind == until.kind and start.covers(until):
+        # To find a position, the server would read its log from the file's beginning.
+        yield Changes(start)
+        return
     reader = _Reader(targets, start)
     while True:
         try:

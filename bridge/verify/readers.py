@@ -386,10 +386,11 @@ class TargetReader:
 
 @dataclass(frozen=True, slots=True)
 class Sides:
-    """A reader of either side, for one thread."""
+    """A reader of either side, for one thread; `helper` is a second one of the target."""
 
     source: SourceReader
     target: TargetReader
+    helper: TargetReader | None = None
 
 
 def _bindable(text: str) -> str:

@@ -14,7 +14,7 @@ import contextlib
 import functools
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 import psycopg
@@ -72,7 +72,15 @@ class Walking:
 
     def sides(self, subject: Subject) -> contextlib.AbstractContextManager[Sides]:
         """Sessions that read a table's rows."""
-        return _sides(self.sessions, subject, self.pace.statement_seconds or LONGEST_SECONDS)
+        return self._opened(subject, self.pace.statement_seconds or LONGEST_SECONDS)
+
+    @contextlib.contextmanager
+    def _opened(self, subject: Subject, seconds: float) -> Iterator[Sides]:
+        with (
+            _sides(self.sessions, subject, seconds) as sides,
+            contextlib.closing(target_session(self.sessions.target(), seconds)) as conn,
+        ):
+            yield replace(sides, helper=TargetReader(conn, subject))
 
 
 class Record(Protocol):

@@ -10,9 +10,9 @@ import contextlib
 import queue
 import threading
 import time
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, TypeVar
+from typing import Literal, TypeVar
 
 import psycopg
 import pymysql
@@ -22,7 +22,7 @@ from bridge.types.base import ColumnPlan
 from bridge.types.target import target_of
 from bridge.verify.buckets import bucket_width
 from bridge.verify.pace import Pace
-from bridge.verify.readers import Sides, Totals
+from bridge.verify.readers import Sides, TargetReader, Totals
 from bridge.verify.recheck import Key
 
 RANGE_SECONDS = 0.5
@@ -30,9 +30,9 @@ RANGE_SECONDS = 0.5
 FIRST_ROWS, FEWEST_ROWS = 5_000, 100
 MOST_BUCKETED_ROWS, MOST_PLAIN_ROWS = 200_000, 8_000
 BUCKET_ROWS = 250
-WHOLE_ROWS, WHOLE_BYTES = 2_000_000, 1 << 29
-"""A table of up to so many rows and bytes (as the server estimates) is summed in one statement on
-either side, which reads it in the order that it lies in."""
+WHOLE_ROWS, WHOLE_BYTES, PIECES = 2_000_000, 1 << 29, 8
+"""A table of up to so many rows and bytes (as the server estimates) is cut by the values of its key
+into so many ranges, and nobody looks first how many rows they hold."""
 STATEMENT_SECONDS = 2.0
 """How long a statement that nobody waits for any longer may go on."""
 CANCEL_SECONDS = 0.5
@@ -72,19 +72,24 @@ class Summed:
 class Walk:
     """Sums range after range, the source in one thread and the target in another.
 
-    The source's one says where each range ends; then both sum it, each in its own time.
-    The sessions of `sides` are of no use any more where the walk was left before its end.
+    The source's one says where each range ends; then both sum it, each in its own time. Where the
+    source is ahead its thread helps the target, over a session of its own; nobody ever helps the
+    source, which has an application to serve. The sessions of `sides` are of no use any more where
+    the walk was left before its end.
     """
 
     def __init__(self, sides: Sides, pace: Pace) -> None:
         self._pace = pace
         self._source = sides.source
         self._target = sides.target
+        self._helper = sides.helper
         self._halt = threading.Event()
         self._first = leading_integer(self._source.subject.plan.key_columns)
         self._pending: queue.Queue[Range | None] = queue.Queue(AHEAD)
         self._sources: queue.Queue[tuple[Range, Totals] | None] = queue.Queue(AHEAD)
-        self._targets: queue.Queue[tuple[Range, Totals, bool] | None] = queue.Queue(AHEAD)
+        self._targets: queue.SimpleQueue[tuple[Range, Totals, bool] | None] = queue.SimpleQueue()
+        self._early: dict[Range, tuple[Totals, bool]] = {}
+        self._working = 2
         self._failure: BaseException | None = None
         self._complete = False
         self._rows = FIRST_ROWS
@@ -95,8 +100,8 @@ class Walk:
     def ranges(self, lower: Key | None, last: Key | None) -> Generator[Summed, None, None]:
         """The ranges after `lower` up to `last` in order, once; raises what a thread raised."""
         self._lower, self._last = lower, last
-        works = ((self._read_source, self._sources), (self._read_target, self._targets))
-        threads = [threading.Thread(target=self._guard, args=w, daemon=True) for w in works]
+        works = (self._lead, self._read_target)
+        threads = [threading.Thread(target=self._guard, args=(w,), daemon=True) for w in works]
         for thread in threads:
             thread.start()
         try:
@@ -116,10 +121,15 @@ class Walk:
 
     def _paired(self, piece: Range, source: Totals) -> Summed | None:
         """With the target's sums, after those of ranges that the source has given up."""
-        while (item := self._targets.get()) is not None:
-            if item[0] is piece:
-                return Summed(piece, source, *item[1:])
-        return None
+        while piece not in self._early:
+            item = self._targets.get()
+            if item is not None:
+                self._early[item[0]] = item[1:]
+                continue
+            self._working -= 1
+            if not self._working or self._halt.is_set():
+                return None
+        return Summed(piece, source, *self._early.pop(piece))
 
     def _leave(self, threads: Sequence[threading.Thread]) -> None:
         """Waits for them; what takes longer is cut off, on both sides: either may use either."""
@@ -130,40 +140,58 @@ class Walk:
                 patience = CANCEL_SECONDS
                 self._source.cancel()
                 self._target.cancel()
+                if self._helper is not None:
+                    self._helper.cancel()
                 thread.join(patience)
 
-    def _guard(self, work: Callable[[], None], results: queue.Queue[Any]) -> None:
+    def _guard(self, work: Callable[[], None]) -> None:
         try:
             work()
         except BaseException as error:  # noqa: BLE001 (raised again where the ranges are consumed)
             self._failure = self._failure or error
             self._halt.set()
-        self._end(results)
+        finally:
+            self._targets.put(None)
 
-    def _end(self, results: queue.Queue[Any]) -> None:
+    def _end_sources(self) -> None:
         """The consumer may have left: then there is room, or nobody waits."""
         while True:
             try:
-                results.put(None, timeout=0.05)
+                self._sources.put(None, timeout=0.05)
                 return
             except queue.Full:
                 if self._halt.is_set():
                     with contextlib.suppress(queue.Empty):
-                        results.get_nowait()
+                        self._sources.get_nowait()
+
+    def _lead(self) -> None:
+        """The source's thread: its own part, then whatever is left of the target's."""
+        try:
+            self._read_source()
+        except BaseException:
+            self._halt.set()
+            raise
+        finally:
+            self._end_sources()
+        while not self._halt.is_set() and self._help():
+            pass
 
     def _read_source(self) -> None:
         reader, lower = self._source, self._lower
         ends = self._extent()
         keys = reader.subject.keys
         within = keys.source_range(None, self._last)
-        whole = self._whole(ends)
+        cuts = self._cuts(ends)
         while not self._halt.is_set():
             self._pace.wait(self._halt.is_set)
-            bound = None if whole else reader.next_bound(lower, self._rows, within)
+            if cuts is None:
+                bound = reader.next_bound(lower, self._rows, within)
+            else:
+                bound = next(cuts, None)
             upper = self._last if bound is None else bound
             begun = time.monotonic()
             piece = Range(lower, upper, self._width(lower, upper, ends))
-            if not _give(self._pending, piece, self._halt):
+            if not self._hand(self._pending, piece):
                 return
             conditions = keys.source_range(lower, upper)
             try:
@@ -171,51 +199,85 @@ class Walk:
             except pymysql.err.OperationalError as error:
                 if error.args[0] not in TIMEOUTS or self._rows == FEWEST_ROWS:
                     raise
-                whole, self._rows = False, max(FEWEST_ROWS, self._rows // 8)
+                cuts, self._rows = None, max(FEWEST_ROWS, self._rows // 8)
                 continue
             took = max(time.monotonic() - begun, self._slower)
-            if not _give(self._sources, (piece, totals), self._halt):
+            if not self._hand(self._sources, (piece, totals)):
                 return
             if bound is None:
-                _give(self._pending, None, self._halt)
+                self._hand(self._pending, None)
                 return
             lower = upper
-            self._adapt(took)
+            if cuts is None:
+                self._adapt(took)
 
-    def _whole(self, ends: tuple[int, int] | None) -> bool:
-        """Whether the rest is read at once; then the buckets are cut for all of it."""
+    def _cuts(self, ends: tuple[int, int] | None) -> Iterator[Key] | None:
+        """Where a table's ranges end, if it is cut by the values of its key."""
         table = self._source.subject.plan.table
         large = table.rows > WHOLE_ROWS or table.bytes > WHOLE_BYTES
         if ends is None or large or self._pace.bounded:
-            return False
-        self._rows = max(table.rows, FIRST_ROWS)
-        return True
+            return None
+        if len(self._source.subject.plan.key_columns) > 1:
+            self._rows = max(table.rows, FIRST_ROWS)
+            return iter(())
+        self._rows = max(table.rows // PIECES, FIRST_ROWS)
+        low = int(self._lower[0]) if self._lower else ends[0]
+        high = int(self._last[0]) if self._last else ends[1]
+        pieces = min(PIECES, max(1, table.rows // FIRST_ROWS))
+        width = bucket_width(low, high, pieces)
+        return ((str(cut),) for cut in range(low + width, high, width))
 
     def _adapt(self, took: float) -> None:
         most = MOST_BUCKETED_ROWS if self._first else MOST_PLAIN_ROWS
         wanted = self._rows * min(2.0, max(0.5, RANGE_SECONDS / max(took, 0.001)))
         self._rows = int(min(most, max(FEWEST_ROWS, wanted)))
 
+    def _hand(self, to: queue.Queue[T], item: T) -> bool:
+        """Puts it there as soon as there is room, and helps the target meanwhile."""
+        patience = 0.0
+        while not self._halt.is_set():
+            try:
+                to.put(item, block=bool(patience), timeout=patience)
+                return True
+            except queue.Full:
+                patience = 0.0 if self._help() else 0.05
+        return False
+
+    def _help(self) -> bool:
+        """Sums the next range of the target; False if there is none, or no session for it."""
+        if self._helper is None:
+            return False
+        try:
+            piece = self._pending.get_nowait()
+        except queue.Empty:
+            return False
+        if piece is None:
+            self._pending.put(None)  # it ends the target's own thread
+            return False
+        self._sum_target(self._helper, piece)
+        return True
+
     def _read_target(self) -> None:
-        reader = self._target
-        keys = reader.subject.keys
         while (piece := _take(self._pending, self._halt)) is not None:
-            self._pace.wait(self._halt.is_set)
-            begun = time.monotonic()
-            ordered = (
-                piece.lower is None
-                or piece.upper is None
-                or self._first is not None
-                or reader.ascending(piece.lower, piece.upper)
-            )
-            target: Totals = {}
-            if ordered:
-                conditions, values = keys.target_range(piece.lower, piece.upper)
-                with contextlib.suppress(psycopg.errors.QueryCanceled):  # it is opened instead
-                    target = reader.totals(conditions, values, self._bucket(piece, "target"))
-            self._slower = time.monotonic() - begun
-            if not _give(self._targets, (piece, target, ordered), self._halt):
-                return
+            self._sum_target(self._target, piece)
+
+    def _sum_target(self, reader: TargetReader, piece: Range) -> None:
+        keys = reader.subject.keys
+        self._pace.wait(self._halt.is_set)
+        begun = time.monotonic()
+        ordered = (
+            piece.lower is None
+            or piece.upper is None
+            or self._first is not None
+            or reader.ascending(piece.lower, piece.upper)
+        )
+        target: Totals = {}
+        if ordered:
+            conditions, values = keys.target_range(piece.lower, piece.upper)
+            with contextlib.suppress(psycopg.errors.QueryCanceled):  # it is opened instead
+                target = reader.totals(conditions, values, self._bucket(piece, "target"))
+        self._slower = time.monotonic() - begun
+        self._targets.put((piece, target, ordered))
 
     # -- buckets -----------------------------------------------------------------------------
 
@@ -261,16 +323,6 @@ def bucket_expression(
         return f"{quote_mysql(column.source.name)} DIV {width}"
     name = quote_postgres(column.target_name)
     return f"div({name},{width})" if target_of(column).base == "numeric" else f"{name}/{width}"
-
-
-def _give(target: queue.Queue[T], item: T, halt: threading.Event) -> bool:
-    while not halt.is_set():
-        try:
-            target.put(item, timeout=0.05)
-            return True
-        except queue.Full:
-            continue
-    return False
 
 
 def _take(source: queue.Queue[T | None], halt: threading.Event) -> T | None:
