@@ -10,7 +10,7 @@ import pytest
 from xdist.remote import Producer
 from xdist.scheduler import LoadScopeScheduling
 
-pytest_plugins = ["tests.fix_servers", "tests.endtoend.fixtures"]
+pytest_plugins = ["tests.fix_servers", "tests.fix_kafka", "tests.endtoend.fixtures"]
 
 hypothesis.settings.register_profile("untimed", deadline=None)  # machines are shared
 hypothesis.settings.load_profile("untimed")
@@ -19,13 +19,19 @@ hypothesis.settings.load_profile("untimed")
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
 _KIND = re.compile(r"\[.*(mariadb|mysql)")
+_KAFKA = re.compile("tests/(acceptance|crash|endtoend|integration)/[^:]*kafka")
 _SERVERS = re.compile("tests/(acceptance|crash|endtoend|integration)/")
 
 
 class ByKind(LoadScopeScheduling):  # type: ignore[misc]
-    """Tests about one kind of source share a process, which starts its server once."""
+    """Tests about one kind of source share a process, which starts its server once.
+
+    So do those about Kafka, told by the name of their file or folder: Java is large.
+    """
 
     def _split_scope(self, nodeid: str) -> str:
+        if _KAFKA.match(nodeid):
+            return "kafka"
         kind = _KIND.search(nodeid)
         if kind:
             return kind[1]

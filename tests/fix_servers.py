@@ -1,9 +1,10 @@
 """Real servers and fresh databases for tests.
 
 A server starts when the first test asks for it and serves the whole session. LEGACY_URL
-(MariaDB), MYSQL_URL, MAIN_URL (PostgreSQL) and REDIS_URL name running ones to use instead, unless
-DBBRIDGE_SERVERS=private. A server that cannot be had fails the test; only where a platform
-has none of its kind are tests skipped, and the summary counts them.
+(MariaDB), MYSQL_URL, MAIN_URL (PostgreSQL), REDIS_URL, KAFKA_BOOTSTRAP and CONNECT_URL name
+running ones to use instead, unless DBBRIDGE_SERVERS=private. A server that cannot be had fails
+the test; only where a platform has none of its kind are tests skipped, and the summary counts
+them.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import os
 import secrets
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,6 +34,8 @@ VARIABLES = {
     "mysql": "MYSQL_URL",
     "postgresql": "MAIN_URL",
     "redis": "REDIS_URL",
+    "kafka": "KAFKA_BOOTSTRAP",
+    "connect": "CONNECT_URL",
 }
 UNAVAILABLE = "no such server on this platform"
 
@@ -82,33 +85,33 @@ def _connect_mysql(server: Server, **options: Any) -> Connection[Any]:
 
 
 @pytest.fixture(scope="session")
-def server_of() -> Iterator[Callable[[str], Server]]:
-    """The session's server of a kind, started at the first call."""
+def server_of() -> Iterator[Callable[..., Server]]:
+    """The session's server of a kind, started at the first call with the options given there."""
     running: dict[str, Server] = {}
     base = Path(tempfile.mkdtemp(prefix="tests-", dir=places.folder("data")))
     base.chmod(0o755)
     guard.remember_folder(base)
 
-    def get(kind: str) -> Server:
+    def get(kind: str, options: Callable[[], Sequence[str]] = tuple) -> Server:
         if kind not in running:
-            running[kind] = _obtain(kind, base / kind)
+            running[kind] = _obtain(kind, base / kind, options)
         return running[kind]
 
     try:
         yield get
     finally:
-        for server in running.values():
+        for server in reversed(running.values()):
             if server.pid:
                 server.stop()
         shutil.rmtree(base)
 
 
-def _obtain(kind: str, directory: Path) -> Server:
+def _obtain(kind: str, directory: Path, options: Callable[[], Sequence[str]]) -> Server:
     url = os.environ.get(VARIABLES[kind])
     if url and not programs.private_only():
         return servers.given(kind, url)
     try:
-        return servers.start(kind, directory)
+        return servers.start(kind, directory, options=options())
     except Unavailable as reason:
         pytest.skip(f"{UNAVAILABLE}: {kind} ({reason})")
 

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import argparse
 import concurrent.futures
+import functools
 import signal
 import sys
 import tempfile
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from compose.local import guard, launch, places, programs, servers, templates
-from compose.local.errors import LocalStackError
+from compose.local import connect, guard, launch, places, programs, servers, templates
+from compose.local.errors import LocalStackError, Unavailable
 from compose.local.servers import Server
 
 VARIABLES = {
@@ -21,6 +22,8 @@ VARIABLES = {
     "mysql": "MYSQL_URL",
     "postgresql": "MAIN_URL",
     "redis": "REDIS_URL",
+    "kafka": "KAFKA_BOOTSTRAP",
+    "connect": "CONNECT_URL",
 }
 
 
@@ -28,13 +31,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Carry out one command; 1 if a server could not be had."""
     parser = argparse.ArgumentParser(prog="python -m compose.local", description=__doc__)
     parser.add_argument("command", choices=["up", "prepare"])
-    parser.add_argument("--kinds", default=",".join(programs.KINDS), help="comma-separated")
+    parser.add_argument(
+        "--kinds", help="comma-separated; connect needs kafka (default: all that can be had)"
+    )
     parser.add_argument(
         "--directory", type=Path, help="where data stay (default: a new one, removed)"
     )
     given = parser.parse_args(arguments)
-    kinds = [kind for kind in given.kinds.split(",") if kind]
     try:
+        kinds = given.kinds.split(",") if given.kinds else _all()
         if given.command == "prepare":
             _prepare(kinds)
         else:
@@ -43,6 +48,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"error: {error}", file=sys.stderr)
         return 1
     return 0
+
+
+def _all() -> list[str]:
+    """All kinds, less those that this machine cannot have."""
+    try:
+        for kind in programs.JAVA_KINDS:
+            programs.find(kind)
+    except Unavailable as reason:
+        print(f"without {', '.join(programs.JAVA_KINDS)}: {reason}", file=sys.stderr)
+        return [*programs.KINDS]
+    return [*programs.KINDS, *programs.JAVA_KINDS]
 
 
 def _prepare(kinds: Sequence[str]) -> None:
@@ -75,20 +91,29 @@ def _up(kinds: Sequence[str], directory: Path | None) -> None:
 
 
 def _serve(kinds: Sequence[str], directory: Path, finish: threading.Event) -> None:
-    running: list[Server] = []
+    running: dict[str, Server] = {}
     try:
         for kind in kinds:
             folder = directory / kind
-            known = launch.saved(folder)
-            server = servers.resume(folder) if known else servers.start(kind, folder)
-            running.append(server)
+            begin = functools.partial(servers.resume, folder)
+            if not launch.saved(folder):
+                begin = functools.partial(servers.start, kind, folder)
+            running[kind] = server = begin(options=_options(kind, running))
             database = "postgres" if kind == "postgresql" else ""
             print(f"export {VARIABLES[kind]}='{server.url(database)}'", flush=True)
         print(f"servers run until this process ({directory}) ends", file=sys.stderr)
         finish.wait()
     finally:
-        for server in running:
+        for server in reversed(running.values()):
             server.stop()
+
+
+def _options(kind: str, running: Mapping[str, Server]) -> list[str]:
+    if kind != "connect":
+        return []
+    if "kafka" not in running:
+        raise LocalStackError("connect needs a broker: --kinds kafka,connect")
+    return connect.options(running["kafka"].url())
 
 
 if __name__ == "__main__":

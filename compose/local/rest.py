@@ -74,8 +74,27 @@ class Connect:
         return [str(name) for name in self._ask("GET", "/connectors")]
 
     def put(self, name: str, config: Mapping[str, str]) -> None:
-        """Make a connector, or give it another configuration, with which it starts again."""
-        self._ask("PUT", f"{_path(name)}/config", dict(config))
+        """Make a connector, or give it another configuration, with which it starts again.
+
+        Raises RestError with what is wrong with the configuration. Connect 4.3 itself only says
+        500 to one that Debezium does not accept, since it trips over what Debezium tells it.
+        """
+        try:
+            self._ask("PUT", f"{_path(name)}/config", dict(config))
+        except RestError as error:
+            wrong = self.invalid({**config, "name": name})
+            if not wrong:
+                raise
+            raise RestError(error.status, f"{name}: {'; '.join(wrong)}") from error
+
+    def invalid(self, config: Mapping[str, str]) -> list[str]:
+        """What is wrong with a configuration; connectors try to reach their database for it."""
+        kind = quote(config["connector.class"], safe="")
+        path = f"/connector-plugins/{kind}/config/validate"
+        values = (one["value"] for one in self._ask("PUT", path, dict(config))["configs"])
+        return [
+            f"{value['name']}: {error}" for value in values if value for error in value["errors"]
+        ]
 
     def config(self, name: str) -> dict[str, str]:
         """The connector's configuration."""
@@ -131,8 +150,16 @@ class Connect:
         self._ask("POST", f"{_path(name)}/restart?includeTasks=true")
 
     def delete(self, name: str) -> None:
-        """End and forget it; its topics stay, and where it was is known to one of its name."""
+        """End and forget it, and wait until another one of its name can be made.
+
+        Its topics stay, and such another one goes on where it was (``forget_offsets``).
+        """
         self._ask("DELETE", _path(name))
+        deadline = time.monotonic() + ANSWER_SECONDS
+        while self._found(name):
+            if time.monotonic() > deadline:
+                raise LocalStackError(f"{name} is still there after {ANSWER_SECONDS:.0f} s")
+            time.sleep(PAUSE_SECONDS)
 
     def offsets(self, name: str) -> list[dict[str, Any]]:
         """How far it is, each a ``partition`` and an ``offset`` of the connector's own making."""
