@@ -1,1 +1,1 @@
-"""Verification spread over processes by Celery; what they have done stands in PostgreSQL."""
+"""Verification and copies spread over processes by Celery; what is done stands in PostgreSQL."""

@@ -16,7 +16,7 @@ from kombu.entity import Queue
 from bridge.config import Settings
 from workers import tasks
 from workers.bench import Bench
-from workers.names import FOLLOW, START, queue_of, rounds_of
+from workers.names import FOLLOW, START, copies_of, queue_of, rounds_of
 
 LIMIT_SECONDS = 600
 """A task over a key that has not ended by then hangs, and its process is ended."""
@@ -39,7 +39,8 @@ def make_app(settings: Settings) -> Celery:
 def options(settings: Settings) -> dict[str, Any]:
     """Celery's settings. Raises ConfigError where no broker is named."""
     broker = settings.broker()
-    queue, rounds = queue_of(settings.name), rounds_of(settings.name)
+    name = settings.name
+    queues = (queue_of(name), rounds_of(name), copies_of(name))
     return {
         "broker_url": broker.url(),
         "broker_use_ssl": broker.ssl_options(),
@@ -61,8 +62,8 @@ def options(settings: Settings) -> dict[str, Any]:
         "task_reject_on_worker_lost": True,
         "task_publish_retry": False,
         "task_time_limit": LIMIT_SECONDS,
-        "task_queues": [Queue(name, routing_key=name) for name in (queue, rounds)],
-        "task_default_queue": queue,
+        "task_queues": [Queue(queue, routing_key=queue) for queue in queues],
+        "task_default_queue": queue_of(name),
         "task_create_missing_queues": False,
         "worker_prefetch_multiplier": 1,
         "worker_enable_remote_control": False,

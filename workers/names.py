@@ -6,6 +6,7 @@ SWEEP = "dbbridge.sweep"
 FOLLOW = "dbbridge.follow"
 START = "dbbridge.start"
 FINISH = "dbbridge.finish"
+COPY = "dbbridge.copy"
 
 
 def queue_of(pipeline: str) -> str:
@@ -16,3 +17,8 @@ def queue_of(pipeline: str) -> str:
 def rounds_of(pipeline: str) -> str:
     """Where what comes round waits, so that it does not stand behind a thousand parts."""
     return f"dbbridge.{pipeline}.rounds"
+
+
+def copies_of(pipeline: str) -> str:
+    """Where calls to read chunks of a copy wait, so that they stand behind no verification."""
+    return f"dbbridge.{pipeline}.copy"

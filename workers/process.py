@@ -21,7 +21,7 @@ from celery.exceptions import CPendingDeprecationWarning, SecurityWarning
 
 from bridge.config import Settings
 from workers.leaving import leave, leaving
-from workers.names import queue_of, rounds_of
+from workers.names import copies_of, queue_of, rounds_of
 
 LEAVE_SECONDS = 8.0
 ORPHAN_SECONDS = 1.0
@@ -42,7 +42,8 @@ def run(app: Celery, settings: Settings, concurrency: int, *, beat: bool) -> int
     # Root may do it where messages are JSON; what a lost connection does to tasks is decided.
     warnings.filterwarnings("ignore", category=SecurityWarning)
     warnings.filterwarnings("ignore", category=CPendingDeprecationWarning)
-    queues = (queue_of(settings.name), rounds_of(settings.name))
+    name = settings.name
+    queues = (queue_of(name), rounds_of(name), copies_of(name))
     signals.setup_logging.connect(_set_up_logging, weak=False)
     signals.worker_ready.connect(_say_ready(settings, concurrency, beat), weak=False)
     signals.worker_shutting_down.connect(_shut_down, weak=False)

@@ -1,9 +1,10 @@
-"""Sends parts to whoever takes them, again where a message or its worker was lost."""
+"""Sends work to whoever takes it, again where a message or its worker was lost."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 from celery import Celery
@@ -16,7 +17,7 @@ from bridge.names import TableName
 from bridge.verify.ledger import PartState, Run
 from bridge.verify.subject import Subject
 from bridge.verify.tables import Followed
-from workers.names import SWEEP, queue_of
+from workers.names import COPY, SWEEP, copies_of, queue_of
 
 AGAIN_SECONDS = 3.0
 """A message that has left the queue, and whose part nobody has taken after so long, was lost."""
@@ -27,25 +28,64 @@ limit is the application's."""
 MOST_TRIES = 10
 """A part that was begun, or failed, so often without coming further is given up."""
 
+MOST_CALLS = 64
+"""Calls to read chunks that wait at the same time; each worker that takes one reads many."""
+
 _Part = tuple[int, str, str, int]
 
 
-class Sender:
-    """For one pipeline. Remembers what it sent; forgetting that costs nothing but messages."""
+class _Post:
+    """One queue of a pipeline."""
 
-    def __init__(self, app: Celery, pipeline: str, broker: Broker) -> None:
+    def __init__(self, app: Celery, queue: str, broker: Broker) -> None:
         self._app = app
-        self._queue = queue_of(pipeline)
+        self._queue = queue
         self._broker = broker
-        self._sent: dict[_Part, float] = {}
 
     def check(self) -> None:
         """Raises ServerUnreachable or ServerRefused where the broker is not to be had."""
+        with self._connected() as conn:
+            self._waiting(conn)
+
+    @contextmanager
+    def _connected(self) -> Iterator[Any]:
         try:
             with self._app.connection_for_write() as conn:
-                self._waiting(conn)
+                yield conn
         except (OperationalError, RedisError, OSError) as error:
             raise broker_error(error, self._broker) from error
+
+    def _waiting(self, conn: Any) -> int:
+        """How many messages nobody has taken yet."""
+        try:
+            # Its default channel would try for long to connect.
+            with conn.channel() as channel:
+                found = channel.queue_declare(queue=self._queue, passive=True)
+        except ChannelError:
+            return 0  # Redis has no empty lists
+        return int(found.message_count)
+
+
+class Calls(_Post):
+    """Calls workers to the chunks of a copy; see bridge.replicate.errands.Caller."""
+
+    def __init__(self, app: Celery, pipeline: str, broker: Broker, command: str) -> None:
+        super().__init__(app, copies_of(pipeline), broker)
+        self.command = command
+
+    def call(self, epoch: int, source_id: str, free: int) -> None:
+        """Until as many calls wait as there are free chunks."""
+        with self._connected() as conn:
+            for _ in range(min(free, MOST_CALLS) - self._waiting(conn)):
+                self._app.send_task(COPY, (epoch, source_id), queue=self._queue, connection=conn)
+
+
+class Sender(_Post):
+    """Parts of a verification. Remembers what it sent; forgetting costs nothing but messages."""
+
+    def __init__(self, app: Celery, pipeline: str, broker: Broker) -> None:
+        super().__init__(app, queue_of(pipeline), broker)
+        self._sent: dict[_Part, float] = {}
 
     def send(
         self, run: Run, parts: Iterable[PartState], tables: Mapping[TableName, Followed]
@@ -64,32 +104,19 @@ class Sender:
         ]
         if not free:
             return 0
-        try:
-            with self._app.connection_for_write() as conn:
-                if self._waiting(conn):
-                    return 0  # among them may be theirs
-                for part in free:
-                    self._app.send_task(
-                        SWEEP,
-                        _key(run, part),
-                        queue=self._queue,
-                        connection=conn,
-                        time_limit=None if _keyed(tables[part.table]) else KEYLESS_SECONDS,
-                    )
-                    self._sent[_key(run, part)] = time.monotonic()
-        except (OperationalError, RedisError, OSError) as error:
-            raise broker_error(error, self._broker) from error
+        with self._connected() as conn:
+            if self._waiting(conn):
+                return 0  # among them may be theirs
+            for part in free:
+                self._app.send_task(
+                    SWEEP,
+                    _key(run, part),
+                    queue=self._queue,
+                    connection=conn,
+                    time_limit=None if _keyed(tables[part.table]) else KEYLESS_SECONDS,
+                )
+                self._sent[_key(run, part)] = time.monotonic()
         return len(free)
-
-    def _waiting(self, conn: Any) -> int:
-        """How many messages nobody has taken yet."""
-        try:
-            # Its default channel would try for long to connect.
-            with conn.channel() as channel:
-                found = channel.queue_declare(queue=self._queue, passive=True)
-        except ChannelError:
-            return 0  # Redis has no empty lists
-        return int(found.message_count)
 
 
 def hopeless(part: PartState) -> bool:
@@ -109,7 +136,7 @@ def broker_error(error: Exception, broker: Broker) -> BridgeError:
         cause = cause.__cause__ or cause.__context__
     return ServerUnreachable(
         f"the broker {broker.place} does not answer: {error}",
-        "start Redis, or check celery.broker; verify without --via needs none",
+        "start Redis, or check celery.broker; without workers none is needed",
     )
 
 

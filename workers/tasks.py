@@ -16,7 +16,7 @@ from redis.exceptions import RedisError
 
 from bridge.databases.mysql import source_error
 from bridge.databases.postgres import target_error
-from bridge.errors import BridgeError, Inconclusive, ServerUnreachable
+from bridge.errors import BridgeError, Inconclusive, LeaseLost, ServerUnreachable
 from bridge.names import TableName
 from bridge.verify.ledger import Ledger, Run, Superseded
 from bridge.verify.tables import Followed
@@ -24,7 +24,7 @@ from bridge.verify.work import Interrupted
 from workers.bench import Bench
 from workers.due import is_due
 from workers.leaving import leaving
-from workers.names import FINISH, FOLLOW, START, SWEEP, rounds_of
+from workers.names import COPY, FINISH, FOLLOW, START, SWEEP, rounds_of
 from workers.receipt import Receipt
 from workers.send import Sender, hopeless
 
@@ -53,7 +53,10 @@ def register(app: Celery, bench: Bench) -> None:
     def finish_(run: int) -> None:
         _told(FINISH, lambda: finish(bench, run))
 
-    tasks = {SWEEP: sweep_, FOLLOW: follow_, START: start_, FINISH: finish_}
+    def copy_(epoch: int, source_id: str) -> None:
+        _told(COPY, lambda: copy(bench, epoch, source_id))
+
+    tasks = {SWEEP: sweep_, FOLLOW: follow_, START: start_, FINISH: finish_, COPY: copy_}
     for name, task in tasks.items():
         app.task(name=name, Request=Receipt)(task)
 
@@ -193,6 +196,22 @@ def finish(bench: Bench, run_id: int) -> None:
                     differing=table.differing,
                     reason=table.reason,
                 )
+
+
+def copy(bench: Bench, epoch: int, source_id: str) -> None:
+    """Reads chunks that the daemon of that epoch offers; it calls again while some are free."""
+    begun = time.monotonic()
+
+    def wanted() -> bool:
+        return time.monotonic() - begun < TASK_SECONDS and not leaving()
+
+    try:
+        chunks, rows = bench.reader(epoch, source_id).run(wanted)
+    except LeaseLost:
+        return  # whoever has the pipeline now calls by himself
+    if chunks:
+        seconds = round(time.monotonic() - begun, 1)
+        log.info("chunks copied", chunks=chunks, rows=rows, seconds=seconds)
 
 
 def _told(task: str, work: Callable[[], None]) -> None:

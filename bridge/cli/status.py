@@ -73,7 +73,7 @@ def show(context: Context, status: Status) -> None:
         + (f", lag {lag:.1f} s" if lag is not None else "")
         + (f", {number(said.get('rows_per_second', 0))} rows/s" if said else "")
     )
-    if said.get("message") and said.get("phase") == "waiting":
+    if said.get("message") and said.get("phase") in ("waiting", "copying"):
         out.line(f"waiting: {said['message']}")
     if status.throttled:
         out.line(f"verification waits: {status.throttled}")

@@ -17,6 +17,7 @@ from bridge.cli.signals import INTERRUPTED, at_once, obeyed
 
 if TYPE_CHECKING:
     from bridge.replicate.board import Board
+    from bridge.replicate.errands import Caller
 
 LINE_SECONDS = 5.0
 """How often a plain log gets a line of progress."""
@@ -36,7 +37,10 @@ def register(app: typer.Typer) -> None:
             typer.Option(metavar="copied|caught-up|POSITION", help="End there. [default: never]"),
         ] = None,
         readers: Annotated[
-            int, typer.Option(min=1, max=32, help="Connections that copy at the same time.")
+            int,
+            typer.Option(
+                min=1, max=32, help="Connections that copy at the same time, without workers."
+            ),
         ] = 2,
     ) -> None:
         with at_once():
@@ -68,7 +72,9 @@ def run(context: Context, until: str | None, readers: int) -> None:
         heartbeat=context.heartbeat(),
     )
     mappings = context.settings.mappings
-    daemon = Daemon(servers, lambda: read_all(mappings), readers=readers, until=goal)
+    daemon = Daemon(
+        servers, lambda: read_all(mappings), readers=readers, until=goal, caller=_caller(context)
+    )
     with obeyed(daemon, context.out.stderr) as caught, _progress(context, daemon.board):
         daemon.run()
     context.out.json({"state": "ended", "phase": daemon.board.phase})
@@ -77,6 +83,18 @@ def run(context: Context, until: str | None, readers: int) -> None:
     if caught:
         return
     context.out.next("dbbridge verify" if goal.kind == "caught-up" else "dbbridge status")
+
+
+def _caller(context: Context) -> Caller | None:
+    """Who calls for workers, where they shall copy. Raises ConfigError."""
+    settings = context.settings
+    if settings.pipeline.copy_via == "local":
+        return None
+    from workers.app import make_app
+    from workers.send import Calls
+
+    command = context.command("worker")
+    return Calls(make_app(settings), context.pipeline, settings.broker(), command)
 
 
 @contextmanager
@@ -108,7 +126,7 @@ def describe(board: Board) -> str:
         parts.append(f"{number(board.rows_per_second)} rows/s")
     if board.phase == "streaming" and board.lag_seconds is not None:
         parts.append(f"lag {board.lag_seconds:.1f} s")
-    if board.message and board.phase == "waiting":
+    if board.message and board.phase in ("waiting", "copying"):
         parts.append(board.message)
     return " · ".join(parts)
 

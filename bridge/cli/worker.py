@@ -1,4 +1,4 @@
-"""`dbbridge worker`: takes parts of verifications from Celery's queue and sweeps them."""
+"""`dbbridge worker`: takes from Celery's queues, and sweeps parts or copies chunks."""
 
 from __future__ import annotations
 
@@ -16,13 +16,14 @@ def register(app: typer.Typer) -> None:
 
     @app.command(
         epilog="Example: dbbridge worker --concurrency 4 --beat",
-        help="Do what `verify --via celery` asks for, until told to stop. Start as many as you"
-        " like, on any machine that reaches both databases and the broker.",
+        help="Do what `verify --via celery`, and `sync` with `copy_via: celery`, ask for, until told"
+        " to stop. Start as many as you like, on any machine that reaches both databases and the"
+        " broker.",
     )
     def worker(
         ctx: typer.Context,
         concurrency: Annotated[
-            int, typer.Option(min=1, max=64, help="Parts that are swept at the same time.")
+            int, typer.Option(min=1, max=64, help="Parts or chunks that are read at the same time.")
         ] = os.cpu_count() or 1,
         beat: Annotated[
             bool,

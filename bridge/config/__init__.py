@@ -168,6 +168,7 @@ def load(path: Path, environ: Mapping[str, str]) -> Settings:
         path, file.databases, file.pipeline, file.verify, file.celery, origins, environ
     )
     _check_names(settings)
+    _check_copy(settings)
     return settings
 
 
@@ -235,6 +236,15 @@ def _check_names(settings: Settings) -> None:
                 f"{settings.origins[place]}: there is no database “{name}”",
                 f"known under databases: {', '.join(known)}{nearest(name, known)}",
             )
+
+
+def _check_copy(settings: Settings) -> None:
+    if settings.pipeline.copy_via == "celery" and not settings.celery.broker:
+        place: Place = ("pipeline", "copy_via")
+        raise ConfigError(
+            f"{settings.origins[place]}: workers shall copy, but there is no broker for Celery",
+            "add celery: {broker: redis://host:6379/0}, or leave copy_via out",
+        )
 
 
 def _shown(value: object) -> str:

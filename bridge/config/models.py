@@ -76,11 +76,15 @@ class HeartbeatSettings(Model):
 
 
 class PipelineSettings(Model):
-    """What goes from where to where. `name` is '' until it is known to be the source database's."""
+    """What goes from where to where. `name` is '' until it is known to be the source database's.
+
+    `copy_via`: who reads the rows of a copy, the daemon's own threads or workers of Celery.
+    """
 
     name: str = Field(default="", max_length=63)
     source: str
     copy_from: str = ""
+    copy_via: Literal["local", "celery"] = "local"
     target: str
     mappings: str = "mappings/"
     capture: CaptureSettings = CaptureSettings()

@@ -41,6 +41,12 @@ class Board:
             entry.rows += rows
             entry.bytes += size
 
+    def copied_so_far(self, table: TableName, rows: int, size: int) -> None:
+        """All that is in the target, by whomever."""
+        with self._lock:
+            entry = self.copying[table]
+            entry.rows, entry.bytes = rows, size
+
     def streamed(self, facts: StreamFacts | None, heartbeat: float | None = None) -> None:
         """Rates and lag out of the streams' counters; lag by `heartbeat` where there is one."""
         now = time.monotonic()

@@ -1,4 +1,4 @@
-"""Copies tables: one thread plans chunks, several read them and put them straight into the target.
+"""Copies tables: one thread plans chunks, and several read them, here or in workers elsewhere.
 
 Nothing streams into a table while it is copied. A chunk's rows, its quarantine and its done mark
 are one transaction, so a crash repeats whole chunks and nothing else; planned bounds are kept, so
@@ -10,25 +10,22 @@ from __future__ import annotations
 import queue
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
 from typing import Any
 
 import psycopg
 import pymysql
 
-from bridge.capture.chunks import Bound, next_bound
-from bridge.capture.snapshot import keyless_snapshot, read_chunk
-from bridge.change.batch import BadRow
-from bridge.change.position import Position
+from bridge.capture.chunks import next_bound
 from bridge.errors import TableStopped
 from bridge.replicate.board import Board, Copying
+from bridge.replicate.chunk import Chunk, bound, copy_chunk, stored
+from bridge.replicate.errands import Caller, Errands
+from bridge.replicate.job import Job
 from bridge.replicate.points import passing
 from bridge.replicate.servers import Servers
-from bridge.sink.copy import copy_blocks
-from bridge.sink.quarantine import Quarantine
 from bridge.sink.target import Target
 from bridge.store.lease import Lease
-from bridge.store.state import Q, TableState, bind
+from bridge.store.state import Q
 
 CHUNK_BYTES = 12 << 20
 """Aim for a chunk's size, by the catalogue's average row length."""
@@ -36,34 +33,11 @@ MOST_ROWS = 100_000
 FEWEST_ROWS = 1_000
 
 
-@dataclass(frozen=True, slots=True)
-class Chunk:
-    """Keys after `lower` up to and with `upper`; None: from the beginning, to the end."""
-
-    number: int
-    lower: Bound | None
-    upper: Bound | None
-
-
-@dataclass(eq=False)
-class Job:
-    """One table's copy."""
-
-    target: Target
-    state: TableState
-    open: set[int] = field(default_factory=set)
-    planned: bool = False
-    finished: bool = False
-    stopped: TableStopped | None = None
-
-    @property
-    def names(self) -> dict[str, Any]:
-        """Bindings that name the table in the control schema (without the pipeline)."""
-        return self.state.key
-
-
 class Copier:
-    """Copies jobs with `readers` threads; `finished` is called for each, in its thread."""
+    """Copies jobs with `readers` threads; `finished` is called for each, in its thread.
+
+    With a `caller`, workers read instead, and one thread what they cannot: tables without a key.
+    """
 
     def __init__(
         self,
@@ -72,18 +46,19 @@ class Copier:
         board: Board,
         readers: int,
         finished: Callable[[psycopg.Connection[Any], Job], None],
+        caller: Caller | None = None,
     ) -> None:
         self._servers = servers
         self._lease = lease
         self._board = board
-        self._readers = readers
+        self._readers = 1 if caller else readers
         self._finished = finished
-        self._quarantine = Quarantine(lease.pipeline)
-        self._tasks: queue.Queue[tuple[Job, Chunk] | None] = queue.Queue(maxsize=readers)
+        self._tasks: queue.Queue[tuple[Job, Chunk] | None] = queue.Queue(maxsize=self._readers)
         self._lock = threading.Lock()
         self._threads: list[threading.Thread] = []
         self._running = 0
         self.halt = threading.Event()
+        self._errands = Errands(servers, lease, board, caller, self.halt) if caller else None
         self.ended = threading.Event()
         self.failure: Exception | None = None
 
@@ -96,6 +71,7 @@ class Copier:
             )
         works: list[Callable[[], None]] = [lambda: self._plan(jobs)]
         works += [self._read] * self._readers
+        works += [self._tend] if self._errands else []
         self._running = len(works)
         self._threads = [
             threading.Thread(target=self._guarded, args=(work,), daemon=True) for work in works
@@ -131,15 +107,20 @@ class Copier:
         conn = self._servers.target()
         source = self._servers.copy_source()
         try:
+            if self._errands:
+                self._errands.forget(conn)
             for job in sorted(jobs, key=lambda job: -job.target.plan.table.bytes):
                 try:
                     for chunk in self._chunks(conn, source, job):
-                        if not self._give((job, chunk)):
+                        away = self._errands if job.target.plan.key else None
+                        if not (away.offer(conn, job, chunk) if away else self._give((job, chunk))):
                             return
                 except TableStopped as stop:
                     self._stop_job(job, stop)
             for _ in range(self._readers):
                 self._give(None)
+            if self._errands:
+                self._errands.close()
         finally:
             source.close()
             conn.close()
@@ -161,7 +142,7 @@ class Copier:
     ) -> Iterator[Chunk]:
         names = {"pipeline": self._lease.pipeline, **job.names}
         known = conn.execute(Q["chunks"], names).fetchall()
-        old = [(Chunk(n, _bound(lower), _bound(upper)), done) for n, lower, upper, done in known]
+        old = [(Chunk(n, bound(lower), bound(upper)), done) for n, lower, upper, done in known]
         job.open = {chunk.number for chunk, done in old if not done}
         yield from (chunk for chunk, done in old if not done)
         number, lower = len(old), old[-1][0].upper if old else None
@@ -173,7 +154,7 @@ class Copier:
             chunk = Chunk(number, lower, upper)
             with conn.transaction():
                 self._lease.guard(conn)
-                bounds = {"number": number, "lower": _stored(lower), "upper": _stored(upper)}
+                bounds = {"number": number, "lower": stored(lower), "upper": stored(upper)}
                 conn.execute(Q["add_chunk"], {**names, **bounds})
             passing("copy.planned-chunk")
             with self._lock:
@@ -215,30 +196,32 @@ class Copier:
         job: Job,
         chunk: Chunk,
     ) -> None:
-        names = {"pipeline": self._lease.pipeline, **job.names}
-        plan, target = job.target.plan, job.target
-        bad: list[BadRow] = []
+        names = {"pipeline": self._lease.pipeline, **job.names, "number": chunk.number}
         with conn.transaction():
             self._lease.guard(conn)
-            position: Position | None = None
-            if plan.key:
-                blocks = read_chunk(source, plan, chunk.lower, chunk.upper, bad)
-            else:
-                position, blocks = keyless_snapshot(self._servers.copy_source, plan)
-            passing("copy.chunk-read")
-            rows, size = copy_blocks(conn, plan, target.relation, blocks, bad)
-            if position is not None:
-                # Only now, since the lock on the table's row keeps operators waiting.
-                if self._servers.replica:
-                    position = replace(position, file="", offset=0)
-                conn.execute(Q["exact_frontier"], {**names, **bind(position)})
-            self._quarantine.add(conn, target, bad)
-            conn.execute(Q["chunk_done"], {**names, "number": chunk.number})
-            conn.execute(Q["copied_more"], {**names, "rows": rows, "bytes": size})
+            copied = copy_chunk(conn, source, self._servers, job.target, names)
+        if copied is None:
+            # Under our own epoch nobody else reads it.
+            raise RuntimeError(f"chunk {chunk.number} of {job.target.source} is in other hands")
         passing("copy.chunk-committed")
-        self._board.copied(target.source, rows, size)
+        self._board.copied(job.target.source, *copied)
+        self._done(conn, job, {chunk.number})
+
+    # -- workers -----------------------------------------------------------------------------
+
+    def _tend(self) -> None:
+        assert self._errands is not None
+        conn = self._servers.target()
+        try:
+            self._errands.tend(conn, self._done, self._stop_job)
+        finally:
+            conn.close()
+
+    # -- ends --------------------------------------------------------------------------------
+
+    def _done(self, conn: psycopg.Connection[Any], job: Job, numbers: set[int]) -> None:
         with self._lock:
-            job.open.discard(chunk.number)
+            job.open -= numbers
         self._finish(conn, job)
 
     def _finish(self, conn: psycopg.Connection[Any], job: Job) -> None:
@@ -260,11 +243,3 @@ def chunk_rows(target: Target) -> int:
     table = target.plan.table
     average = table.bytes / table.rows if table.rows else 100.0
     return max(FEWEST_ROWS, min(MOST_ROWS, int(CHUNK_BYTES / max(average, 1.0))))
-
-
-def _bound(stored: list[bytes] | None) -> Bound | None:
-    return None if stored is None else tuple(stored)
-
-
-def _stored(bound: Bound | None) -> list[bytes] | None:
-    return None if bound is None else list(bound)

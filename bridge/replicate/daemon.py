@@ -20,6 +20,7 @@ from bridge.mapping.model import TableMapping
 from bridge.names import TableName
 from bridge.replicate.board import Board
 from bridge.replicate.engine import Engine
+from bridge.replicate.errands import Caller
 from bridge.replicate.plans import Planner
 from bridge.replicate.servers import Servers, meaning
 from bridge.replicate.until import Until
@@ -45,11 +46,13 @@ class Daemon:
         *,
         readers: int,
         until: Until,
+        caller: Caller | None = None,
     ) -> None:
         self._servers = servers
         self._planner = Planner(servers.source, read_mappings)
         self._readers = readers
         self._until = until
+        self._caller = caller
         self._stopping = threading.Event()
         self.board = Board()
 
@@ -111,6 +114,7 @@ class Daemon:
             try:
                 while not halt.wait(RENEW_SECONDS):
                     lease.renew(self.board.document())
+                    lease.end_silent_readers()
             except Exception as error:  # noqa: BLE001 (handed to the thread that waits)
                 lost.append(error)
                 halt.set()
@@ -126,6 +130,7 @@ class Daemon:
                 _Either(self._stopping, halt),
                 readers=self._readers,
                 until=self._until,
+                caller=self._caller,
             ).run()
         finally:
             halt.set()

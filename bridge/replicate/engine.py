@@ -19,8 +19,10 @@ from bridge.errors import PositionPurged, SourceError, TableStopped
 from bridge.names import TableName
 from bridge.replicate.board import Board
 from bridge.replicate.builder import Builder
-from bridge.replicate.copying import Copier, Job
+from bridge.replicate.copying import Copier
+from bridge.replicate.errands import Caller
 from bridge.replicate.heartbeat import Heartbeat
+from bridge.replicate.job import Job
 from bridge.replicate.origin import check_settings, obstacle
 from bridge.replicate.plans import Planner
 from bridge.replicate.points import passing
@@ -62,12 +64,14 @@ class Engine:
         *,
         readers: int,
         until: Until,
+        caller: Caller | None = None,
     ) -> None:
         self._servers = servers
         self._lease = lease
         self._board = board
         self._stopping = stopping
         self._readers = readers
+        self._caller = caller
         self._until = until
         self._control: Connection = servers.target()
         self._quarantine = Quarantine(lease.pipeline)
@@ -252,7 +256,9 @@ class Engine:
         ]
         if not jobs:
             raise Replan
-        copier = Copier(self._servers, self._lease, self._board, self._readers, self.stages.copied)
+        copier = Copier(
+            self._servers, self._lease, self._board, self._readers, self.stages.copied, self._caller
+        )
         copier.start(jobs)
         passing("copy.begun")
         try:

@@ -21,8 +21,8 @@ from bridge.capture.binlog.positions import (
 from bridge.change.position import Position
 from bridge.errors import SourceError, TableStopped
 from bridge.names import TableName
-from bridge.replicate.copying import Job
 from bridge.replicate.family import families
+from bridge.replicate.job import Job
 from bridge.replicate.plans import Planner
 from bridge.replicate.points import passing
 from bridge.replicate.servers import Servers

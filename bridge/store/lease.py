@@ -28,15 +28,14 @@ PATIENCE_SECONDS = 3.0
 
 
 @dataclass(frozen=True, slots=True)
-class Lease:
-    """Proof of holding a pipeline; `conn` carries the advisory lock and must stay open."""
+class Fence:
+    """What a pipeline's writers share: the epoch under which they write."""
 
-    conn: Connection
     pipeline: str
     epoch: int
 
     def guard(self, conn: Connection) -> None:
-        """Makes the transaction open on `conn` fail unless this lease is still the current one.
+        """Makes the transaction open on `conn` fail unless the epoch is still the current one.
 
         Takes FOR KEY SHARE on the pipeline's row until the transaction ends: it does not hinder the
         main stream's update of the position, and a takeover (FOR UPDATE) waits for it.
@@ -54,6 +53,13 @@ class Lease:
             "see who runs it: dbbridge status",
         )
 
+
+@dataclass(frozen=True, slots=True)
+class Lease(Fence):
+    """Proof of holding a pipeline; `conn` carries the advisory lock and must stay open."""
+
+    conn: Connection
+
     def renew(self, status: dict[str, Any]) -> None:
         """Says that the holder lives, and what it does."""
         done = self.conn.execute(
@@ -62,6 +68,11 @@ class Lease:
         )
         if done.rowcount != 1:
             raise self.lost()
+
+    def end_silent_readers(self) -> None:
+        """Ends the sessions of workers that froze over a chunk, so that others can read it."""
+        names = {"pipeline": self.pipeline, "stale": STALE_SECONDS}
+        self.conn.execute(Q["end_silent_readers"], names)
 
     def release(self) -> None:
         """Gives the lease back; the next daemon starts at once."""
@@ -91,7 +102,7 @@ def acquire(conn: Connection, pipeline: str) -> Lease:
                 "stop that one first, or look at it: dbbridge status",
             )
         time.sleep(0.05)
-    return Lease(conn, pipeline, _raise_epoch(conn, pipeline))
+    return Lease(pipeline, _raise_epoch(conn, pipeline), conn)
 
 
 def end_own_sessions(conn: Connection, pipeline: str) -> None:

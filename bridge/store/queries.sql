@@ -116,6 +116,12 @@ SELECT number, lower, upper, done FROM dbbridge.chunks
 WHERE pipeline = %(pipeline)s AND source_schema = %(schema)s AND source_table = %(table)s
   AND generation = %(generation)s ORDER BY number
 
+-- name: take_chunk
+SELECT lower, upper FROM dbbridge.chunks
+WHERE pipeline = %(pipeline)s AND source_schema = %(schema)s AND source_table = %(table)s
+  AND generation = %(generation)s AND number = %(number)s AND NOT done
+FOR NO KEY UPDATE SKIP LOCKED
+
 -- name: planned
 UPDATE dbbridge.tables SET planned = true
 WHERE pipeline = %(pipeline)s AND source_schema = %(schema)s AND source_table = %(table)s
@@ -125,6 +131,11 @@ WHERE pipeline = %(pipeline)s AND source_schema = %(schema)s AND source_table = 
 UPDATE dbbridge.chunks SET done = true
 WHERE pipeline = %(pipeline)s AND source_schema = %(schema)s AND source_table = %(table)s
   AND generation = %(generation)s AND number = %(number)s AND NOT done
+
+-- name: done_chunks
+SELECT number FROM dbbridge.chunks
+WHERE pipeline = %(pipeline)s AND source_schema = %(schema)s AND source_table = %(table)s
+  AND generation = %(generation)s AND number = ANY(%(numbers)s) AND done
 
 -- name: copied_more
 UPDATE dbbridge.tables SET rows_copied = rows_copied + %(rows)s, bytes_copied = bytes_copied + %(bytes)s
@@ -137,6 +148,75 @@ SET stage = 'catching-up', until_file = %(until_file)s, until_offset = %(until_o
     changed_at = now()
 WHERE pipeline = %(pipeline)s AND source_schema = %(schema)s AND source_table = %(table)s
   AND generation = %(generation)s
+
+-- name: copied_so_far
+SELECT rows_copied, bytes_copied FROM dbbridge.tables
+WHERE pipeline = %(pipeline)s AND source_schema = %(schema)s AND source_table = %(table)s
+  AND generation = %(generation)s
+
+-- name: copying_table
+SELECT target_schema, target_table, mapping, version FROM dbbridge.tables
+WHERE pipeline = %(pipeline)s AND source_schema = %(schema)s AND source_table = %(table)s
+  AND generation = %(generation)s AND stage = 'copying' AND NOT paused AND error_code IS NULL
+FOR KEY SHARE
+
+-- name: add_errand
+INSERT INTO dbbridge.errands (pipeline, epoch, source_schema, source_table, generation, number)
+VALUES (%(pipeline)s, %(epoch)s, %(schema)s, %(table)s, %(generation)s, %(number)s)
+ON CONFLICT (pipeline, source_schema, source_table, generation, number) DO UPDATE
+SET epoch = EXCLUDED.epoch, tries = 0, error = '', stop = NULL
+
+-- name: drop_free_errands
+DELETE FROM dbbridge.errands
+WHERE pipeline = %(pipeline)s
+  AND (worker = '' OR NOT dbbridge.session_lives(session_pid, session_began))
+
+-- name: drop_free_errands_of
+DELETE FROM dbbridge.errands
+WHERE pipeline = %(pipeline)s AND source_schema = %(schema)s AND source_table = %(table)s
+  AND generation = %(generation)s
+  AND (worker = '' OR NOT dbbridge.session_lives(session_pid, session_began))
+
+-- name: drop_errands
+DELETE FROM dbbridge.errands
+WHERE pipeline = %(pipeline)s AND source_schema = %(schema)s AND source_table = %(table)s
+  AND generation = %(generation)s AND number = ANY(%(numbers)s)
+
+-- name: errands
+SELECT source_schema, source_table, generation, number, tries, error, stop,
+       CASE WHEN worker <> '' AND dbbridge.session_lives(session_pid, session_began)
+            THEN worker ELSE '' END
+FROM dbbridge.errands WHERE pipeline = %(pipeline)s ORDER BY id
+
+-- name: claim_errand
+UPDATE dbbridge.errands
+SET worker = %(worker)s, session_pid = %(pid)s, beat_at = now(), tries = tries + 1,
+    session_began = (SELECT backend_start FROM pg_stat_activity WHERE pid = %(pid)s)
+WHERE id = (
+    SELECT e.id FROM dbbridge.errands e JOIN dbbridge.daemon d USING (pipeline, epoch)
+    WHERE e.pipeline = %(pipeline)s AND e.epoch = %(epoch)s AND e.stop IS NULL
+      AND e.tries < %(most)s AND d.renewed_at > now() - make_interval(secs => %(stale)s)
+      AND (e.worker = '' OR NOT dbbridge.session_lives(e.session_pid, e.session_began))
+    ORDER BY e.tries, e.id LIMIT 1 FOR UPDATE OF e SKIP LOCKED)
+RETURNING id, source_schema, source_table, generation, number
+
+-- name: beat_errand
+UPDATE dbbridge.errands SET beat_at = now() WHERE id = %(id)s AND session_pid = %(pid)s
+
+-- name: leave_errand
+UPDATE dbbridge.errands
+SET worker = '', error = COALESCE(%(error)s, error), stop = %(stop)s,
+    tries = tries - CASE WHEN %(error)s::text IS NULL THEN 1 ELSE 0 END
+WHERE id = %(id)s AND session_pid = %(pid)s
+
+-- name: finish_errand
+DELETE FROM dbbridge.errands WHERE id = %(id)s
+
+-- name: end_silent_readers
+SELECT pg_terminate_backend(session_pid) FROM dbbridge.errands
+WHERE pipeline = %(pipeline)s AND worker <> ''
+  AND beat_at < now() - make_interval(secs => %(stale)s)
+  AND dbbridge.session_lives(session_pid, session_began)
 
 -- name: exact_frontier
 UPDATE dbbridge.tables

@@ -50,6 +50,13 @@ def copied(project: Project, redis: Server, rows: int, *, part_rows: int, more: 
     project.catch_up()
 
 
+def by_workers(project: Project, redis: Server) -> None:
+    """From now on workers shall copy."""
+    settings = project.folder / "bridge.yaml"
+    text = settings.read_text().replace("pipeline:\n", "pipeline:\n  copy_via: celery\n")
+    settings.write_text(text + f"celery:\n  broker: {redis.url('0')}\n")
+
+
 def plant(project: Project, *statements: str) -> None:
     """Writes into the target past the stream; `{}` is the schema."""
     with project.target.connect() as conn:

@@ -12,7 +12,7 @@ from bridge.config.models import ScheduleSettings
 from bridge.errors import ConfigError
 from workers.app import LIMIT_SECONDS, VISIBILITY_SECONDS, make_app, options
 from workers.due import is_due
-from workers.names import FINISH, FOLLOW, START, SWEEP
+from workers.names import COPY, FINISH, FOLLOW, START, SWEEP
 from workers.tasks import TASK_SECONDS
 
 FILE = """\
@@ -44,8 +44,12 @@ def test_the_application(tmp_path: Path) -> None:
     assert conf.result_backend is None
     assert (conf.task_acks_late, conf.task_reject_on_worker_lost) == (True, True)
     assert conf.worker_prefetch_multiplier == 1
-    assert {SWEEP, FOLLOW, START, FINISH} <= set(app.tasks)
-    assert [queue.name for queue in conf.task_queues] == ["dbbridge.shop", "dbbridge.shop.rounds"]
+    assert {SWEEP, FOLLOW, START, FINISH, COPY} <= set(app.tasks)
+    assert [queue.name for queue in conf.task_queues] == [
+        "dbbridge.shop",
+        "dbbridge.shop.rounds",
+        "dbbridge.shop.copy",
+    ]
     assert conf.beat_schedule["follow"]["schedule"].total_seconds() == 20
     assert all(each["options"]["expires"] for each in conf.beat_schedule.values())
 
