@@ -16,9 +16,9 @@ def register(app: typer.Typer) -> None:
 
     @app.command(
         epilog="Example: dbbridge worker --concurrency 4 --beat",
-        help="Do what `verify --via celery`, and `sync` with `copy_via: celery`, ask for, until told"
-        " to stop. Start as many as you like, on any machine that reaches both databases and the"
-        " broker.",
+        help="Do what `verify --via celery`, and `sync` with `copy_via: celery`, ask for, until"
+        " told to stop. Start as many as you like, on any machine that reaches both databases and"
+        " the broker.",
     )
     def worker(
         ctx: typer.Context,

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
+from contextlib import suppress
+from pathlib import Path
 
 import pytest
 
+from compose.local import servers
+from compose.local.servers import Server
 from tests.crash.kills import MADE
 
 KILLS = "kills"
@@ -18,6 +22,15 @@ def _kills(record_property: Callable[[str, object], None]) -> Iterator[None]:
     MADE.clear()
     yield
     record_property(KILLS, {source: dict(kills) for source, kills in MADE.items()})
+
+
+@pytest.fixture
+def broker(tmp_path: Path) -> Iterator[Server]:
+    """One that may be killed."""
+    server = servers.start("redis", tmp_path / "broker")
+    yield server
+    with suppress(ProcessLookupError):
+        server.stop(kill=True)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
