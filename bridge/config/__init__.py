@@ -7,13 +7,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
 from bridge import yamlfile
+from bridge.config.capture import check_capture, connect_endpoint, kafka_endpoint
 from bridge.config.models import (
     CelerySettings,
     DatabaseSettings,
@@ -22,9 +23,11 @@ from bridge.config.models import (
     TlsSettings,
     VerifySettings,
 )
-from bridge.config.urls import masked_url, resolve_broker, resolve_url
+from bridge.config.urls import masked, masked_url, resolve_broker, resolve_url
 from bridge.databases.broker import Broker
+from bridge.databases.connect import ConnectEndpoint
 from bridge.databases.endpoint import Endpoint, Tls, TlsMode, nearest
+from bridge.databases.kafka import KafkaEndpoint
 from bridge.errors import ConfigError
 from bridge.yamlfile import Document, Place
 
@@ -40,6 +43,8 @@ _NAMING: tuple[tuple[str, str], ...] = (
     ("verify", "replica"),
 )
 """Settings that name a database; the first two have to."""
+_SECRETS = ("password", "secret", "jaas")
+"""What names of secret settings hold, those of Connect's properties among them."""
 
 
 @dataclass(frozen=True)
@@ -61,7 +66,7 @@ class Settings:
     verify: VerifySettings
     celery: CelerySettings
     origins: Mapping[Place, str]
-    environ: Mapping[str, str]
+    environ: Mapping[str, str] = field(repr=False)
 
     @property
     def name(self) -> str:
@@ -107,6 +112,22 @@ class Settings:
             ours,
         )
 
+    @property
+    def group(self) -> str:
+        """The group of Kafka's consumers."""
+        return self.pipeline.capture.group or f"dbbridge-{self.name}"
+
+    def kafka(self) -> KafkaEndpoint:
+        """Where Kafka is, secrets resolved. Raises ConfigError, also if nothing comes from it."""
+        return kafka_endpoint(self.pipeline.capture, self.environ, self.origins, self.path)
+
+    def connect(self) -> ConnectEndpoint | None:
+        """Where Kafka Connect's REST interface is, secrets resolved; None if it is not told.
+
+        Raises ConfigError.
+        """
+        return connect_endpoint(self.pipeline.capture, self.environ, self.origins, self.path)
+
     def _files(self, tls: TlsSettings) -> dict[str, str]:
         files = {"ca": tls.ca, "cert": tls.cert, "key": tls.key}
         return {key: str(self.path.parent / value) for key, value in files.items() if value}
@@ -128,8 +149,9 @@ class Settings:
         origin = self.origins.get(place, "default")
         if place == ("pipeline", "name") and not value:
             value, origin = self.name, "default: the source database"
-        text = masked_url(value) if place[-1] in ("url", "broker") else _shown(value)
-        yield Setting(".".join(map(str, place)), text, origin)
+        if place == ("pipeline", "capture", "group") and self.pipeline.capture.kind == "kafka":
+            value, origin = (value, origin) if value else (self.group, "default: by the pipeline")
+        yield Setting(".".join(map(str, place)), _shown(place, value), origin)
 
     def _database_name(self, name: str) -> str:
         return self.endpoint(name, secrets=False).database
@@ -169,6 +191,7 @@ def load(path: Path, environ: Mapping[str, str]) -> Settings:
     )
     _check_names(settings)
     _check_copy(settings)
+    check_capture(settings.pipeline.capture, origins, path)
     return settings
 
 
@@ -247,5 +270,9 @@ def _check_copy(settings: Settings) -> None:
         )
 
 
-def _shown(value: object) -> str:
-    return "" if value is None else str(value)
+def _shown(place: Place, value: object) -> str:
+    text = "" if value is None else str(value)
+    if place[-1] in ("url", "broker", "connect"):
+        return masked_url(text)
+    secret = any(word in str(place[-1]).lower() for word in _SECRETS)
+    return masked(text) if secret else text

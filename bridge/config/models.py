@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from typing import Literal
 
@@ -62,10 +63,44 @@ class DatabaseSettings(Model):
     __str__ = __repr__
 
 
-class CaptureSettings(Model):
-    """How changes are captured."""
+class SaslSettings(Model):
+    """Login at Kafka's brokers; `mechanism` '' for none."""
 
-    kind: Literal["binlog"] = "binlog"
+    mechanism: Literal["", "PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] = ""
+    user: str = ""
+    password: str = Field(default="", repr=False)
+
+
+class CaptureSettings(Model):
+    """How changes are captured: from the source's log, or from what Debezium wrote to Kafka.
+
+    All but `kind` are Kafka's. `topics`: Debezium's topic.prefix. `group`: the consumers' group, ''
+    for a name made of the pipeline's. `connect`: URL of Kafka Connect's REST interface, where
+    `connector` runs. `connector_config`: its properties, or the worker's converter settings, where
+    that interface does not tell them. `snapshot`: whose first copy fills the tables.
+    """
+
+    kind: Literal["binlog", "kafka"] = "binlog"
+    brokers: str = ""
+    topics: str = ""
+    group: str = ""
+    connect: str = Field(default="", repr=False)
+    connector: str = ""
+    connector_config: dict[str, str] = Field(default={}, repr=False)
+    snapshot: Literal["bridge", "debezium"] = "bridge"
+    tls: TlsSettings = TlsSettings()
+    sasl: SaslSettings = SaslSettings()
+
+    @field_validator("connector_config", mode="before")
+    @classmethod
+    def _as_properties(cls, value: object) -> object:
+        """YAML's true and 1000 are what properties spell ``true`` and ``1000``."""
+        if not isinstance(value, dict):
+            return value
+        return {
+            name: json.dumps(each) if isinstance(each, (bool, int)) else each
+            for name, each in value.items()
+        }
 
 
 class HeartbeatSettings(Model):

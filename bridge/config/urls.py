@@ -9,6 +9,7 @@ from pathlib import Path
 from urllib.parse import unquote
 
 from bridge.databases.broker import Broker, build_broker, split_broker
+from bridge.databases.connect import ConnectEndpoint, build_connect, split_connect
 from bridge.databases.endpoint import (
     Endpoint,
     Tls,
@@ -53,7 +54,7 @@ def resolve_url(
     def split(text: str) -> dict[str, str]:
         return split_url(text) | ({} if secrets else {"password": ""})
 
-    with _at(where):
+    with at(where):
         return build_endpoint(_resolved_parts(url, split, environ, where, base))
 
 
@@ -61,8 +62,16 @@ def resolve_broker(
     url: str, environ: Mapping[str, str], where: str, base: Path, tls: Tls
 ) -> Broker:
     """A broker from a URL with placeholders, as `resolve_url` reads a database's."""
-    with _at(where):
+    with at(where):
         return build_broker(_resolved_parts(url, split_broker, environ, where, base), tls)
+
+
+def resolve_connect(
+    url: str, environ: Mapping[str, str], where: str, base: Path, tls: Tls
+) -> ConnectEndpoint:
+    """Kafka Connect's REST interface from a URL with placeholders, read as a database's."""
+    with at(where):
+        return build_connect(_resolved_parts(url, split_connect, environ, where, base), tls)
 
 
 def _resolved_parts(
@@ -85,7 +94,7 @@ def _resolved_parts(
 
 
 @contextmanager
-def _at(where: str) -> Iterator[None]:
+def at(where: str) -> Iterator[None]:
     """Errors say where the setting stands."""
     try:
         yield
@@ -103,6 +112,11 @@ def masked_url(url: str) -> str:
     if at and colon and not _SHIELDED.fullmatch(password):
         shielded = f"{scheme}{separator}{user}:***@{tail}"
     return _SHIELDED.sub(lambda match: kept[int(match[1])], shielded)
+
+
+def masked(secret: str) -> str:
+    """A secret as ***, unless it is a placeholder (or nothing)."""
+    return secret if not secret or _PLACEHOLDER.fullmatch(secret) else "***"
 
 
 def _shield(url: str) -> tuple[str, list[str]]:

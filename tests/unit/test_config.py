@@ -8,6 +8,9 @@ import pytest
 
 from bridge.config import Settings, load
 from bridge.config.urls import masked_url
+from bridge.databases.connect import ConnectEndpoint
+from bridge.databases.endpoint import Secret, Tls
+from bridge.databases.kafka import Sasl
 from bridge.errors import ConfigError
 
 FILE = """\
@@ -105,7 +108,7 @@ def test_no_file(tmp_path: Path) -> None:
         ("source: legacy", "source: legcy", 6, "no database “legcy”", "did you mean “legacy”"),
         ("  target: main\n", "", 5, "“pipeline.target” is missing", ""),
         ("ca: ca.pem", "mode: sure", 2, "“sure” is not a TLS mode", ""),
-        ("  target: main", "  target: main\n  capture: {kind: kafka}", 8, "capture.kind", ""),
+        ("  target: main", "  target: main\n  capture: {kind: log}", 8, "capture.kind", ""),
         ("pipeline:", "pipeline: [", 5, "", "YAML"),
     ],
 )  # fmt: skip
@@ -188,3 +191,92 @@ def test_what_is_wrong_about_celery(tmp_path: Path, old: str, new: str, said: st
 def test_without_a_broker(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="names no broker"):
         settings(tmp_path).broker()
+
+
+KAFKA = """\
+  capture:
+    kind: kafka
+    brokers: "k1:9093, k2,[::1]:9094"
+    topics: shop
+    connect: http://bridge:${CONNECT_PASSWORD}@c1
+    connector: shop
+    connector_config: {schemas.enable: false, poll.interval.ms: 50, database.password: hunter2}
+    tls: {ca: ca.pem}
+    sasl: {mechanism: SCRAM-SHA-512, user: bridge, password: "${KAFKA_PASSWORD}"}
+"""
+
+
+def test_kafka_and_connect(tmp_path: Path) -> None:
+    secrets = {"CONNECT_PASSWORD": "c@/", "KAFKA_PASSWORD": "k,="}
+    found = settings(tmp_path, FILE + KAFKA, **secrets)
+    kafka, connect = found.kafka(), found.connect()
+    assert kafka.brokers == "k1:9093,k2:9092,[::1]:9094"
+    assert kafka.tls == Tls("verify", ca=str(tmp_path / "ca.pem"))
+    assert kafka.sasl == Sasl("SCRAM-SHA-512", "bridge", Secret("k,="))
+    assert kafka.place == "kafka://bridge@k1:9093,k2:9092,[::1]:9094"
+    assert connect == ConnectEndpoint("http://c1:8083", "bridge", Secret("c@/"))
+    assert found.group == "dbbridge-shop"
+    told = {"schemas.enable": "false", "poll.interval.ms": "50", "database.password": "hunter2"}
+    assert found.pipeline.capture.connector_config == told
+    shown = {each.name: each.value for each in found.listed()}
+    assert shown["pipeline.capture.sasl.password"] == "${KAFKA_PASSWORD}"
+    assert shown["pipeline.capture.connect"] == "http://bridge:${CONNECT_PASSWORD}@c1"
+    assert shown["pipeline.capture.connector_config.database.password"] == "***"
+    assert shown["pipeline.capture.group"] == "dbbridge-shop"
+
+
+def test_secrets_of_kafka_never_show(tmp_path: Path) -> None:
+    text = KAFKA.replace("${KAFKA_PASSWORD}", "secret1").replace("${CONNECT_PASSWORD}", "secret2")
+    found = settings(tmp_path, FILE + text)
+    shown = " ".join(f"{each.name}={each.value}" for each in found.listed())
+    everything = f"{shown} {found.pipeline!r} {found} {found.kafka()!r} {found.connect()!r}"
+    assert not any(secret in everything for secret in ("secret1", "secret2", "hunter2"))
+
+
+def test_encryption_of_kafka_and_connect(tmp_path: Path) -> None:
+    text = KAFKA.replace("    tls: {ca: ca.pem}\n", "")
+    secrets = {"CONNECT_PASSWORD": "c", "KAFKA_PASSWORD": "k"}
+    assert settings(tmp_path, FILE + text, **secrets).kafka().tls is None
+    found = settings(tmp_path, FILE + text.replace("http:", "https:"), **secrets).connect()
+    assert found is not None
+    assert (found.url, found.tls) == ("https://c1:443", Tls("verify"))
+    text = text.replace("    sasl:", "    tls: {mode: required}\n    sasl:")
+    assert settings(tmp_path, FILE + text, **secrets).kafka().tls == Tls("required")
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "line", "said"),
+    [
+        ("    topics: shop\n", "", 8, "“pipeline.capture.topics” is missing"),
+        ("topics: shop", "topics: a b", 11, "no beginning of topics"),
+        ("k1:9093", "http://k1", 10, "not the address of a broker"),
+        ("k1:9093", "k1:none", 10, "not a number from 1 to 65535"),
+        ("    connector: shop\n", "", 12, "capture.connect needs connector"),
+        ("    connect: http://bridge:${CONNECT_PASSWORD}@c1\n", "", 12, "connector needs connect"),
+        ("SCRAM-SHA-512", "GSSAPI", 16, "capture.sasl.mechanism"),
+        (", user: bridge", "", 16, "sasl is not complete"),
+        ("tls: {ca", "tls: {mode: preferred, ca", 15, "do not agree on encryption"),
+        ("tls: {ca", "tls: {mode: disabled, ca", 15, "goes with no files"),
+        ("tls: {ca", "tls: {cert", 15, "go together"),
+        ("kind: kafka", "kind: binlog", 10, "capture.brokers is a setting of Kafka"),
+        ("    kind: kafka\n", "    snapshot: debezium\n", 10, "capture.brokers is a setting of"),
+        ("schemas.enable: false", "a: [1]", 14, "connector_config.a"),
+    ],
+)  # fmt: skip
+def test_what_is_wrong_about_kafka(
+    tmp_path: Path, old: str, new: str, line: int, said: str
+) -> None:
+    with pytest.raises(ConfigError) as caught:
+        settings(tmp_path, FILE + KAFKA.replace(old, new))
+    assert said in caught.value.message
+    assert f"bridge.yaml:{line}: " in caught.value.message
+
+
+def test_without_kafka(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="nothing is captured through Kafka"):
+        settings(tmp_path).kafka()
+    assert settings(tmp_path).connect() is None
+    with pytest.raises(ConfigError, match="begins with http"):
+        settings(tmp_path, FILE + KAFKA.replace("http://", "tcp://")).connect()
+    with pytest.raises(ConfigError, match="KAFKA_PASSWORD is not set"):
+        settings(tmp_path, FILE + KAFKA).kafka()

@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from textwrap import indent
 from typing import get_args
 
 import pytest
@@ -68,8 +69,11 @@ def test_settings_are_all_documented_with_their_defaults() -> None:
     assert set(found) == set(known)
     for path, field in known.items():
         default = found[path].default
-        assert default.startswith("required") == field.is_required(), path
-        if not field.is_required() and field.default not in (None, ""):
+        required = default.startswith("required") and not default.startswith("required with")
+        assert required == field.is_required(), path
+        if default.startswith("required with"):
+            assert field.default == "", path
+        elif not field.is_required() and field.default not in (None, ""):
             assert YAML(typ="safe").load(default.strip("`")) == field.default, path
         elif not field.is_required():
             assert not re.fullmatch(r"`[^`]*`", default), path
@@ -80,6 +84,7 @@ def test_the_examples_of_settings_are_accepted(row: Row, tmp_path: Path) -> None
     document = YAML(typ="safe").load(BASE)
     names = row.key.replace("NAME", "main" if row.example.startswith("`post") else "legacy")
     *way, last = names.split(".")
+    _complete(names, document["pipeline"])
     inner = document
     for name in way:
         inner = inner.setdefault(name, {})
@@ -91,16 +96,32 @@ def test_the_examples_of_settings_are_accepted(row: Row, tmp_path: Path) -> None
     config.load(path, {})
 
 
+def _complete(name: str, pipeline: dict[str, dict[str, object]]) -> None:
+    """Adds what a setting of Kafka cannot be without."""
+    if not name.startswith("pipeline.capture.") or name.endswith(".kind"):
+        return
+    capture = pipeline.setdefault("capture", {})
+    capture |= {"kind": "kafka", "brokers": "k", "topics": "t"}
+    capture |= {"connect": "http://c", "connector": "c"}
+    capture["tls"] = {"cert": "c.pem", "key": "k.pem"}
+    capture["sasl"] = {"mechanism": "PLAIN", "user": "u"}
+
+
 def test_the_settings_shown_as_a_whole_are_accepted(tmp_path: Path) -> None:
-    (example,) = re.findall(r"```yaml\n(.*?)```", text("settings.md"), re.DOTALL)
+    example, kafka = re.findall(r"```yaml\n(.*?)```", text("settings.md"), re.DOTALL)
+    example = example.replace("celery:", indent(kafka, "  ") + "celery:")
     path = tmp_path / "bridge.yaml"
     path.write_text(example)
     (tmp_path / "secrets").mkdir()
     (tmp_path / "secrets" / "main").write_text("s\n")
-    found = config.load(path, {"LEGACY_PASSWORD": "x", "REDIS_PASSWORD": "y"})
+    variables = ("LEGACY_PASSWORD", "REDIS_PASSWORD", "CONNECT_PASSWORD", "KAFKA_PASSWORD")
+    found = config.load(path, dict(zip(variables, "xycz", strict=True)))
     assert found.name == "shop"
     assert found.endpoint("main").password.reveal() == "s"
     assert found.broker().url() == "rediss://:y@queue:6379/0"
+    kafka, connect = found.kafka(), found.connect()
+    assert kafka.sasl and kafka.sasl.password.reveal() == "z"
+    assert connect and (connect.user, connect.password.reveal()) == ("bridge", "c")
     assert found.celery.schedule.every == 6 * 3600
 
 
