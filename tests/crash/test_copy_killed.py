@@ -20,7 +20,7 @@ pytestmark = pytest.mark.crash
 
 BULK = 250_000
 SOAK_BULK = 900_000
-SOAK_KILLS = 60
+SOAK_KILLS = 24
 """The least that a soak makes on each source."""
 DAEMON = "the daemon"
 
@@ -115,9 +115,10 @@ def test_soak(project: Project, broker: Server, seed: int) -> None:
             else:
                 crew.daemon = start(project)
                 project.run("tables", "resync", *project.stages())
+            project.wait_until(crew.copying, PATIENCE, daemon=crew.daemon)
             while crew.copying():
                 crew.once(crew.chance.choice((*KINDS, DAEMON)))
-                time.sleep(crew.chance.uniform(0, 2))
+                time.sleep(crew.chance.uniform(0, 0.5))
             finish(crew)
         crew.daemon.kill()
         victim.judge()
