@@ -44,7 +44,8 @@ class ConnectEndpoint:
 class ConnectorStatus:
     """States as Connect tells them: RUNNING, PAUSED, STOPPED, FAILED, UNASSIGNED, RESTARTING.
 
-    `trace` is the first line of what made it, or else a task, fail; '' if nothing has.
+    `trace` is the first line of what made it, or else a task, fail, with that of its last cause; ''
+    if nothing has.
     """
 
     state: str
@@ -112,11 +113,10 @@ class ConnectClient:
         told = self._ask_of(name, "status")
         tasks = told.get("tasks", ())
         traces = [str(one.get("trace") or "") for one in (told["connector"], *tasks)]
-        first = next(filter(None, traces), "").strip()
         return ConnectorStatus(
             state=str(told["connector"]["state"]),
             tasks=tuple(str(one["state"]) for one in tasks),
-            trace=first.splitlines()[0] if first else "",
+            trace=_summary(next(filter(None, traces), "")),
         )
 
     def offsets(self, name: str) -> list[dict[str, Any]]:
@@ -167,6 +167,13 @@ class ConnectClient:
             # Unredirected, so that no other server ever gets it.
             request.add_unredirected_header("Authorization", f"Basic {told}")
         return request
+
+
+def _summary(trace: str) -> str:
+    """What happened and why, in one line; in between are the layers it came through."""
+    lines = trace.strip().splitlines()
+    causes = [line for line in lines if line.startswith("Caused by: ")]
+    return " ".join([*lines[:1], *causes[-1:]])
 
 
 class _NotFound(ServerRefused):

@@ -1,13 +1,12 @@
 """Where a Kafka cluster is, how to log in, and what its client's errors mean to a user.
 
 The client is librdkafka; its properties: CONFIGURATION.md of librdkafka. It tries for ever, and
-tells of a failed handshake only through its callback for errors, which `reachable` listens to.
+tells of a failed handshake only through its callback for errors: `bridge.databases.reach`.
 """
 
 from __future__ import annotations
 
 import re
-import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -24,10 +23,6 @@ if TYPE_CHECKING:
     from confluent_kafka import KafkaError, KafkaException
 
 PORT = 9092
-REACHABLE_SECONDS = 10.0
-_SLICE_SECONDS = 0.2
-_GRACE_SECONDS = 1.0
-"""How long another broker may still take to answer when one has refused."""
 
 Mechanism = Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"]
 
@@ -114,36 +109,6 @@ def _sasl(sasl: Sasl | None) -> dict[str, Any]:
     }
 
 
-def reachable(endpoint: KafkaEndpoint, seconds: float = REACHABLE_SECONDS) -> None:
-    """Asks the cluster for its brokers, once; raises the error that says why it does not answer.
-
-    ServerRefused comes as soon as a handshake or login has failed, ServerUnreachable after
-    `seconds`. Without this, a client waits for ever and says nothing.
-    """
-    from confluent_kafka import KafkaException
-    from confluent_kafka.admin import AdminClient
-
-    told: list[KafkaError] = []
-    try:
-        client = AdminClient(client_settings(endpoint) | {"error_cb": told.append})
-    except (KafkaException, ValueError) as error:
-        raise _unusable(error, endpoint) from error
-    deadline = time.monotonic() + seconds
-    while True:
-        try:
-            client.list_topics(topic="", timeout=_SLICE_SECONDS)
-        except KafkaException as error:
-            client.poll(0)
-            refused = [e for e in (kafka_error(t, endpoint) for t in told) if not e.transient]
-            if refused:
-                deadline = min(deadline, time.monotonic() + _GRACE_SECONDS)
-            if time.monotonic() >= deadline:
-                last = [*told, error.args[0]][0]
-                raise (refused[0] if refused else kafka_error(last, endpoint)) from error
-        else:
-            return
-
-
 def kafka_error(error: KafkaException | KafkaError, endpoint: KafkaEndpoint) -> BridgeError:
     """What an error of the client, or of one broker, means; never holds the password.
 
@@ -167,19 +132,32 @@ def kafka_error(error: KafkaException | KafkaError, endpoint: KafkaEndpoint) -> 
         )
     if name == "_INVALID_ARG":
         return ConfigError(f"{place}: {text}", "check pipeline.capture in bridge.yaml")
-    if name in _GONE or told.retriable():
-        return ServerUnreachable(f"{place} cannot be reached: {text}", _hint(name, text))
+    if name in _GONE:
+        return ServerUnreachable(f"{place} cannot be reached: {text}", unreachable_hint(name, text))
     return ServerRefused(f"{place}: {text} ({name})")
 
 
 _GONE = frozenset(
-    {"_TRANSPORT", "_ALL_BROKERS_DOWN", "_RESOLVE", "_TIMED_OUT", "_TIMED_OUT_QUEUE", "_WAIT_COORD"}
-)
-_PURGED = frozenset({"_AUTO_OFFSET_RESET", "OFFSET_OUT_OF_RANGE"})
+    {
+        "_TRANSPORT", "_ALL_BROKERS_DOWN", "_RESOLVE", "_TIMED_OUT", "_TIMED_OUT_QUEUE", "_RETRY",
+        "_WAIT_COORD", "_WAIT_CACHE", "_OUTDATED", "_MAX_POLL_EXCEEDED", "_INTR",
+        "BROKER_NOT_AVAILABLE", "COORDINATOR_LOAD_IN_PROGRESS", "COORDINATOR_NOT_AVAILABLE",
+        "FENCED_LEADER_EPOCH", "FETCH_SESSION_ID_NOT_FOUND", "ILLEGAL_GENERATION",
+        "INVALID_FETCH_SESSION_EPOCH", "KAFKA_STORAGE_ERROR", "LEADER_NOT_AVAILABLE",
+        "LISTENER_NOT_FOUND", "NETWORK_EXCEPTION", "NOT_CONTROLLER", "NOT_COORDINATOR",
+        "NOT_LEADER_FOR_PARTITION", "OFFSET_NOT_AVAILABLE", "PREFERRED_LEADER_NOT_AVAILABLE",
+        "REBALANCE_IN_PROGRESS", "REPLICA_NOT_AVAILABLE", "REQUEST_TIMED_OUT",
+        "THROTTLING_QUOTA_EXCEEDED", "UNKNOWN_LEADER_EPOCH", "UNKNOWN_MEMBER_ID",
+        "UNSTABLE_OFFSET_COMMIT",
+    }
+)  # fmt: skip
+"""Errors that heal: the protocol's retriable ones, and the client's own. UNKNOWN_TOPIC_OR_PART is
+retriable for Kafka, but here a name is wrong, or nothing was ever captured."""
+_PURGED = frozenset({"_AUTO_OFFSET_RESET", "OFFSET_OUT_OF_RANGE", "_LOG_TRUNCATION"})
 _PREAMBLE = re.compile(r"^(?:\w+://)?\S+/(?:bootstrap|\d+): ")
-_TIMING = re.compile(r" \(after \d+ms in state \w+\)(?:, \d+ identical error\(s\) suppressed)?$")
+_TIMING = re.compile(r" \(after \d+ms in state \w+(?:, [^)]*\([^)]*\)[^)]*)?\)$")
 _OPENSSL = re.compile(r"error:[0-9A-F]+:[^:]*:[^:]*:")
-_SETTING = "pipeline.capture"
+SETTING = "pipeline.capture"
 
 
 def _plain(text: str) -> str:
@@ -193,7 +171,7 @@ def _handshake_error(told: KafkaError, text: str, endpoint: KafkaEndpoint) -> Br
         files = endpoint.tls and (endpoint.tls.ca, endpoint.tls.cert, endpoint.tls.key)
         return ConfigError(
             f"a TLS file cannot be used ({', '.join(filter(None, files or ()))}): {text}",
-            f"check ca, cert and key under {_SETTING}.tls: PEM files, the key without a password",
+            f"check ca, cert and key under {SETTING}.tls: PEM files, the key without a password",
         )
     if name in ("_AUTHENTICATION", "SASL_AUTHENTICATION_FAILED"):
         return _login_error(text, endpoint)
@@ -202,17 +180,21 @@ def _handshake_error(told: KafkaError, text: str, endpoint: KafkaEndpoint) -> Br
         what = "refused the client's certificate" if cert else "wants a certificate of the client"
         return ServerRefused(
             f"{place}: the broker {what}: {text}",
-            f"set cert and key under {_SETTING}.tls to what an authority of the broker has signed",
+            f"set cert and key under {SETTING}.tls to what an authority of the broker has signed",
         )
     if "verify failed" in text:
         return ServerRefused(
             f"{place}: the broker's certificate is not by an authority that is trusted here, or"
             " not for this host name",
-            f"set {_SETTING}.tls.ca to the authority's file; name brokers as the certificate does",
+            f"set {SETTING}.tls.ca to the authority's file; name brokers as the certificate does",
+        )
+    if name == "_BAD_MSG":
+        return ServerRefused(
+            f"{place}: what answers there is not Kafka: {text}", f"check {SETTING}.brokers"
         )
     if name == "_SSL":
         return ServerRefused(
-            f"{place}: the TLS handshake failed: {text}", f"check {_SETTING}.tls in bridge.yaml"
+            f"{place}: the TLS handshake failed: {text}", f"check {SETTING}.tls in bridge.yaml"
         )
     return None
 
@@ -223,16 +205,16 @@ def _login_error(text: str, endpoint: KafkaEndpoint) -> ServerRefused:
     if offered and offered[1]:
         return ServerRefused(
             f"{place}: the broker does not take {mechanism}, but {offered[1]}",
-            f"set {_SETTING}.sasl.mechanism to one of them",
+            f"set {SETTING}.sasl.mechanism to one of them",
         )
     if offered:
         return ServerRefused(
             f"{place}: this listener of the broker takes no login",
-            f"leave {_SETTING}.sasl out, or name the broker's listener for SASL",
+            f"leave {SETTING}.sasl out, or name the broker's listener for SASL",
         )
     return ServerRefused(
         f"{place}: the broker refused user and password ({mechanism})",
-        f"check user and password under {_SETTING}.sasl, and that the user is made for {mechanism}",
+        f"check user and password under {SETTING}.sasl, and that the user is made for {mechanism}",
     )
 
 
@@ -247,20 +229,13 @@ def _right_error(name: str, text: str, endpoint: KafkaEndpoint) -> BridgeError |
     )
 
 
-def _hint(name: str, text: str) -> str:
+def unreachable_hint(name: str, text: str) -> str:
+    """What to do about an error that heals by itself, if it does not."""
     lowered = text.lower()
     if "refused" in lowered:
         return "does the broker run, and does it listen on this address and port?"
     if name == "_RESOLVE":
         return "the host name is unknown here: check its spelling and DNS"
     if "closed" in lowered or "disconnected" in lowered:
-        return f"does this listener of the broker speak TLS? Check {_SETTING}.tls"
+        return f"does this listener of the broker speak TLS? Check {SETTING}.tls"
     return "check addresses and ports of the brokers, and the firewall"
-
-
-def _unusable(error: Exception, endpoint: KafkaEndpoint) -> BridgeError:
-    from confluent_kafka import KafkaException
-
-    if isinstance(error, KafkaException):
-        return kafka_error(error, endpoint)
-    return ConfigError(f"{endpoint.place}: {error}", f"check {_SETTING} in bridge.yaml")

@@ -1,0 +1,185 @@
+"""TLS and SASL at real listeners: what connects, and what each refusal says."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from confluent_kafka import Consumer
+
+from bridge.databases.endpoint import Secret, Tls
+from bridge.databases.kafka import KafkaEndpoint, Sasl, client_settings
+from bridge.databases.listener import Listener, examine
+from bridge.databases.reach import reachable
+from bridge.errors import BridgeError, ConfigError, ServerRefused, ServerUnreachable
+from compose.local import listeners
+from compose.local.errors import Unavailable
+from compose.local.listeners import Secured
+from tests.fix_servers import UNAVAILABLE
+
+PASSWORD = "hunter2=no,secret"
+SECONDS = 4.0
+"""No refusal may take longer."""
+
+
+@pytest.fixture(scope="module")
+def secured(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Secured]:
+    """A broker with listeners for TLS and SASL."""
+    try:
+        broker = listeners.start(tmp_path_factory.mktemp("secured"), {"bridge": PASSWORD})
+    except Unavailable as reason:
+        pytest.skip(f"{UNAVAILABLE}: kafka ({reason})")
+    yield broker
+    broker.server.stop(kill=True)
+
+
+def endpoint(secured: Secured, listener: str, **options: Any) -> KafkaEndpoint:
+    """Where a listener is, as a client with the right settings for it sees it."""
+    address = secured.addresses[listener] if listener != "plain" else secured.server.url()
+    tls = None if listener == "plain" else Tls("verify", ca=str(secured.authority))
+    if tls and listener == "mutual":
+        client = secured.client
+        tls = replace(tls, cert=str(client.certificate), key=str(client.key))
+    sasl = Sasl("SCRAM-SHA-512", "bridge", Secret(PASSWORD)) if listener == "sasl" else None
+    return replace(KafkaEndpoint(address, tls, sasl), **options)
+
+
+def refusal(wrong: KafkaEndpoint) -> BridgeError:
+    began = time.monotonic()
+    with pytest.raises(BridgeError) as caught:
+        reachable(wrong)
+    assert time.monotonic() - began < SECONDS
+    error = caught.value
+    assert error.hint
+    assert PASSWORD not in f"{error.message} {error.hint} {wrong!r}"
+    return error
+
+
+@pytest.mark.parametrize("listener", ["plain", "tls", "mutual", "sasl"])
+def test_each_listener_connects(secured: Secured, listener: str) -> None:
+    reachable(endpoint(secured, listener))
+
+
+def test_other_ways_to_connect(secured: Secured) -> None:
+    reachable(endpoint(secured, "tls", tls=Tls("required")))
+    reachable(endpoint(secured, "sasl", sasl=Sasl("PLAIN", "bridge", Secret(PASSWORD))))
+    down = endpoint(secured, "plain")
+    reachable(replace(down, brokers=f"127.0.0.1:1,{down.brokers}"))
+
+
+def test_a_client_of_these_settings_reads(secured: Secured) -> None:
+    consumer = Consumer({**client_settings(endpoint(secured, "sasl")), "group.id": "g"})
+    assert consumer.list_topics(timeout=SECONDS).brokers
+    consumer.close()
+
+
+def test_a_certificate_of_another_authority(secured: Secured) -> None:
+    unknown = secured.stranger.certificate.with_name("authority.crt")
+    for tls in (Tls("verify", ca=str(unknown)), Tls("verify")):
+        error = refusal(endpoint(secured, "tls", tls=tls))
+        assert isinstance(error, ServerRefused)
+        assert "authority that is trusted" in error.message
+        assert "tls.ca" in error.hint
+
+
+def test_a_certificate_for_another_host(secured: Secured) -> None:
+    there = endpoint(secured, "tls")
+    error = refusal(replace(there, brokers=there.brokers.replace("127.0.0.1", "localhost")))
+    assert isinstance(error, ServerRefused)
+    assert "not for this host name" in error.message
+
+
+def test_the_clients_certificate(secured: Secured) -> None:
+    right = endpoint(secured, "mutual").tls
+    assert right
+    missing = refusal(endpoint(secured, "mutual", tls=replace(right, cert="", key="")))
+    assert isinstance(missing, ServerRefused)
+    assert "wants a certificate of the client" in missing.message
+    stranger = secured.stranger
+    tls = replace(right, cert=str(stranger.certificate), key=str(stranger.key))
+    unknown = refusal(endpoint(secured, "mutual", tls=tls))
+    assert isinstance(unknown, ServerRefused)
+    assert "refused the client's certificate" in unknown.message
+    mixed = refusal(endpoint(secured, "mutual", tls=replace(right, key=str(stranger.key))))
+    assert isinstance(mixed, ConfigError)
+    assert "key" in mixed.message
+
+
+def test_a_file_that_is_not_there(secured: Secured, tmp_path: Path) -> None:
+    error = refusal(endpoint(secured, "tls", tls=Tls("verify", ca=str(tmp_path / "none.pem"))))
+    assert isinstance(error, ConfigError)
+    assert "none.pem" in error.message
+
+
+@pytest.mark.parametrize("mechanism", ["PLAIN", "SCRAM-SHA-512"])
+def test_a_wrong_login(secured: Secured, mechanism: str) -> None:
+    for user, password in (("bridge", "wrong"), ("nobody", PASSWORD)):
+        sasl = Sasl(mechanism, user, Secret(password))  # type: ignore[arg-type]
+        error = refusal(endpoint(secured, "sasl", sasl=sasl))
+        assert isinstance(error, ServerRefused)
+        assert "refused user and password" in error.message
+        assert mechanism in error.message
+
+
+def test_a_mechanism_that_is_not_offered(secured: Secured) -> None:
+    sasl = Sasl("SCRAM-SHA-256", "bridge", Secret(PASSWORD))
+    error = refusal(endpoint(secured, "sasl", sasl=sasl))
+    assert isinstance(error, ServerRefused)
+    assert "SCRAM-SHA-512,PLAIN" in error.message
+
+
+def test_a_login_where_there_is_none(secured: Secured) -> None:
+    sasl = endpoint(secured, "sasl").sasl
+    for listener in ("plain", "tls"):
+        error = refusal(endpoint(secured, listener, sasl=sasl))
+        assert isinstance(error, ServerRefused)
+        assert "takes no login" in error.message
+
+
+def test_no_login_where_there_has_to_be_one(secured: Secured) -> None:
+    error = refusal(endpoint(secured, "sasl", sasl=None))
+    assert isinstance(error, ServerRefused)
+    assert "wants a login (SCRAM-SHA-512, PLAIN)" in error.message
+
+
+@pytest.mark.parametrize("listener", ["tls", "mutual", "sasl"])
+def test_no_tls_where_there_has_to_be(secured: Secured, listener: str) -> None:
+    error = refusal(endpoint(secured, listener, tls=None))
+    assert isinstance(error, ServerRefused)
+    assert "speaks TLS" in error.message
+    assert "tls: {ca: FILE}" in error.hint
+
+
+def test_tls_where_there_is_none(secured: Secured) -> None:
+    tls = endpoint(secured, "tls").tls
+    error = refusal(endpoint(secured, "plain", tls=tls))
+    assert isinstance(error, ServerRefused)
+    assert "does not speak TLS" in error.message
+
+
+def test_what_listeners_speak(secured: Secured) -> None:
+    def speaks(listener: str, tls: Tls | None = None) -> Listener:
+        return examine(endpoint(secured, listener).brokers, tls)
+
+    for tls in (None, Tls("required")):
+        assert speaks("plain", tls) == Listener(kafka=True)
+        assert speaks("tls", tls) == Listener(tls=True, kafka=True)
+        assert speaks("sasl", tls) == Listener(True, True, ("SCRAM-SHA-512", "PLAIN"))
+        assert speaks("mutual", tls) == Listener(tls=True)
+    assert examine("127.0.0.1:1", None) == Listener()
+
+
+def test_nobody_answers() -> None:
+    began = time.monotonic()
+    with pytest.raises(ServerUnreachable, match="refused") as caught:
+        reachable(KafkaEndpoint("127.0.0.1:1"), seconds=1)
+    assert "127.0.0.1:1 " in caught.value.message
+    assert "does the broker run" in caught.value.hint
+    assert time.monotonic() - began < SECONDS
+    with pytest.raises(ServerUnreachable, match=r"nowhere\.invalid") as caught:
+        reachable(KafkaEndpoint("nowhere.invalid:9092"), seconds=1)
+    assert "DNS" in caught.value.hint
