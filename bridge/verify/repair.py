@@ -143,7 +143,7 @@ def plan_table(
         digest.update(repr((list(key), kind)).encode())
         if len(first) < SHOWN:
             first.append(Difference.parse(document))
-    reason, hint = _obstacle(table, proof, runs) if runs else ("", "")
+    reason, hint = obstacle(table, proof, runs) if runs else ("", "")
     return Planned(table.name, counts, tuple(first), digest.hexdigest(), reason, hint)
 
 
@@ -156,7 +156,7 @@ def plan_hash(tables: Iterable[tuple[Planned, Followed]]) -> str:
     return hashlib.sha256(repr(sorted(said)).encode()).hexdigest()[:12]
 
 
-def _obstacle(table: Followed | Unfit, proof: Proof | None, runs: set[int]) -> tuple[str, str]:
+def obstacle(table: Followed | Unfit, proof: Proof | None, runs: set[int]) -> tuple[str, str]:
     """Why the table must not be repaired as it stands, and the command that helps."""
     if isinstance(table, Unfit):
         return table.verdict.reason, table.verdict.hint
