@@ -6,6 +6,8 @@ SEED ?=
 ARGS ?=
 
 RUN := .venv/bin/python -m
+LOCK := UV_CUSTOM_COMPILE_COMMAND="make lock" uv pip compile --universal --python-version 3.11 \
+	--generate-hashes --no-emit-index-url --quiet
 
 # Where it is set, each of the many processes would compile the whole program again.
 unexport PYTHONDONTWRITEBYTECODE
@@ -41,8 +43,8 @@ format: env ## lay the code out
 	@$(RUN) ruff format .
 
 lock: ## pin the dependencies anew (needs uv)
-	@UV_CUSTOM_COMPILE_COMMAND="make lock" uv pip compile pyproject.toml --extra dev --universal \
-		--python-version 3.11 --generate-hashes --no-emit-index-url --quiet -o requirements.lock
+	@$(LOCK) pyproject.toml --extra dev -o requirements.lock
+	@echo setuptools | $(LOCK) pyproject.toml - --constraint requirements.lock -o compose/requirements.lock
 
 clean: ## remove all that was made here
 	@rm -rf .venv .local build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
