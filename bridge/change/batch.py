@@ -72,13 +72,33 @@ class Segment:
     tables: dict[TableName, TableOps] = field(default_factory=dict)
 
 
+@dataclass(frozen=True, slots=True)
+class Stretch:
+    """The messages of one of Kafka's partitions that a batch has taken in: `start` up to `end`.
+
+    `end` is not among them; `generation` is the table's. `past`: messages that the copy holds
+    already lie behind. `snapshot` names the initial snapshot that the partition's rows come from
+    ('' for none).
+    """
+
+    topic: str
+    partition: int
+    generation: int
+    epoch: int
+    start: int
+    end: int
+    past: bool
+    snapshot: str
+
+
 @dataclass(slots=True, eq=False)
 class Batch:
-    """Segments and the position that they lead to.
+    """Segments and the position, or the offsets, that they lead to.
 
     `position` is None when the batch ends inside a source transaction: it is applied without
-    commit. `rows` counts row events (inserts, updates, deletes) per table; `transactions` whole
-    ones; `source_time` is the source's clock (seconds since 1970) at the last commit.
+    commit. `offsets` are Kafka's, which has no position of its own. `counts` counts row events
+    (inserts, updates, deletes) per table; `transactions` whole ones; `source_time` is the source's
+    clock (seconds since 1970) at the last commit.
     """
 
     segments: list[Segment]
@@ -86,3 +106,9 @@ class Batch:
     transactions: int = 0
     source_time: float = 0.0
     counts: Mapping[TableName, tuple[int, int, int]] = field(default_factory=dict)
+    offsets: tuple[Stretch, ...] = ()
+
+    @property
+    def ends(self) -> bool:
+        """Whether it is committed when it is applied."""
+        return self.position is not None or bool(self.offsets)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Annotated
 
@@ -14,10 +14,15 @@ import typer
 from bridge.cli.context import Context, of
 from bridge.cli.output import number, size
 from bridge.cli.signals import INTERRUPTED, at_once, obeyed
+from bridge.errors import ConfigError
 
 if TYPE_CHECKING:
     from bridge.replicate.board import Board
+    from bridge.replicate.daemon import Daemon
     from bridge.replicate.errands import Caller
+    from bridge.replicate.plans import Planner
+    from bridge.replicate.servers import Servers
+    from bridge.replicate.until import Until
 
 LINE_SECONDS = 5.0
 """How often a plain log gets a line of progress."""
@@ -49,16 +54,32 @@ def register(app: typer.Typer) -> None:
 
 def run(context: Context, until: str | None, readers: int) -> None:
     """Runs the daemon until its end; exits 130 after an interrupt."""
-    from bridge.databases import mysql, postgres
-    from bridge.mapping.files import read_all
     from bridge.observe.logs import set_up
-    from bridge.replicate.daemon import Daemon
-    from bridge.replicate.servers import Servers
     from bridge.replicate.until import Until
-    from bridge.store.lease import application_name
 
     goal = Until.parse(until)
     set_up(debug=context.debug)
+    daemon = _daemon(context, goal, readers)
+    with obeyed(daemon, context.out.stderr) as caught, _progress(context, daemon.board):
+        daemon.run()
+    context.out.json({"state": "ended", "phase": daemon.board.phase})
+    if signal.SIGINT in caught:
+        raise typer.Exit(INTERRUPTED)
+    if caught:
+        return
+    context.out.next("dbbridge verify" if goal.kind == "caught-up" else "dbbridge status")
+
+
+def _daemon(context: Context, goal: Until, readers: int) -> Daemon:
+    from bridge.databases import mysql, postgres
+    from bridge.mapping.files import read_all
+    from bridge.replicate.board import Board
+    from bridge.replicate.daemon import Daemon
+    from bridge.replicate.engine import Engine
+    from bridge.replicate.plans import Planner
+    from bridge.replicate.servers import Servers
+    from bridge.store.lease import application_name
+
     source, copy_source = context.source_endpoint, context.copy_endpoint
     target = context.target_endpoint
     servers = Servers(
@@ -71,18 +92,65 @@ def run(context: Context, until: str | None, readers: int) -> None:
         replica=copy_source != source,
         heartbeat=context.heartbeat(),
     )
-    mappings = context.settings.mappings
-    daemon = Daemon(
-        servers, lambda: read_all(mappings), readers=readers, until=goal, caller=_caller(context)
+    mappings, caller, board = context.settings.mappings, _caller(context), Board()
+
+    def planner() -> Planner:
+        return Planner(servers.source, lambda: read_all(mappings))
+
+    if context.settings.pipeline.capture.kind == "kafka":
+        return _kafka_daemon(context, goal, readers, servers, board, planner, caller)
+    plans = planner()
+    return Daemon(
+        servers,
+        board,
+        lambda lease, stopping: Engine(
+            servers, lease, plans, board, stopping, readers=readers, until=goal, caller=caller
+        ),
     )
-    with obeyed(daemon, context.out.stderr) as caught, _progress(context, daemon.board):
-        daemon.run()
-    context.out.json({"state": "ended", "phase": daemon.board.phase})
-    if signal.SIGINT in caught:
-        raise typer.Exit(INTERRUPTED)
-    if caught:
-        return
-    context.out.next("dbbridge verify" if goal.kind == "caught-up" else "dbbridge status")
+
+
+def _kafka_daemon(
+    context: Context,
+    goal: Until,
+    readers: int,
+    servers: Servers,
+    board: Board,
+    planner: Callable[[], Planner],
+    caller: Caller | None,
+) -> Daemon:
+    from bridge.databases import postgres
+    from bridge.databases.connect import ConnectClient
+    from bridge.replicate.kafka.process import Capture, KafkaDaemon
+    from bridge.store.lease import consumer_name
+
+    settings, target = context.settings, context.target_endpoint
+    capture, connect = settings.pipeline.capture, settings.connect()
+    if connect is None or not capture.connector:
+        raise ConfigError(
+            "nobody tells how far Debezium's connector is",
+            "name Kafka Connect's REST interface and the connector under pipeline.capture:"
+            " connect: http://host:8083, connector: NAME",
+        )
+    return KafkaDaemon(
+        servers,
+        board,
+        planner,
+        Capture(
+            settings.kafka(),
+            capture.topics,
+            settings.group,
+            ConnectClient(connect),
+            capture.connector,
+            dict(capture.connector_config),
+            capture.snapshot,
+        ),
+        lambda: postgres.connect(
+            target, autocommit=True, application_name=consumer_name(context.pipeline)
+        ),
+        readers=readers,
+        until=goal,
+        caller=caller,
+    )
 
 
 def _caller(context: Context) -> Caller | None:

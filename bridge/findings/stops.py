@@ -166,6 +166,70 @@ STOPS = (
         "set log_bin and log_slave_updates=ON on the replica, or take copy_from out of bridge.yaml",
     ),
     Code(
+        "P032",
+        "snapshot-restarted",
+        "error",
+        "Debezium's connector took another initial snapshot. What was deleted between the two "
+        "has no event, so that rows which are gone would stay in the target.",
+        "dbbridge tables resync TABLE",
+    ),
+    Code(
+        "P033",
+        "truncated",
+        "error",
+        "The table was emptied, and its topic has several partitions: nobody knows which "
+        "changes came before that and which after.",
+        "dbbridge tables resync TABLE",
+    ),
+    Code(
+        "P034",
+        "offset-gone",
+        "error",
+        "The topic does not have the messages any more that come next: they were deleted before "
+        "they were applied.",
+        "keep messages for longer (retention.ms of the topic), then: dbbridge tables resync TABLE",
+    ),
+    Code(
+        "P035",
+        "topic-gone",
+        "error",
+        "The table's topic was deleted.",
+        "let the connector make it again, then: dbbridge tables resync TABLE",
+    ),
+    Code(
+        "P036",
+        "topic-recreated",
+        "error",
+        "The table's topic was deleted and made again: what was in the old one and not yet "
+        "applied is lost.",
+        "dbbridge tables resync TABLE",
+    ),
+    Code(
+        "P037",
+        "partitions-changed",
+        "error",
+        "The table's topic has another number of partitions than before. A row's changes may "
+        "then stand in two of them, which are read in no order.",
+        "dbbridge tables resync TABLE, once all that was written before is applied",
+    ),
+    Code(
+        "P038",
+        "keyless-in-partitions",
+        "error",
+        "A table without a key needs a topic with one partition: several give its rows in no "
+        "order, and no key tells which ones belong together.",
+        "name a unique NOT NULL key in the mapping file, or have the topic made with one partition",
+    ),
+    Code(
+        "P039",
+        "cascade-not-captured",
+        "error",
+        "The source does not log what its foreign keys do to child rows, and Debezium's events "
+        "do not tell that something was done.",
+        "take the pipeline's changes from the log (capture: {kind: binlog}), or leave the "
+        "tables out",
+    ),
+    Code(
         "P019",
         "snapshot-differs",
         "error",

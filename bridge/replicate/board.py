@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from bridge.names import TableName
 from bridge.replicate.stream import StreamFacts
+from bridge.store.partitions import PartitionState, Place
 
 
 @dataclass
@@ -31,6 +33,7 @@ class Board:
     lag_seconds: float | None = None
     rows_per_second: float = 0.0
     backlog_bytes: int | None = None
+    kafka: list[dict[str, Any]] = field(default_factory=list)
     _lock: threading.Lock = field(default_factory=threading.Lock)
     _last: tuple[float, int] = (0.0, 0)
 
@@ -60,10 +63,39 @@ class Board:
                     self.lag_seconds = 0.0
                 elif facts.source_time:
                     self.lag_seconds = max(0.0, time.time() - facts.source_time)
-            then, before = self._last
-            if now - then >= 0.5:
-                self.rows_per_second = max(0.0, (total - before) / (now - then)) if then else 0.0
-                self._last = (now, total)
+            self._rate(now, total)
+
+    def counted(self, rows: int) -> None:
+        """So many row changes has this process applied so far."""
+        with self._lock:
+            self._rate(time.monotonic(), rows)
+
+    def _rate(self, now: float, total: int) -> None:
+        then, before = self._last
+        if now - then >= 0.5:
+            self.rows_per_second = max(0.0, (total - before) / (now - then)) if then else 0.0
+            self._last = (now, total)
+
+    def consumed(self, rows: Sequence[PartitionState], ends: Mapping[Place, int]) -> None:
+        """How far the consumers of Kafka are, all processes together: by messages and by time."""
+        now = time.time()
+        with self._lock:
+            self.kafka = [
+                {
+                    "topic": row.topic,
+                    "partition": row.partition,
+                    "offset": row.next_offset,
+                    "lag": max(0, ends[row.place] - row.next_offset),
+                    "consumer": row.holder,
+                }
+                for row in rows
+            ]
+            behind = [row.source_time for row in rows if row.next_offset < ends[row.place]]
+            times = [time for time in behind if time is not None]
+            if not behind:
+                self.lag_seconds = 0.0
+            elif times:
+                self.lag_seconds = max(0.0, now - min(times))
 
     def document(self) -> dict[str, Any]:
         """The JSON that the control schema keeps."""
@@ -74,4 +106,5 @@ class Board:
                 "lag_seconds": self.lag_seconds,
                 "rows_per_second": round(self.rows_per_second, 1),
                 "backlog_bytes": self.backlog_bytes,
+                **({"kafka": self.kafka} if self.kafka else {}),
             }

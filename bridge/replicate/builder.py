@@ -19,6 +19,7 @@ from bridge.change.position import Position, Progress
 from bridge.errors import SourceError, TableStopped
 from bridge.names import TableName
 from bridge.replicate.family import ParentRole, parent_roles
+from bridge.replicate.merge import merge
 from bridge.sink.target import Target
 
 BATCH_ROWS = 10_000
@@ -324,7 +325,7 @@ class Builder:
                 n = len(pairs)
                 if cascading:
                     self._cascade(route, pairs)
-                self._merge(route, pairs)
+                merge(route.target.plan, self._ops(name), pairs)
         except TableStopped as stop:
             stop.table = name
             raise
@@ -337,32 +338,6 @@ class Builder:
         if ops is None:
             ops = self._tables[name] = TableOps()
         return ops
-
-    def _merge(self, route: _Route, pairs: Sequence[tuple[Image | None, Image | None]]) -> None:
-        """Row by row: tables without a key, with a row filter, and parents of cascades."""
-        plan = route.target.plan
-        ops = self._ops(route.name)
-        if not plan.key:
-            for image, change in (
-                (i, c) for pair in pairs for i, c in zip(pair, (-1, 1), strict=True)
-            ):
-                if isinstance(image, BadRow):
-                    raise TableStopped(
-                        f"{route.name}: a row cannot be represented ({image.code} in"
-                        f" {image.column}: {image.text}), and no key is there to set it aside by",
-                        "give the column a policy in the mapping, then resync the table",
-                        "bad-row-without-key",
-                    )
-                if image is not None:
-                    ops.counts[image] = ops.counts.get(image, 0) + change
-            return
-        keep = plan.keep
-        for before, after in pairs:
-            if before is not None:
-                ops.rows[key_of(before, plan.key)] = None
-            if after is not None:
-                kept = keep is None or isinstance(after, BadRow) or keep(after.split(b"\t"))
-                ops.rows[key_of(after, plan.key)] = after if kept else None
 
     def _cascade(self, route: _Route, pairs: Sequence[tuple[Image | None, Image | None]]) -> None:
         role = route.role
@@ -423,13 +398,6 @@ class Builder:
         if position is not None:
             self._moved = False
         return batch
-
-
-def key_of(image: Image, columns: int) -> bytes:
-    """COPY text of the key: the first `columns` fields."""
-    if isinstance(image, BadRow):
-        return image.key
-    return b"\t".join(image.split(b"\t", columns)[:columns])
 
 
 def _referenced(image: Image | None, places: list[int], route: _Route) -> bytes:

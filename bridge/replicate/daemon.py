@@ -10,20 +10,15 @@ from __future__ import annotations
 import sys
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import closing, suppress
+from typing import Protocol
 
 import structlog
 
-from bridge.errors import BridgeError
-from bridge.mapping.model import TableMapping
-from bridge.names import TableName
+from bridge.errors import BridgeError, LeaseHeld, LeaseLost
 from bridge.replicate.board import Board
-from bridge.replicate.engine import Engine
-from bridge.replicate.errands import Caller
-from bridge.replicate.plans import Planner
 from bridge.replicate.servers import Servers, meaning
-from bridge.replicate.until import Until
 from bridge.store.lease import Lease, acquire, end_own_sessions
 from bridge.store.migrate import migrate
 
@@ -36,25 +31,34 @@ SWITCH_SECONDS = 0.0005
 log = structlog.get_logger("dbbridge.sync")
 
 
+class Runs(Protocol):
+    """What does a pipeline's work under a lease."""
+
+    def run(self) -> None:
+        """Until it shall end; raises what is fatal and what is transient."""
+        ...
+
+
 class Daemon:
-    """Runs a pipeline until `stop` is called, the goal is reached, or something fatal happens."""
+    """Runs a pipeline until `stop` is called, the goal is reached, or something fatal happens.
+
+    `engine` makes what runs under the lease, until the event that it is given is set. `patient`:
+    where another process holds the lease, wait for it.
+    """
 
     def __init__(
         self,
         servers: Servers,
-        read_mappings: Callable[[], Mapping[TableName, TableMapping]],
+        board: Board,
+        engine: Callable[[Lease, threading.Event], Runs],
         *,
-        readers: int,
-        until: Until,
-        caller: Caller | None = None,
+        patient: bool = False,
     ) -> None:
         self._servers = servers
-        self._planner = Planner(servers.source, read_mappings)
-        self._readers = readers
-        self._until = until
-        self._caller = caller
+        self._engine = engine
+        self._patient = patient
         self._stopping = threading.Event()
-        self.board = Board()
+        self.board = board
 
     def stop(self) -> None:
         """Asks for an orderly end: at the next commit, the lease released."""
@@ -84,6 +88,10 @@ class Daemon:
             except Exception as error:
                 known = meaning(error)
                 stopping = self._stopping.is_set()
+                if self._patient and isinstance(known, LeaseHeld | LeaseLost) and not stopping:
+                    self.board.phase, self.board.message = "standing-by", known.message
+                    self._stopping.wait(RENEW_SECONDS)
+                    continue
                 if not (isinstance(known, BridgeError) and known.transient and (held or stopping)):
                     raise known from error
                 if stopping:
@@ -122,16 +130,7 @@ class Daemon:
         thread = threading.Thread(target=renew, name="lease", daemon=True)
         thread.start()
         try:
-            Engine(
-                self._servers,
-                lease,
-                self._planner,
-                self.board,
-                _Either(self._stopping, halt),
-                readers=self._readers,
-                until=self._until,
-                caller=self._caller,
-            ).run()
+            self._engine(lease, _Either(self._stopping, halt)).run()
         finally:
             halt.set()
             thread.join()

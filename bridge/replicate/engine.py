@@ -19,10 +19,9 @@ from bridge.errors import PositionPurged, SourceError, TableStopped
 from bridge.names import TableName
 from bridge.replicate.board import Board
 from bridge.replicate.builder import Builder
-from bridge.replicate.copying import Copier
+from bridge.replicate.copies import TICK_SECONDS, copy_tables
 from bridge.replicate.errands import Caller
 from bridge.replicate.heartbeat import Heartbeat
-from bridge.replicate.job import Job
 from bridge.replicate.origin import check_settings, obstacle
 from bridge.replicate.plans import Planner
 from bridge.replicate.points import passing
@@ -37,8 +36,6 @@ from bridge.store.checkpoint import Checkpoint, FrontierCheckpoint, PipelineChec
 from bridge.store.lease import Lease
 from bridge.store.state import Connection, PipelineState, TableState, read_pipeline, read_tables
 
-TICK_SECONDS = 0.1
-"""How often the engine looks at its threads, at requests and at the board."""
 NEAR_BYTES = 1 << 20
 """A table that catches up joins when it is so near to the main stream (binlog bytes)."""
 
@@ -250,29 +247,18 @@ class Engine:
     def _copy(self, tables: Sequence[TableState]) -> None:
         self._board.phase = "copying"
         states = self.stages.begin_copies(tables)
-        jobs = [
-            Job(target, state)
-            for target, state in zip(self.stages.targets(states), states, strict=True)
-        ]
-        if not jobs:
+        if not states:
             raise Replan
-        copier = Copier(
-            self._servers, self._lease, self._board, self._readers, self.stages.copied, self._caller
+        copy_tables(
+            self._servers,
+            self._lease,
+            self.stages,
+            self._board,
+            states,
+            self._tick,
+            readers=self._readers,
+            caller=self._caller,
         )
-        copier.start(jobs)
-        passing("copy.begun")
-        try:
-            while not copier.ended.wait(TICK_SECONDS):
-                self._tick()
-        finally:
-            try:
-                copier.stop()
-            except Exception as error:
-                raise meaning(error) from error
-            finally:
-                for job in jobs:
-                    if job.stopped is not None:
-                        self.stages.stop(job.stopped)
 
     # -- catching up -------------------------------------------------------------------------
 

@@ -14,6 +14,7 @@ from bridge.replicate.servers import Servers, meaning
 from bridge.replicate.stage import Stages
 from bridge.sink.apply import Applier
 from bridge.sink.quarantine import Quarantine
+from bridge.store.checkpoint import Checkpoint
 from bridge.store.lease import Lease
 from bridge.store.state import Connection, Q, TableState
 
@@ -155,12 +156,12 @@ class Requests:
         return f"entry {entry}: the row " + ("is applied" if image else "is gone from the source")
 
 
-class _Guarded:
+class _Guarded(Checkpoint):
     """A checkpoint that moves nothing and only checks the lease."""
 
     def __init__(self, lease: Lease) -> None:
         self._lease = lease
 
-    def save(self, conn: Connection, position: object, source_time: float) -> None:
-        """See bridge.store.checkpoint.Checkpoint."""
+    def save(self, conn: Connection, batch: Batch) -> None:
+        """See Checkpoint."""
         self._lease.guard(conn)

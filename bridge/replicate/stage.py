@@ -106,15 +106,20 @@ class Stages:
 
     # -- copy --------------------------------------------------------------------------------
 
-    def begin_copies(self, tables: Sequence[TableState]) -> list[TableState]:
+    def begin_copies(
+        self,
+        tables: Sequence[TableState],
+        also: Callable[[Connection, Sequence[TableState], Position], None] | None = None,
+    ) -> list[TableState]:
         """Notes where the new tables' streams will begin; gives all tables that are to be copied.
 
         All new tables get one position, noted before anything is read of them, so that families
-        share it; then their definitions are looked at once more.
+        share it; then their definitions are looked at once more. `also` is called for the new ones
+        in the transaction that notes the position.
         """
         new = [t for t in tables if t.stage == "new"]
         if new:
-            start = self._copied_from()
+            start = self.copied_from()
             for name in self._planner.changed_since([t.source for t in new]):
                 self.stop(_stop(name, "definition-changed", "its definition changed since init"))
                 return []
@@ -131,10 +136,12 @@ class Stages:
                     conn.execute(Q["clear_quarantine"], names)
                     rows = self._planner.applied(table).table.rows
                     conn.execute(Q["begin_copy"], {**names, **bind(start), "rows": rows})
+                if also is not None:
+                    also(conn, new, start)
         wanted = {(t.source, t.generation) for t in tables}
         return [t for t in self.tables() if (t.source, t.generation) in wanted and t.active]
 
-    def _copied_from(self) -> Position:
+    def copied_from(self) -> Position:
         """What every read of a copy that begins now has surely seen."""
         with closing(self._servers.copy_source()) as source:
             if not self._servers.replica:
@@ -219,14 +226,17 @@ class Stages:
                     conn.execute(Q["copied"], {"pipeline": self._pipeline, **table.key, **bounds})
         return [replace(t, until=(end.file, end.offset)) if t.until else t for t in tables]
 
-    def build_indexes(self, table: TableState, tick: Callable[[], None]) -> None:
-        """Builds what is missing of the table's indexes.
+    def build_indexes(
+        self, table: TableState, tick: Callable[[], None], *, unique: bool = True
+    ) -> None:
+        """Builds what is missing of the table's indexes; with `unique` False those that are not.
 
         `tick` is called meanwhile; what it raises cancels the index that is being built.
         """
         plan = replace(self._planner.applied(table), target=table.target)
+        wanted = [each for each in ddl.indexes(plan) if unique or not each.unique]
         with closing(self._servers.target()) as conn, ThreadPoolExecutor(1) as pool:
-            work = pool.submit(self._build, conn, table, ddl.indexes(plan))
+            work = pool.submit(self._build, conn, table, wanted)
             try:
                 while not work.done():
                     wait([work], timeout=0.1)
@@ -263,11 +273,17 @@ class Stages:
             self._lease.guard(conn)
             conn.execute(Q["indexed"], {"pipeline": self._pipeline, **table.key})
 
-    def join(self, tables: Sequence[TableState], frontier: Position, first: str = "") -> None:
+    def join(
+        self,
+        tables: Sequence[TableState],
+        frontier: Position,
+        first: str = "",
+        also: Callable[[Connection], None] | None = None,
+    ) -> None:
         """The tables stand where the main stream stands: from now on they follow it.
 
         `first` (the source's identity) begins the main stream at `frontier`. A table that was
-        copied again takes its predecessor's place.
+        copied again takes its predecessor's place. `also` is called in the same transaction, first.
         """
         older = {
             t.source: t
@@ -275,8 +291,10 @@ class Stages:
             if any(t.source == n.source and t.generation < n.generation for n in tables)
         }
         with self._transaction() as conn:
+            if also is not None:
+                also(conn)
             if first:
-                PipelineCheckpoint(self._lease, first).save(conn, frontier, 0.0)
+                PipelineCheckpoint(self._lease, first).write(conn, frontier, 0.0)
             for table in tables:
                 old = older.get(table.source)
                 if old is not None:

@@ -105,6 +105,7 @@ class Status:
             "backlog_bytes": self.said.get("backlog_bytes"),
             "runway_seconds": None,
             "rows_per_second": self.said.get("rows_per_second", 0.0),
+            **({"kafka": self.said["kafka"]} if self.said.get("kafka") else {}),
             "throttled": {"by": "verify", "reason": self.throttled} if self.throttled else None,
             "tables": [
                 table_document(table, self._eta(table), self.proven.get(table.source))

@@ -67,16 +67,16 @@ class Applier:
         server that went away; in each case nothing of the open transaction remains.
         """
         try:
-            self._begin()
+            self._begin(batch)
             try:
                 self._run(batch.segments, careful=False)
             except _REFUSED:
-                self._undo()
+                self._undo(batch)
                 self._run(batch.segments, careful=True)
             if self._savepoint is not None:
                 self._conn.execute("RELEASE SAVEPOINT batch")
             self._note(batch)
-            if batch.position is not None:
+            if batch.ends:
                 self._commit(batch)
         except BaseException:
             self.abandon()
@@ -94,7 +94,12 @@ class Applier:
         if not self._conn.closed and not self._conn.broken:
             self._conn.execute("ROLLBACK")
 
-    def _begin(self) -> None:
+    def tell(self) -> None:
+        """Writes the counters that wait for the next batch; outside of transactions."""
+        if not self._open:
+            self._write_counts()
+
+    def _begin(self, batch: Batch) -> None:
         if self._open:
             self._conn.execute("SAVEPOINT batch")
             self._savepoint = dict(self._staged), set(self._dirty)
@@ -102,8 +107,9 @@ class Applier:
             self._conn.execute("BEGIN")
             self._open = True
             self._savepoint = None
+            self._checkpoint.begin(self._conn, batch)
 
-    def _undo(self) -> None:
+    def _undo(self, batch: Batch) -> None:
         """Back to the state before this batch, its transaction open.
 
         Within a transaction the staging tables then hold again what earlier batches left in them.
@@ -115,11 +121,11 @@ class Applier:
             self._conn.execute("ROLLBACK; BEGIN")
             self._staged.clear()
             self._dirty.clear()
+            self._checkpoint.begin(self._conn, batch)
 
     def _commit(self, batch: Batch) -> None:
-        assert batch.position is not None
         self._write_counts()
-        self._checkpoint.save(self._conn, batch.position, batch.source_time)
+        self._checkpoint.save(self._conn, batch)
         self._conn.execute("COMMIT")
         self._open = False
         self._dirty.clear()

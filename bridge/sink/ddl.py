@@ -32,6 +32,7 @@ class Statement:
     name: str
     table: TableName
     create: str
+    unique: bool = False
 
     @property
     def sql(self) -> str:
@@ -127,7 +128,7 @@ def index_of(plan: TablePlan, index: SourceIndex) -> Statement:
         f"CREATE {unique}INDEX {quote_postgres(name)} ON {plan.target.postgres}"
         f" {_method(plan, index)}"
     )
-    return Statement(name, plan.target, create)
+    return Statement(name, plan.target, create, index.unique)
 
 
 def losses(plan: TablePlan) -> list[Loss]:

@@ -84,6 +84,11 @@ def application_name(pipeline: str) -> str:
     return f"dbbridge sync {pipeline}".encode()[:63].decode(errors="ignore")
 
 
+def consumer_name(pipeline: str) -> str:
+    """The same for the sessions of its consumers, which no takeover of the lease ends."""
+    return f"dbbridge consumer {pipeline}".encode()[:63].decode(errors="ignore")
+
+
 def acquire(conn: Connection, pipeline: str) -> Lease:
     """Takes the lease over `conn` (autocommit, kept open by the caller for the lease's life).
 

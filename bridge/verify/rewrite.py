@@ -64,6 +64,7 @@ from bridge.replicate.requests import leave
 from bridge.sink.apply import Applier
 from bridge.sink.quarantine import Quarantine
 from bridge.sink.target import Target
+from bridge.store.checkpoint import Checkpoint
 from bridge.store.sql import queries
 from bridge.store.state import add_event
 from bridge.types.copytext import escape
@@ -122,7 +123,7 @@ class Written:
 
 
 @dataclass
-class _Act:
+class _Act(Checkpoint):
     """Writes down in the batch's transaction what it did; see `store.checkpoint.Checkpoint`."""
 
     pipeline: str
@@ -131,7 +132,7 @@ class _Act:
     """COPY text of each touched key → the key, and what was meant to be done with it."""
     written: Written = field(default_factory=Written)
 
-    def save(self, conn: psycopg.Connection[Any], position: Position, source_time: float) -> None:
+    def save(self, conn: psycopg.Connection[Any], batch: Batch) -> None:
         """Moves no position: that is the stream's."""
         name = self.target.source
         names = {"pipeline": self.pipeline, "schema": name.schema, "table": name.table}
@@ -148,7 +149,8 @@ class _Act:
             tuple(key for copied, (key, _) in self.done.items() if copied in kept_out),
         )
         if self.done:
-            add_event(conn, self.pipeline, "repaired", str(name), f"{self.written}, at {position}")
+            said = f"{self.written}, at {batch.position}"
+            add_event(conn, self.pipeline, "repaired", str(name), said)
 
 
 class Rewriter:

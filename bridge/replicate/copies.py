@@ -1,0 +1,54 @@
+"""Copies tables by readers of this process, or by workers, until all are in."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from bridge.replicate.board import Board
+from bridge.replicate.copying import Copier
+from bridge.replicate.errands import Caller
+from bridge.replicate.job import Job
+from bridge.replicate.points import passing
+from bridge.replicate.servers import Servers, meaning
+from bridge.replicate.stage import Stages
+from bridge.store.lease import Lease
+from bridge.store.state import TableState
+
+TICK_SECONDS = 0.1
+"""How often threads, requests and the board are looked at."""
+
+
+def copy_tables(
+    servers: Servers,
+    lease: Lease,
+    stages: Stages,
+    board: Board,
+    states: Sequence[TableState],
+    tick: Callable[[], Any],
+    *,
+    readers: int,
+    caller: Caller | None,
+) -> None:
+    """Copies tables for which `begin_copies` was called; those that cannot go on are stopped.
+
+    `tick` is called meanwhile; what it raises ends the copy, which goes on another time.
+    """
+    jobs = [
+        Job(target, state) for target, state in zip(stages.targets(states), states, strict=True)
+    ]
+    copier = Copier(servers, lease, board, readers, stages.copied, caller)
+    copier.start(jobs)
+    passing("copy.begun")
+    try:
+        while not copier.ended.wait(TICK_SECONDS):
+            tick()
+    finally:
+        try:
+            copier.stop()
+        except Exception as error:
+            raise meaning(error) from error
+        finally:
+            for job in jobs:
+                if job.stopped is not None:
+                    stages.stop(job.stopped)

@@ -1,0 +1,271 @@
+"""Messages of tables' topics into batches (pure).
+
+Only the last image of a key counts in a batch, as with the binlog: the partitions of a topic have
+no keys in common, and each is read in order. A transaction that spans partitions, or more than a
+batch, is not applied as one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from bridge.capture.debezium.envelope import RowChange, Source, classify, place_text, unknown
+from bridge.capture.debezium.rows import Event, EventDecoder
+from bridge.change.batch import Batch, Segment, Stretch, TableOps
+from bridge.change.position import Position, file_number
+from bridge.errors import TableStopped
+from bridge.names import TableName
+from bridge.replicate.merge import merge
+from bridge.store.partitions import PartitionState, Place
+
+BATCH_ROWS = 10_000
+BATCH_BYTES = 8 << 20
+"""What a batch holds, in messages and in bytes of them."""
+STREAMED = "stream"
+"""In place of a snapshot: the partition began with changes."""
+_KINDS = {"c": 0, "r": 0, "u": 1, "d": 2}
+
+
+class Message(Protocol):
+    """What is needed of confluent_kafka.Message."""
+
+    def topic(self) -> str:
+        """The topic."""
+        ...
+
+    def partition(self) -> int:
+        """The partition's number."""
+        ...
+
+    def offset(self) -> int:
+        """The offset."""
+        ...
+
+    def value(self) -> bytes | None:
+        """The event; None for a tombstone."""
+        ...
+
+
+@dataclass(slots=True, eq=False)
+class Route:
+    """A table and the decoder of its events; `partitions` is how many its topic has."""
+
+    decoder: EventDecoder
+    partitions: int
+    schemas: bool
+    ops: TableOps | None = None
+    counts: list[int] = field(default_factory=lambda: [0, 0, 0])
+
+    @property
+    def name(self) -> TableName:
+        """The source table."""
+        return self.decoder.plan.source
+
+    @property
+    def direct(self) -> bool:
+        """Whether events need not be looked at as pairs of rows."""
+        plan = self.decoder.plan
+        return plan.key > 0 and plan.keep is None
+
+
+@dataclass(slots=True, eq=False)
+class Lane:
+    """A partition that is followed: `start` is applied, `next` is taken in."""
+
+    place: Place
+    generation: int
+    route: Route
+    epoch: int
+    base: Position | None
+    past: bool
+    snapshot: str
+    start: int
+    next: int
+
+    def stretch(self) -> Stretch:
+        """What has been taken in and not handed over."""
+        topic, number = self.place
+        return Stretch(
+            topic,
+            number,
+            self.generation,
+            self.epoch,
+            self.start,
+            self.next,
+            self.past,
+            self.snapshot,
+        )
+
+
+class Intake:
+    """Takes messages of the partitions that it was given; gives batches."""
+
+    def __init__(self) -> None:
+        self.lanes: dict[Place, Lane] = {}
+        self._touched: dict[TableName, Route] = {}
+        self._rows = 0
+        self._bytes = 0
+        self._time = 0
+
+    def add(self, state: PartitionState, route: Route) -> None:
+        """Follows a partition from the state's offset."""
+        offset = state.next_offset
+        self.lanes[state.place] = Lane(
+            state.place,
+            state.generation,
+            route,
+            state.epoch,
+            state.base,
+            state.past,
+            state.snapshot,
+            offset,
+            offset,
+        )
+
+    @property
+    def pending(self) -> bool:
+        """Whether anything waits to be handed over."""
+        return self._rows > 0
+
+    def ended(self, place: Place, offset: int) -> None:
+        """The partition has nothing more before `offset`: what is left out there are no rows."""
+        lane = self.lanes.get(place)
+        if lane is not None and offset > lane.next:
+            lane.next = offset
+
+    def feed(self, messages: Iterable[Message]) -> list[Batch]:
+        """Takes messages in; gives the batches that have become full.
+
+        Raises TableStopped, which names the table: then nothing that was taken in and not handed
+        over counts any more.
+        """
+        full: list[Batch] = []
+        lanes = self.lanes
+        for message in messages:
+            place = (message.topic(), message.partition())
+            lane = lanes.get(place)
+            offset = message.offset()
+            if lane is None or offset < lane.next:
+                continue
+            value = message.value()
+            if value is not None:
+                try:
+                    self._take(lane, value, offset)
+                except TableStopped as stop:
+                    stop.table = lane.route.name
+                    raise
+            lane.next = offset + 1
+            if self._rows >= BATCH_ROWS or self._bytes >= BATCH_BYTES:
+                batch = self.flush()
+                if batch is not None:
+                    full.append(batch)
+        return full
+
+    def flush(self) -> Batch | None:
+        """What has been taken in, as a batch; None if that is nothing."""
+        offsets = tuple(lane.stretch() for lane in self.lanes.values() if lane.next > lane.start)
+        if not offsets:
+            return None
+        tables = {name: route.ops for name, route in self._touched.items() if route.ops}
+        batch = Batch(
+            segments=[Segment(tables=tables)] if tables else [],
+            position=None,
+            source_time=self._time / 1000,
+            counts={
+                name: (route.counts[0], route.counts[1], route.counts[2])
+                for name, route in self._touched.items()
+                if any(route.counts)
+            },
+            offsets=offsets,
+        )
+        self._forget()
+        for lane in self.lanes.values():
+            lane.start = lane.next
+        return batch
+
+    def _forget(self) -> None:
+        for route in self._touched.values():
+            route.ops = None
+            route.counts[:] = (0, 0, 0)
+        self._touched.clear()
+        self._rows = self._bytes = 0
+
+    def _take(self, lane: Lane, value: bytes, offset: int) -> None:
+        route = lane.route
+        ops = route.ops
+        if ops is None:
+            ops = route.ops = TableOps()
+            self._touched[route.name] = route
+        place = (*lane.place, offset)
+        if not lane.past and _held(lane, _change(route, value, place).source):
+            return
+        lane.past = True
+        if route.direct:
+            event = route.decoder.apply(value, ops.rows, place)
+        else:
+            event, before, after = route.decoder.pair(value, place)
+            merge(route.decoder.plan, ops, [(before, after)])
+        op = event.op
+        if op == "r" or not lane.snapshot:
+            _check_snapshot(lane, event)
+        if op == "t":
+            _truncate(route, ops, place_text(place))
+        else:
+            route.counts[_KINDS[op]] += 1
+        self._rows += 1
+        self._bytes += len(value)
+        self._time = event.source.ts_ms
+
+
+def _change(route: Route, value: bytes, place: tuple[str, int, int]) -> RowChange:
+    found = classify(value, place, schemas=route.schemas)
+    if not isinstance(found, RowChange):
+        raise unknown(place, f"it is no change of a row but {type(found).__name__}")
+    return found
+
+
+def _held(lane: Lane, source: Source) -> bool:
+    """Whether the copy that the table began with holds the change."""
+    if lane.base is None or source.initial:
+        return False
+    return covered(lane.base, source)
+
+
+def covered(base: Position, source: Source) -> bool:
+    """Whether a change lies before the position: by its GTID, or else by where it stands."""
+    if source.gtid and base.kind != "file":
+        return base.covers(Position(base.kind, source.gtid))
+    return bool(base.file) and (file_number(source.file), source.pos) < base.coordinates
+
+
+def _check_snapshot(lane: Lane, event: Event) -> None:
+    """Notes which snapshot the rows are of; another one means that the connector started over."""
+    source = event.source
+    if event.op != "r" or not source.initial:
+        lane.snapshot = lane.snapshot or STREAMED
+        return
+    found = f"{source.file}:{source.pos}"
+    if lane.base is None and lane.snapshot in ("", found):
+        lane.snapshot = found
+        return
+    raise TableStopped(
+        f"{lane.route.name}: Debezium's connector took a new snapshot at {found}, and nobody knows"
+        " what changed before it",
+        f"copy the table again: dbbridge tables resync {lane.route.name}",
+        "snapshot-restarted",
+    )
+
+
+def _truncate(route: Route, ops: TableOps, at: str) -> None:
+    if route.partitions > 1:
+        raise TableStopped(
+            f"{route.name}: it was emptied at {at}, and with {route.partitions} partitions nobody"
+            " knows what came before and what after",
+            f"copy the table again: dbbridge tables resync {route.name}",
+            "truncated",
+        )
+    ops.rows.clear()
+    ops.counts.clear()
+    ops.truncate = True

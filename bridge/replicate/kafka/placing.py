@@ -1,0 +1,201 @@
+"""Where tables begin in their topics, and whether the topics stay what they were."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import closing
+
+from bridge.capture.binlog.positions import lower_bound
+from bridge.capture.topics import Topic, Topics, topic_of
+from bridge.change.position import Position
+from bridge.errors import ServerUnreachable, TableStopped
+from bridge.mapping.plan import TablePlan
+from bridge.names import TableName
+from bridge.replicate.builder import Builder
+from bridge.replicate.servers import Servers
+from bridge.store.partitions import (
+    PartitionState,
+    Place,
+    add_partition,
+    drop_partition,
+    read_partitions,
+)
+from bridge.store.state import Connection, TableState
+
+NO_TOPIC = -1
+"""In place of partitions that a table has no topic for yet: nothing was captured of it."""
+READ_SECONDS = 0.25
+SETTLE_SECONDS = 60.0
+
+
+class Placing:
+    """The topics of one pipeline's tables."""
+
+    def __init__(self, topics: Topics, prefix: str, pipeline: str) -> None:
+        self._topics = topics
+        self._prefix = prefix
+        self._pipeline = pipeline
+
+    def topic(self, table: TableName) -> str:
+        """The topic of the table's changes."""
+        return topic_of(self._prefix, table)
+
+    def check(self, plan: TablePlan) -> None:
+        """Raises TableStopped for a table whose rows lose their order in its topic."""
+        topic = self.topic(plan.source)
+        found = self._topics.describe([topic]).get(topic)
+        if not plan.key and found is not None and found.partitions > 1:
+            raise TableStopped(
+                f"{plan.source}: it has no key, so that its rows come in no order out of the"
+                f" {found.partitions} partitions of {topic}",
+                "name a unique NOT NULL key in its mapping file, or have the topic made with one"
+                " partition",
+                "keyless-in-partitions",
+            )
+
+    def ends(self, tables: Sequence[TableState]) -> dict[Place, tuple[Topic, int]]:
+        """Where the tables' topics end now; nothing of topics that do not exist."""
+        return self._offsets(tables, self._topics.ends)
+
+    def begins(self, tables: Sequence[TableState]) -> dict[Place, tuple[Topic, int]]:
+        """Where they begin."""
+        return self._offsets(tables, self._topics.begins)
+
+    def _offsets(
+        self,
+        tables: Sequence[TableState],
+        ask: Callable[[Iterable[Place]], Mapping[Place, int]],
+    ) -> dict[Place, tuple[Topic, int]]:
+        topics = self._topics.describe(self.topic(t.source) for t in tables)
+        places = [(t.name, number) for t in topics.values() for number in range(t.partitions)]
+        return {place: (topics[place[0]], offset) for place, offset in ask(places).items()}
+
+    def begin(
+        self,
+        conn: Connection,
+        tables: Sequence[TableState],
+        starts: Mapping[Place, tuple[Topic, int]],
+        base: Position | None,
+    ) -> None:
+        """Writes down where the tables begin: at `starts`, without what `base` covers."""
+        for table in tables:
+            topic = self.topic(table.source)
+            mine = {place[1]: at for place, at in starts.items() if place[0] == topic}
+            if not mine:
+                add_partition(conn, self._pipeline, _state(table, Topic(topic, "", 0), -1, 0, base))
+            for number, (found, offset) in mine.items():
+                state = _state(table, found, number, offset, base)
+                add_partition(conn, self._pipeline, state)
+
+    def watch(self, conn: Connection, tables: Sequence[TableState]) -> list[TableStopped]:
+        """Takes topics up that are new; says which tables cannot go on."""
+        rows: dict[TableName, list[PartitionState]] = {}
+        generations = {t.source: t.generation for t in tables}
+        for row in read_partitions(conn, self._pipeline):
+            if generations.get(row.table) == row.generation:
+                rows.setdefault(row.table, []).append(row)
+        there = self._topics.describe(self.topic(name) for name in rows)
+        stops = []
+        for name, mine in rows.items():
+            topic = there.get(self.topic(name))
+            if mine[0].partition == NO_TOPIC:
+                if topic is not None:
+                    self._take_up(conn, mine[0], topic)
+                continue
+            why = _trouble(topic, mine)
+            if why:
+                code, what = why
+                stop = TableStopped(
+                    f"{name}: its topic {mine[0].topic} {what}",
+                    f"copy the table again: dbbridge tables resync {name}",
+                    code,
+                )
+                stop.table = name
+                stops.append(stop)
+        return stops
+
+    def _take_up(self, conn: Connection, row: PartitionState, topic: Topic) -> None:
+        places = [(topic.name, number) for number in range(topic.partitions)]
+        begins = self._topics.begins(places)
+        with conn.transaction():
+            drop_partition(conn, self._pipeline, row)
+            for place, offset in begins.items():
+                state = PartitionState(
+                    topic.name,
+                    place[1],
+                    row.generation,
+                    row.table,
+                    topic.id,
+                    offset,
+                    0,
+                    "",
+                    row.base,
+                    row.past,
+                    row.snapshot,
+                )
+                add_partition(conn, self._pipeline, state)
+
+
+def _state(
+    table: TableState, topic: Topic, number: int, offset: int, base: Position | None
+) -> PartitionState:
+    past = base is None
+    return PartitionState(
+        topic.name, number, table.generation, table.source, topic.id, offset, 0, "", base, past, ""
+    )
+
+
+def _trouble(topic: Topic | None, rows: Sequence[PartitionState]) -> tuple[str, str] | None:
+    if topic is None:
+        return "topic-gone", "does not exist any more"
+    if topic.id != rows[0].topic_id:
+        return "topic-recreated", "was deleted and made again"
+    if topic.partitions != len(rows):
+        what = f"has {topic.partitions} partitions now instead of {len(rows)}, so that changes of"
+        return "partitions-changed", f"{what} one row may stand in two of them"
+    return None
+
+
+def settled(servers: Servers, visible: Callable[[], Position], logged: Position) -> None:
+    """Waits until reads that begin now see everything up to `logged` (an upper bound).
+
+    A change may be in Kafka before other sessions of the source see it. What `visible` gives (a
+    lower bound, in GTIDs) is compared with the GTIDs that the log has up to `logged`. Raises
+    ServerUnreachable where that takes too long.
+    """
+    start = visible()
+    if start.kind == "file":
+        goal = logged
+    else:
+        with closing(servers.source()) as source:
+            goal = _gtids_at(servers, lower_bound(source), logged)
+    deadline = time.monotonic() + SETTLE_SECONDS
+    while not (
+        start.coordinates >= goal.coordinates if goal.kind == "file" else _covers(start, goal)
+    ):
+        if time.monotonic() > deadline:
+            raise ServerUnreachable(
+                "commits of the source stay invisible, though they stand in its log",
+                "does a replica that has to acknowledge them not answer?",
+            )
+        time.sleep(0.05)
+        start = visible()
+
+
+def _covers(start: Position, goal: Position) -> bool:
+    return start.kind == goal.kind and start.covers(goal)
+
+
+def _gtids_at(servers: Servers, start: Position, end: Position) -> Position:
+    """The position of the log's `end` in GTIDs, read from `start`, which is before or near it."""
+    builder = Builder([], start, Position.at(end.file, end.offset))
+    stop = threading.Event()
+    with servers.binlog(start, catching_up=True) as log:
+        deadline = time.monotonic() + SETTLE_SECONDS
+        while not builder.reached and not stop.is_set():
+            builder.feed(log.read(READ_SECONDS))
+            if time.monotonic() > deadline:
+                break
+    return builder.progress.position()

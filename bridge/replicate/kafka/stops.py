@@ -1,0 +1,44 @@
+"""A consumer found that a table cannot go on: it says so, unless it may no longer speak."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import structlog
+
+from bridge.errors import TableStopped
+from bridge.replicate.kafka.intake import Lane
+from bridge.store.partitions import fence_table, read_partitions
+from bridge.store.state import Connection, Q, TableState, add_event
+
+log = structlog.get_logger("dbbridge.sync")
+
+
+def stop_table(
+    conn: Connection, pipeline: str, stop: TableStopped, state: TableState, lanes: Sequence[Lane]
+) -> bool:
+    """Stops the table where it stands, if the lanes' epochs still hold; else somebody else will.
+
+    No transaction that is under way by any of its partitions can commit afterwards. A message that
+    nobody can read stops it again when somebody resumes it.
+    """
+    with conn.transaction():
+        fence_table(conn, pipeline, state.source)
+        now = {row.place: row.epoch for row in read_partitions(conn, pipeline)}
+        if any(now.get(lane.place) != lane.epoch + 1 for lane in lanes):
+            return False
+        conn.execute(
+            Q["leave_stream"],
+            {
+                "pipeline": pipeline,
+                **state.key,
+                "code": stop.code,
+                "error": stop.message,
+                "hint": stop.hint,
+                "ddl": int(stop.code == "ddl"),
+                "paused": False,
+            },
+        )
+        add_event(conn, pipeline, "stopped", str(state.source), stop.message)
+    log.warning("stopped", reason=stop.message, hint=stop.hint)
+    return True
