@@ -188,12 +188,14 @@ class Errands:
             self._away.pop(job, None)
 
     def _call(self) -> None:
-        while not self._halt.wait(CALL_SECONDS):
-            free = self._free
+        pause = LOOK_SECONDS
+        while not self._halt.wait(pause):
+            free, pause = self._free, LOOK_SECONDS
             if not free:
                 if self._closed.is_set() and not self._away:
                     return
                 continue
+            pause = CALL_SECONDS
             try:
                 self._caller.call(self._lease.epoch, self._source_id, free)
                 self._unreachable = False
