@@ -10,7 +10,12 @@ import pytest
 from xdist.remote import Producer
 from xdist.scheduler import LoadScopeScheduling
 
-pytest_plugins = ["tests.fix_servers", "tests.fix_kafka", "tests.endtoend.fixtures"]
+pytest_plugins = [
+    "tests.fix_servers",
+    "tests.fix_kafka",
+    "tests.endtoend.fixtures",
+    "tests.endtoend.kafka_project",
+]
 
 hypothesis.settings.register_profile("untimed", deadline=None)  # machines are shared
 hypothesis.settings.load_profile("untimed")

@@ -20,7 +20,6 @@ import pymysql
 from bridge.change.position import Position, Progress
 from bridge.databases.connect import ConnectClient
 from bridge.errors import ServerUnreachable
-from bridge.names import literal_mysql
 
 _ENDS = frozenset({"xid", "commit"})
 
@@ -89,10 +88,10 @@ def _position(offset: Mapping[str, Any], source: pymysql.Connection[Any]) -> tup
 
 def _commit_behind(source: pymysql.Connection[Any], start: Position, done: int) -> int | None:
     """Where the transaction ends that begins at `start`, if its first `done` events are all."""
-    sql = f"SHOW BINLOG EVENTS IN {literal_mysql(start.file)} FROM {start.offset} LIMIT {done}, 1"
+    sql = "SHOW BINLOG EVENTS IN %s FROM %s LIMIT %s, 1"
     try:
         with closing(source.cursor(pymysql.cursors.DictCursor)) as cursor:
-            cursor.execute(sql)
+            cursor.execute(sql, (start.file, start.offset, done))
             row = cursor.fetchone()
     except (pymysql.err.OperationalError, pymysql.err.InternalError):
         return None  # purged meanwhile, or not at the beginning of an event
