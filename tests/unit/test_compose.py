@@ -5,23 +5,17 @@ from __future__ import annotations
 import json
 import re
 import tomllib
-from pathlib import Path
 from typing import Any
 
 import pytest
 from compose_spec import PyCompose
-from ruamel.yaml import YAML
 
 from bridge import config
 from bridge.cli.main import VERBS
 from bridge.config import CONFIG, ENVIRONMENT
 from compose.local import debezium, kafka, maven, mysqlish
+from tests.composition import FILE, FOLDER, SERVICES, TEXT
 
-FOLDER = Path(__file__).resolve().parents[2] / "compose"
-TEXT = (FOLDER / "compose.yaml").read_text()
-FILE = YAML(typ="safe").load(re.sub(r"\$\{\w+:-(.*?)\}", r"\1", TEXT).replace("$$", "$"))
-"""With variables as they are where nobody sets them."""
-SERVICES: dict[str, dict[str, Any]] = FILE["services"]
 OURS = {name: service for name, service in SERVICES.items() if "build" in service}
 ONCE = {"bridge", "connector"}
 """What ends by itself, and has no health."""
