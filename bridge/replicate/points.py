@@ -1,14 +1,13 @@
-"""Named points at which the crash tests kill the daemon.
+"""Named points at which the crash tests kill the daemon, or make it stand still.
 
 ``DBBRIDGE_KILL_AT=stream.committed:3`` sends SIGKILL to the process at the third passage of that
-point. Unset (always, outside tests) a point costs one attribute look-up and a comparison.
+point, ``DBBRIDGE_STOP_AT`` SIGSTOP. Unset (always, outside tests) a point costs two comparisons.
 """
 
 from __future__ import annotations
 
 import os
 import signal
-from collections import Counter
 from typing import Final
 
 POINTS: Final = (
@@ -26,15 +25,38 @@ POINTS: Final = (
     "stream.committed",
 )
 """In the order in which a pipeline passes them."""
+KAFKA_POINTS: Final = (
+    "partition.taken",
+    "stream.read",
+    "stream.apply",
+    "stream.locked",
+    "stream.saved",
+    "stream.committed",
+)
+"""Those of a consumer; between ``locked`` and ``committed`` its transaction is open."""
 
-_wanted, _, _count = os.environ.get("DBBRIDGE_KILL_AT", "").partition(":")
-_passed: Counter[str] = Counter()
+
+class _Wanted:
+    """A point's passage at which a signal is due."""
+
+    def __init__(self, variable: str, number: signal.Signals) -> None:
+        self.point, _, count = os.environ.get(variable, "").partition(":")
+        self._left = int(count or 1)
+        self._number = number
+
+    def passed(self) -> None:
+        self._left -= 1
+        if self._left == 0:
+            os.kill(os.getpid(), self._number)
+
+
+_kill = _Wanted("DBBRIDGE_KILL_AT", signal.SIGKILL)
+_stop = _Wanted("DBBRIDGE_STOP_AT", signal.SIGSTOP)
 
 
 def passing(point: str) -> None:
     """Says that the daemon is at `point`."""
-    if point != _wanted:
-        return
-    _passed[point] += 1
-    if _passed[point] >= int(_count or 1):
-        os.kill(os.getpid(), signal.SIGKILL)
+    if point == _kill.point:
+        _kill.passed()
+    if point == _stop.point:
+        _stop.passed()

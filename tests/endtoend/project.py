@@ -92,6 +92,8 @@ class Project:
     source: SourceDatabase
     target: TargetDatabase
     accounts: Accounts
+    command: tuple[str, ...] = ()
+    """In place of `COMMAND`, for broken variants."""
     daemons: list[Daemon] = field(default_factory=list)
     started: list[subprocess.Popen[bytes]] = field(default_factory=list)
 
@@ -100,7 +102,7 @@ class Project:
     def run(self, *words: str, code: int | None = 0, timeout: float = VERB_SECONDS) -> Result:
         """One verb to its end; fails if it exits with another code (None: with any)."""
         done = subprocess.run(
-            [*COMMAND, *words],
+            [*(self.command or COMMAND), *words],
             cwd=self.folder,
             env=self._environment(),
             capture_output=True,
@@ -142,7 +144,7 @@ class Project:
         given = {name: value for name, value in environment.items() if value}
         with path.open("wb") as log:
             process = subprocess.Popen(
-                [*COMMAND, verb, *words],
+                [*(self.command or COMMAND), verb, *words],
                 cwd=self.folder,
                 env={**self._environment(), **given},
                 stdin=subprocess.DEVNULL,
@@ -156,7 +158,7 @@ class Project:
     def start(self, *words: str) -> subprocess.Popen[bytes]:
         """One verb in the background; nobody reads what it prints."""
         process = subprocess.Popen(
-            [*COMMAND, *words],
+            [*(self.command or COMMAND), *words],
             cwd=self.folder,
             env=self._environment(),
             stdin=subprocess.DEVNULL,
@@ -247,7 +249,7 @@ class Project:
         kept = {
             name: value
             for name, value in os.environ.items()
-            if not name.startswith(("BRIDGE_", "DBBRIDGE_KILL"))
+            if not name.startswith(("BRIDGE_", "DBBRIDGE_KILL", "DBBRIDGE_STOP"))
         }
         ours = {"PYTHONPATH": str(CHECKOUT), "PYTHONFAULTHANDLER": "1"}
         return {**kept, **self.accounts.environment, **ours}

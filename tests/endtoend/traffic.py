@@ -10,7 +10,7 @@ import random
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from datetime import date, datetime, timedelta
 from decimal import Decimal
@@ -39,6 +39,10 @@ GONE = {1053, 1927, 2003, 2006, 2013}
 KEYS = 400
 """Keys are chosen among so few that writers meet each other's rows all the time."""
 LARGE = 50_000
+
+Act = Callable[[random.Random, Cursor], None]
+"""Some statements of a transaction."""
+
 _TEXT = "abcäöß žЖ漢字€😀 \\ \t\n\r'\"%;,{}|"
 _LATIN = "abc äöüß€ÿ"
 _CYRILLIC = "абв Жё abc"
@@ -50,6 +54,7 @@ class Traffic:
 
     `rate`: transactions a second of all writers together (0: as fast as it goes). `large`:
     sometimes a transaction of 50,000 rows. `survives`: the server may go away and come back.
+    `acts`: others than those over `tables`, by name with how often.
     """
 
     def __init__(
@@ -62,6 +67,7 @@ class Traffic:
         large: bool = False,
         truncates: bool = True,
         survives: bool = False,
+        acts: Mapping[str, tuple[float, Act]] | None = None,
     ) -> None:
         self._database = database
         self._pause = writers / rate if rate else 0.0
@@ -70,10 +76,10 @@ class Traffic:
         self.done: Counter[str] = Counter()
         """Committed transactions by what they were."""
         self.failures: list[BaseException] = []
-        self._acts = list(ACTS.items())
+        self._acts = list((ACTS if acts is None else acts).items())
         if large:
             self._acts += list(LARGE_ACTS.items())
-        if truncates:
+        if truncates and acts is None:
             self._acts += list(TRUNCATES.items())
         self._threads = [
             threading.Thread(target=self._run, args=(f"{seed}/{number}",), daemon=True)
@@ -235,8 +241,6 @@ def item(chance: random.Random) -> dict[str, Any]:
 
 
 # -- acts --------------------------------------------------------------------------------------
-
-Act = Callable[[random.Random, Cursor], None]
 
 
 def _write_item(verb: str, chance: random.Random, cursor: Cursor, values: dict[str, Any]) -> None:

@@ -28,6 +28,18 @@ class Rows(Protocol):
     rows: int
 
 
+class _Checkpoint(OffsetsCheckpoint):
+    """Says that the transaction has its locks, and that only its commit is left."""
+
+    def begin(self, conn: Connection, batch: Batch) -> None:
+        super().begin(conn, batch)
+        passing("stream.locked")
+
+    def save(self, conn: Connection, batch: Batch) -> None:
+        super().save(conn, batch)
+        passing("stream.saved")
+
+
 class Writer:
     """Applies batches in the order in which they are offered, until it is stopped or fails.
 
@@ -87,7 +99,7 @@ class Writer:
             with closing(self._open_target()) as conn:
                 limit = int(IDLE_TRANSACTION_SECONDS * 1000)
                 conn.execute(f"SET idle_in_transaction_session_timeout = {limit}".encode())
-                checkpoint = OffsetsCheckpoint(self._pipeline)
+                checkpoint = _Checkpoint(self._pipeline)
                 quarantine = Quarantine(self._pipeline)
                 self._applier = Applier(conn, self._targets, checkpoint, quarantine)
                 while (batch := self._next(self._applier)) is not None:
