@@ -125,9 +125,9 @@ def sql_of(script: str, passwords: Path) -> list[str]:
 
 
 def run_on(source: Server, *statements: str) -> None:
-    where: dict[str, Any] = {"host": source.host, "port": source.port}
-    who = {"user": source.user, "password": source.password}
-    with closing(pymysql.connect(**where, **who, autocommit=True)) as conn, conn.cursor() as cursor:
+    where: dict[str, Any] = {"host": source.host, "port": source.port, "user": source.user}
+    connection = pymysql.connect(**where, password=source.password, autocommit=True)
+    with closing(connection) as conn, conn.cursor() as cursor:
         for statement in statements:
             cursor.execute(statement)
 

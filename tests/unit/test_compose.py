@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import re
+import subprocess
 import tomllib
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,6 +18,7 @@ from bridge.config import CONFIG, ENVIRONMENT
 from compose.local import debezium, kafka, maven, mysqlish
 from tests.composition import FILE, FOLDER, SERVICES, TEXT
 
+DEPLOY = (FOLDER.parent / "docs" / "deploy.md").read_text()
 OURS = {name: service for name, service in SERVICES.items() if "build" in service}
 ONCE = {"bridge", "connector"}
 """What ends by itself, and has no health."""
@@ -182,3 +185,26 @@ def test_accounts_are_read_and_not_run() -> None:
     # The images' entrypoints run what may be executed, where docker_process_sql is unknown.
     for path in FOLDER.glob("accounts/*.sh"):
         assert not path.stat().st_mode & 0o111
+
+
+def test_the_documented_lines_make_every_secret(tmp_path: Path) -> None:
+    blocks = re.findall(r"```sh\n(.*?)```", DEPLOY, re.DOTALL)
+    (lines,) = [block for block in blocks if "compose/secrets" in block]
+    (tmp_path / "compose").mkdir()
+    subprocess.run(["sh", "-ec", lines], cwd=tmp_path, check=True)  # noqa: S607
+    made = {path.name: path for path in (tmp_path / "compose/secrets").iterdir()}
+    assert set(made) == set(FILE["secrets"])
+    assert len({path.read_text() for path in made.values()}) == len(made)
+    for path in made.values():
+        assert re.fullmatch(r"[0-9a-f]{48}", path.read_text())
+        assert path.stat().st_mode & 0o777 == 0o644
+
+
+def test_what_can_be_set_is_documented() -> None:
+    documented = dict(re.findall(r"^\| `([A-Z_]+)` \| (.*?) \|", DEPLOY, re.MULTILINE))
+    del documented["COMPOSE_PROFILES"]
+    found = dict(re.findall(r"\$\{(\w+):-(.*?)\}", TEXT))
+    assert {name: f"`{value}`" if value else "none" for name, value in found.items()} == documented
+    profiles = {profile for service in SERVICES.values() for profile in service.get("profiles", [])}
+    table = DEPLOY[: DEPLOY.index("## The first time")]
+    assert profiles <= set(re.findall(r"`(\w+)`", table))
