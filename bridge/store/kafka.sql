@@ -17,11 +17,16 @@ SET topic_id = EXCLUDED.topic_id, next_offset = EXCLUDED.next_offset, base_kind 
 
 -- name: take_partition
 UPDATE dbbridge.partitions
-SET epoch = epoch + 1, holder = %(holder)s, session_pid = pg_backend_pid(),
-    session_began = (SELECT backend_start FROM pg_stat_activity WHERE pid = pg_backend_pid())
+SET epoch = epoch + 1, holder = %(holder)s
 WHERE pipeline = %(pipeline)s AND topic = %(topic)s AND partition = %(partition)s
   AND generation = %(generation)s
 RETURNING epoch, next_offset, past, snapshot
+
+-- name: sign_partitions
+UPDATE dbbridge.partitions p
+SET session_pid = pg_backend_pid(),
+    session_began = (SELECT backend_start FROM pg_stat_activity WHERE pid = pg_backend_pid())
+WHERE pipeline = %(pipeline)s AND holder = %(holder)s
 
 -- name: end_holder
 SELECT pg_terminate_backend(session_pid) FROM dbbridge.partitions

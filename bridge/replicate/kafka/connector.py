@@ -32,14 +32,20 @@ class Connector:
         self._name = name
         self._last: tuple[Mapping[str, Any], Position] | None = None
 
+    def trouble(self) -> str:
+        """Why nothing comes from the connector: it is paused, or has failed and why; '': it runs."""
+        status = self._client.status(self._name)
+        if status.running:
+            return ""
+        said = f": {status.trace}" if status.trace else ""
+        return f"connector {self._name} is {_state(status.state, status.tasks)}{said}"
+
     def check_running(self) -> None:
         """Raises ServerUnreachable, with what made it fail, unless the connector runs."""
-        status = self._client.status(self._name)
-        if not status.running:
-            said = f": {status.trace}" if status.trace else ""
+        trouble = self.trouble()
+        if trouble:
             raise ServerUnreachable(
-                f"connector {self._name} is {_state(status.state, status.tasks)}{said}",
-                "mend it, and restart it with its tasks; sync goes on by itself",
+                trouble, "mend it, and restart it with its tasks; sync goes on by itself"
             )
 
     def emitted(self, source: pymysql.Connection[Any]) -> Position | None:

@@ -17,6 +17,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 from threading import Event
 
+import structlog
+
 from bridge.capture.binlog.positions import server_identity, upper_bound
 from bridge.capture.debezium.rows import compile_events
 from bridge.capture.dialect import read_dialect
@@ -46,8 +48,12 @@ from bridge.types.events import EventSettings
 
 ROUND_SECONDS = 0.25
 """How often the connector is asked how far it is."""
-WATCH_SECONDS = 2.0
-"""How often topics are looked at: new ones, ones that are gone."""
+TROUBLE_SECONDS = 2.0
+"""How often the connector is asked whether it runs."""
+NOTICE_SECONDS = 1.0
+"""How often changes of definitions are looked for."""
+
+log = structlog.get_logger("dbbridge.sync")
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +115,8 @@ class Lead:
         self._requests = Requests(self._control, servers, lease, self._stages)
         self._placing = Placing(captured.topics, captured.prefix, self._pipeline)
         self._aim: _Aim | None = None
-        self._asked = self._watched = 0.0
+        self._asked = self._noticed = self._told = 0.0
+        self._said = ""
 
     def run(self) -> None:
         """See the class."""
@@ -140,11 +147,12 @@ class Lead:
             raise Replan
         if self._until.kind == "copied":
             return self._until.reached(tables, None, self._upper_bound)
-        self._watch(tables)
         self._round(tables)
         state = read_pipeline(self._control, self._pipeline)
         behind = [t for t in tables if t.active and t.stage == "catching-up"]
-        self._board.phase = "catching-up" if behind else "streaming"
+        trouble = self._trouble()
+        self._board.message = trouble
+        self._board.phase = "waiting" if trouble else "catching-up" if behind else "streaming"
         applied = state.position if state else None
         if not behind and self._until.reached(tables, applied, self._upper_bound):
             return True
@@ -152,6 +160,16 @@ class Lead:
         self._board.counted(self._facts.rows)
         time.sleep(TICK_SECONDS)
         return False
+
+    def _trouble(self) -> str:
+        """What keeps changes from coming, as the connector said at the last look; '' for nothing."""
+        if time.monotonic() - self._told > TROUBLE_SECONDS:
+            self._told = time.monotonic()
+            said = self._captured.connector.trouble()
+            if said and said != self._said:
+                log.warning("waiting", reason=said, hint="mend it, and restart it with its tasks")
+            self._said = said
+        return self._said
 
     def _serve(self) -> None:
         """Carries out requests; consumers of tables that they changed look again."""
@@ -256,6 +274,8 @@ class Lead:
         if self._aim is None and time.monotonic() - self._asked > ROUND_SECONDS:
             self._asked = time.monotonic()
             position = self._captured.connector.emitted(self._source)
+            # After that: what is written up to the position is in partitions that exist by now.
+            self._watch(tables)
             ends = self._captured.topics.ends(r.place for r in mine)
             self._board.consumed(mine, ends)
             if position is not None:
@@ -329,17 +349,20 @@ class Lead:
 
     def _watch(self, tables: Sequence[TableState]) -> None:
         """New topics are taken up; tables of topics that are gone or changed are stopped."""
-        if time.monotonic() - self._watched < WATCH_SECONDS:
-            return
-        self._watched = time.monotonic()
-        active = [t for t in tables if t.active and _newest(tables).get(t.source) == t.generation]
-        stops = self._placing.watch(self._control, active)
-        stops += self._captured.notices.stops(self._control, self._pipeline, active)
+        newest = _newest(tables)
+        followed = [t for t in tables if t.active and newest.get(t.source) == t.generation]
+        changed = self._placing.watch(self._control, followed)
+        stops = changed.stops
+        if time.monotonic() - self._noticed > NOTICE_SECONDS:
+            self._noticed = time.monotonic()
+            begun = [t for t in tables if t.stage != "new"]
+            stops += self._captured.notices.stops(self._control, self._pipeline, begun)
         for stop in stops:
             self._stages.stop(stop)
             if stop.table is not None:
                 fence_table(self._control, self._pipeline, stop.table)
-        if stops:
+        self._captured.notices.done(self._control, self._pipeline)
+        if stops or changed.taken_up:
             raise Replan
 
 

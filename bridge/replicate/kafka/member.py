@@ -383,6 +383,7 @@ class _Shift:
             self._writer = Writer(
                 self._post.open_target,
                 self._pipeline,
+                self._post.holder,
                 self._targets(now),
                 self._facts,
             )

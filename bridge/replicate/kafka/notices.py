@@ -38,17 +38,21 @@ class Notices:
         self._name = name
         self._schemas = schemas
         self._consumer: Consumer | None = None
+        self._read: int | None = None
 
     def close(self) -> None:
         """Ends the connection."""
         if self._consumer is not None:
             self._consumer.close()
-            self._consumer = None
+            self._consumer = self._read = None
 
     def stops(
         self, conn: Connection, pipeline: str, tables: Sequence[TableState]
     ) -> list[TableStopped]:
-        """The tables whose definition was changed after their copies began."""
+        """The tables whose definition was changed after their copies began.
+
+        They are told again until `done` says that they are stopped.
+        """
         names = {"pipeline": pipeline, "topic": self._name}
         if self._consumer is None and not self._begin(conn, names):
             return []
@@ -69,8 +73,15 @@ class Notices:
             if isinstance(change, SchemaChange) and not change.source.initial:
                 found += _stops(conn, pipeline, change, tables)
         if last is not None:
-            conn.execute(Q["notice"], {**names, "offset": last + 1})
+            self._read = last + 1
         return found
+
+    def done(self, conn: Connection, pipeline: str) -> None:
+        """What was told has been seen to."""
+        if self._read is not None:
+            names = {"pipeline": pipeline, "topic": self._name}
+            conn.execute(Q["notice"], {**names, "offset": self._read})
+            self._read = None
 
     def _begin(self, conn: Connection, names: dict[str, str]) -> bool:
         """Whether there is such a topic by now."""
@@ -99,7 +110,9 @@ def _stops(
         hit = {t.source for t in tables if t.source in {*statement.tables, *change.tables}}
     else:
         return []
-    generations = {t.source: t.generation for t in tables}
+    generations: dict[TableName, int] = {}
+    for table in tables:
+        generations[table.source] = max(table.generation, generations.get(table.source, 0))
     bases = {
         row.table: row.base
         for row in read_partitions(conn, pipeline)

@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import closing
+from dataclasses import dataclass
 
 from bridge.capture.binlog.positions import lower_bound
 from bridge.capture.topics import Topic, Topics, topic_of
@@ -28,6 +29,14 @@ NO_TOPIC = -1
 """In place of partitions that a table has no topic for yet: nothing was captured of it."""
 READ_SECONDS = 0.25
 SETTLE_SECONDS = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class Watched:
+    """Tables that cannot go on, and whether a topic that is new was taken up."""
+
+    stops: list[TableStopped]
+    taken_up: bool
 
 
 class Placing:
@@ -89,7 +98,7 @@ class Placing:
                 state = _state(table, found, number, offset, base)
                 add_partition(conn, self._pipeline, state)
 
-    def watch(self, conn: Connection, tables: Sequence[TableState]) -> list[TableStopped]:
+    def watch(self, conn: Connection, tables: Sequence[TableState]) -> Watched:
         """Takes topics up that are new; says which tables cannot go on."""
         rows: dict[TableName, list[PartitionState]] = {}
         generations = {t.source: t.generation for t in tables}
@@ -97,12 +106,13 @@ class Placing:
             if generations.get(row.table) == row.generation:
                 rows.setdefault(row.table, []).append(row)
         there = self._topics.describe(self.topic(name) for name in rows)
-        stops = []
+        stops, taken_up = [], False
         for name, mine in rows.items():
             topic = there.get(self.topic(name))
             if mine[0].partition == NO_TOPIC:
                 if topic is not None:
                     self._take_up(conn, mine[0], topic)
+                    taken_up = True
                 continue
             why = _trouble(topic, mine)
             if why:
@@ -114,7 +124,7 @@ class Placing:
                 )
                 stop.table = name
                 stops.append(stop)
-        return stops
+        return Watched(stops, taken_up)
 
     def _take_up(self, conn: Connection, row: PartitionState, topic: Topic) -> None:
         places = [(topic.name, number) for number in range(topic.partitions)]

@@ -14,7 +14,7 @@ from bridge.replicate.points import passing
 from bridge.sink.apply import COUNT_SECONDS, Applier
 from bridge.sink.quarantine import Quarantine
 from bridge.sink.target import Target
-from bridge.store.partitions import OffsetsCheckpoint, Place
+from bridge.store.partitions import OffsetsCheckpoint, Place, Q
 from bridge.store.state import Connection
 
 IDLE_TRANSACTION_SECONDS = 5.0
@@ -50,11 +50,13 @@ class Writer:
         self,
         open_target: Callable[[], Connection],
         pipeline: str,
+        holder: str,
         targets: Sequence[Target],
         told: Rows,
     ) -> None:
         self._open_target = open_target
         self._pipeline = pipeline
+        self._holder = holder
         self._targets = targets
         self._told = told
         self._batches: queue.Queue[Batch | None] = queue.Queue(maxsize=1)
@@ -99,6 +101,9 @@ class Writer:
             with closing(self._open_target()) as conn:
                 limit = int(IDLE_TRANSACTION_SECONDS * 1000)
                 conn.execute(f"SET idle_in_transaction_session_timeout = {limit}".encode())
+                # So that whoever comes after a process that stands still can end its transaction.
+                names = {"pipeline": self._pipeline, "holder": self._holder}
+                conn.execute(Q["sign_partitions"], names)
                 checkpoint = _Checkpoint(self._pipeline)
                 quarantine = Quarantine(self._pipeline)
                 self._applier = Applier(conn, self._targets, checkpoint, quarantine)
