@@ -33,7 +33,7 @@ class Connector:
         self._last: tuple[Mapping[str, Any], Position] | None = None
 
     def trouble(self) -> str:
-        """Why nothing comes from the connector: it is paused, or has failed and why; '': it runs."""
+        """Why nothing comes: the connector is paused, or has failed and why; '': it runs."""
         status = self._client.status(self._name)
         if status.running:
             return ""

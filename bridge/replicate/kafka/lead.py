@@ -162,7 +162,7 @@ class Lead:
         return False
 
     def _trouble(self) -> str:
-        """What keeps changes from coming, as the connector said at the last look; '' for nothing."""
+        """What keeps changes from coming, as Connect said at the last look; '' for nothing."""
         if time.monotonic() - self._told > TROUBLE_SECONDS:
             self._told = time.monotonic()
             said = self._captured.connector.trouble()
