@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pymysql
 
@@ -17,6 +17,7 @@ from bridge.capture.findings import (
     schema_findings,
     server_findings,
 )
+from bridge.capture.findings.probes import probes_of
 from bridge.cli.context import Context
 from bridge.errors import MappingError
 from bridge.findings import Finding, finding
@@ -28,6 +29,9 @@ from bridge.names import TableName
 from bridge.sink.findings import plan_findings, target_findings
 from bridge.store.state import made_targets
 from bridge.types.table import SourceTable
+
+if TYPE_CHECKING:
+    from bridge.cli.survey_kafka import KafkaSurvey
 
 SOURCE_RIGHTS = ("G001", "G002", "G003", "G005")
 TARGET_RIGHTS = ("G010", "G011", "G012")
@@ -75,13 +79,18 @@ def survey(context: Context, *, rows: bool = True) -> Survey:
     database = context.source_endpoint.database
     found.add(server_findings(source))
     may_read = _rights(context, source, found)
+    kafka = _kafka(context, found)
     # Without SELECT the catalogue looks empty, and all that follows would be wrong.
     if may_read:
         known = read_catalog(source, database)
         found.catalog = {name: table for name, table in known.items() if name in found.mappings}
         _definitions(found, known, set(mappings), source, database)
         if rows:
-            _rows(context, source, found)
+            _rows(context, source, found, kafka)
+        if kafka is not None:
+            plans = list(found.plans.values())
+            found.add(kafka.findings(plans, known, found.catalog, source, rows=rows))
+            found.findings = kafka.seen(found.findings)
     target = context.target(autocommit=True)
     made = made_targets(target, context.pipeline)
     found.add(target_findings(target, list(found.plans.values()), made))
@@ -102,6 +111,15 @@ def story(context: Context, name: TableName, mapping: TableMapping) -> Survey:
     plans = list(found.plans.values())
     found.add(plan_findings(plans))
     return found
+
+
+def _kafka(context: Context, found: Survey) -> KafkaSurvey | None:
+    if context.settings.pipeline.capture.kind != "kafka":
+        return None
+    # Kafka's client takes a quarter of a second to load.
+    from bridge.cli.survey_kafka import survey_kafka
+
+    return survey_kafka(context.settings, found.mappings)
 
 
 def _rights(context: Context, source: pymysql.Connection[Any], found: Survey) -> bool:
@@ -155,11 +173,14 @@ def _compile(found: Survey, table: SourceTable) -> None:
     found.add(mapping_findings(mapping, plan))
 
 
-def _rows(context: Context, source: pymysql.Connection[Any], found: Survey) -> None:
+def _rows(
+    context: Context, source: pymysql.Connection[Any], found: Survey, kafka: KafkaSurvey | None
+) -> None:
     with context.out.progress("looking at rows", total=len(found.plans)) as advance:
         for name, plan in found.plans.items():
             advance(0, str(name))
-            found.add(scan_table(source, plan.table))
+            probes = probes_of(plan.table) + (kafka.probes(plan) if kafka else [])
+            found.add(scan_table(source, plan.table, probes=probes))
             advance(1)
 
 

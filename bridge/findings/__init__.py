@@ -1,8 +1,8 @@
 """Findings: what would go wrong, or needs a decision, each under a stable code.
 
-A code is a letter and three digits: D data, G grants, K Debezium's connector, M mapping files,
-P why a table stands still, Q why a row is in quarantine, S server settings, T tables and their
-schema.
+A code is a letter and three digits: D data, G grants, K Kafka and Debezium's connector, M mapping
+files, P why a table stands still, Q why a row is in quarantine, S server settings, T tables and
+their schema.
 Codes are part of the command line's contract: a code is never used again for something else.
 `bridge.capture.findings` looks for them; `dbbridge check` prints and `dbbridge explain` tells them.
 """
@@ -16,6 +16,7 @@ from bridge.findings.base import Code, Finding, Severity
 from bridge.findings.connector import CONNECTOR
 from bridge.findings.data import DATA
 from bridge.findings.grants import GRANTS
+from bridge.findings.kafka import KAFKA
 from bridge.findings.mapping import MAPPING
 from bridge.findings.server import SERVER
 from bridge.findings.stops import BAD_ROWS, STOPS
@@ -23,7 +24,7 @@ from bridge.findings.tables import TABLES
 
 CODES: Mapping[str, Code] = {
     code.code: code
-    for codes in (DATA, TABLES, SERVER, CONNECTOR, GRANTS, MAPPING, STOPS, BAD_ROWS)
+    for codes in (DATA, TABLES, SERVER, CONNECTOR, KAFKA, GRANTS, MAPPING, STOPS, BAD_ROWS)
     for code in codes
 }
 """Every kind of finding by its code."""

@@ -84,7 +84,8 @@ CONNECTOR = (
         "error",
         "The connector goes on past what it cannot read, or puts NULL in its place.",
         "set event.processing.failure.handling.mode, inconsistent.schema.handling.mode and"
-        " event.converting.failure.handling.mode to fail",
+        " event.converting.failure.handling.mode to fail, errors.tolerance to none, and"
+        " schema.history.internal.skip.unparseable.ddl to false",
     ),
     Code(
         "K011",

@@ -14,14 +14,15 @@ from bridge.findings import CODES, Code, find_code, finding
 from bridge.findings.connector import CONNECTOR
 from bridge.findings.data import DATA
 from bridge.findings.grants import GRANTS
+from bridge.findings.kafka import KAFKA
 from bridge.findings.mapping import MAPPING
 from bridge.findings.server import SERVER
 from bridge.findings.stops import BAD_ROWS, STOPS
 from bridge.findings.tables import TABLES
 
 ALL = {
-    "D": DATA, "G": GRANTS, "K": CONNECTOR, "M": MAPPING, "P": STOPS, "Q": BAD_ROWS, "S": SERVER,
-    "T": TABLES,
+    "D": DATA, "G": GRANTS, "K": CONNECTOR + KAFKA, "M": MAPPING, "P": STOPS, "Q": BAD_ROWS,
+    "S": SERVER, "T": TABLES,
 }  # fmt: skip
 ROOT = Path(bridge.__file__).parent
 

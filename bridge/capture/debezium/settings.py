@@ -46,6 +46,11 @@ _FAILURES = {
     "event.converting.failure.handling.mode": "warn",
 }
 """What the connector does about what it cannot read, by default."""
+_PASSING_OVER = {
+    "errors.tolerance": "none",
+    "schema.history.internal.skip.unparseable.ddl": "false",
+}
+"""Settings that have to be what they are by default, or events or definitions are left out."""
 _CHANGING = ("converters", "post.processors", "snapshot.select.statement.overrides")
 _CHANGING_PREFIXES = ("column.mask.", "column.truncate.")
 _HARMLESS_TRANSFORMS = frozenset({"org.apache.kafka.connect.transforms.RegexRouter"})
@@ -204,6 +209,9 @@ def _failures(config: Config) -> Iterator[Finding]:
         chosen = config.get(name, default).lower()
         if chosen != "fail":
             yield finding("K010", message=f"{name}={chosen}")
+    for name, default in _PASSING_OVER.items():
+        if config.get(name, default).strip().lower() != default:
+            yield finding("K010", message=f"{name}={config[name]}")
 
 
 def _changes(config: Config) -> Iterator[Finding]:

@@ -30,18 +30,20 @@ def scan_table(
     conn: pymysql.Connection[Cursor],
     table: SourceTable,
     *,
+    probes: Sequence[Probe] | None = None,
     max_rows: int = MAX_ROWS,
     seconds: float = SECONDS,
 ) -> tuple[Finding, ...]:
     """Looks at every row once, or at a sample where there are too many; says which.
 
+    `probes` are all that is asked instead of what `probes_of` says.
     A table that the server takes for more than `max_rows` rows, or whose scan takes longer than
     `seconds`, is sampled over its whole key for at most `seconds`: its findings are then marked
     `sampled`, but for greatest values that an index gives exactly. Findings that decide a target
     type (D011, D012, D014, D018) are there even if nothing speaks against it. Raises pymysql's
     errors.
     """
-    probes = probes_of(table)
+    probes = probes_of(table) if probes is None else probes
     if not probes:
         return ()
     scan = _Scan(conn, read_dialect(conn), table, probes, seconds)

@@ -116,7 +116,7 @@ def unsigned_range(table: SourceTable, column: SourceColumn, greatest: int) -> F
 
 def _counting(table: SourceTable, column: SourceColumn, count: Count) -> Probe:
     q = quote_mysql(column.name)
-    condition = count.condition.format(q=q, bytes=_utf8_bytes(column), impossible=impossible(q))
+    condition = count.condition.format(q=q, bytes=utf8_bytes(column), impossible=impossible(q))
 
     def judge(values: list[int]) -> Finding | None:
         if not values[0] and not count.always:
@@ -126,7 +126,7 @@ def _counting(table: SourceTable, column: SourceColumn, count: Count) -> Probe:
             table=str(table.name),
             column=column.name,
             count=values[0],
-            message=_rows(values[0], count.what),
+            message=rows_hold(values[0], count.what),
             **({} if values[0] else {"hint": ""}),
         )
 
@@ -179,13 +179,13 @@ def _wide_keys(table: SourceTable) -> Iterator[Probe]:
 
 
 def _wide_key(table: SourceTable, name: str, columns: list[SourceColumn]) -> Probe:
-    size = " + ".join(f"COALESCE(LENGTH({_utf8_bytes(column)}), 0)" for column in columns)
+    size = " + ".join(f"COALESCE(LENGTH({utf8_bytes(column)}), 0)" for column in columns)
 
     def judge(values: list[int]) -> Finding | None:
         count, longest = values
         if not count:
             return None
-        what = _rows(count, f"a key over {KEY_BYTES:,} bytes in {name}")
+        what = rows_hold(count, f"a key over {KEY_BYTES:,} bytes in {name}")
         message = f"{what}; the longest takes {longest:,}"
         return finding("D022", table=str(table.name), count=count, message=message, fact=longest)
 
@@ -193,7 +193,7 @@ def _wide_key(table: SourceTable, name: str, columns: list[SourceColumn]) -> Pro
     return Probe((f"SUM({size} > {KEY_BYTES})", f"MAX({size})"), names, judge)
 
 
-def _utf8_bytes(column: SourceColumn) -> str:
+def utf8_bytes(column: SourceColumn) -> str:
     """MySQL expression: the text in UTF-8, as bytes."""
     q = quote_mysql(column.name)
     charset = column.charset or ""
@@ -202,7 +202,8 @@ def _utf8_bytes(column: SourceColumn) -> str:
     return f"CAST({q} AS BINARY)"
 
 
-def _rows(count: int, what: str) -> str:
+def rows_hold(count: int, what: str) -> str:
+    """``3 rows hold dates that no calendar has``, also for one and none."""
     if not count:
         return f"no row holds {what}"
     return f"{count:,} {'row holds' if count == 1 else 'rows hold'} {what}"

@@ -1,0 +1,218 @@
+"""What ``dbbridge check`` looks for where changes come through Kafka."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pymysql
+
+from bridge.capture.debezium.advice import Capturing, judge_capture, makes_snapshot
+from bridge.capture.debezium.captured import captures_table
+from bridge.capture.debezium.naming import topic_of
+from bridge.capture.debezium.settings import judge, judge_tables, read_settings
+from bridge.capture.debezium.topics import Topic, judge_topic
+from bridge.capture.dialect import read_dialect
+from bridge.capture.findings import scan_table
+from bridge.capture.findings.events import date_probes, limit_of, size_probes, zero_probes
+from bridge.capture.findings.probes import Probe
+from bridge.capture.findings.topics import read_topics
+from bridge.config import Settings
+from bridge.databases.connect import ConnectClient
+from bridge.databases.reach import reachable
+from bridge.errors import ConfigError
+from bridge.findings import Finding, finding
+from bridge.mapping.plan import TablePlan
+from bridge.names import TableName
+from bridge.types.table import SourceTable
+
+_SNAPSHOTS = frozenset({"K016", "K017"})
+"""Findings about rows of Debezium's snapshots, which do not matter where the bridge copies."""
+_LOGGED_SINCE = (9, 6, 0)
+"""From this version on MySQL logs what foreign keys do, unless innodb_native_foreign_keys is on."""
+
+
+@dataclass(frozen=True)
+class KafkaSurvey:
+    """What was asked of Kafka Connect and of the cluster, once."""
+
+    capturing: Capturing
+    topics: Mapping[str, Topic]
+    state: tuple[Finding, ...]
+    """What the connector's state says."""
+    started: bool
+    """Whether the connector has made its snapshot, or makes none."""
+
+    @property
+    def schemas(self) -> bool:
+        """Whether events embed their schemas."""
+        try:
+            return read_settings(self.capturing.config, self.capturing.worker).schemas
+        except ConfigError:  # `judge` tells what is wrong
+            return True
+
+    def probes(self, plan: TablePlan) -> list[Probe]:
+        """What is asked of a carried table's rows besides."""
+        topic = self.topics.get(self._topic(plan.source))
+        capturing = self.capturing
+        limit = limit_of(
+            capturing.config,
+            capturing.worker,
+            topic.config if topic else None,
+            schemas=self.schemas,
+        )
+        return [*zero_probes(plan), *date_probes(plan.table), *size_probes(plan.table, limit)]
+
+    def findings(
+        self,
+        plans: Sequence[TablePlan],
+        known: Mapping[TableName, SourceTable],
+        carried: Mapping[TableName, SourceTable],
+        source: pymysql.Connection[Any],
+        *,
+        rows: bool,
+    ) -> list[Finding]:
+        """All but what the carried rows say; `known` are all tables of the database.
+
+        `plans` are those of the carried tables whose mapping compiles. `rows`: those of the other
+        tables are looked at as well.
+        """
+        config, worker = self.capturing.config, self.capturing.worker
+        found = list(self.state)
+        if config:
+            found += judge(config, worker)
+            found += judge_capture(self.capturing, plans, known)
+            found += self._values(plans)
+        found += self._topics(plans, source)
+        found += _cascades(carried.values(), source)
+        found += _lenient(source)
+        scanned = {plan.source for plan in plans}
+        for name, table in known.items():
+            if rows and name not in scanned:
+                found += scan_table(source, table, probes=list(date_probes(table)))
+        return found
+
+    def seen(self, found: Iterable[Finding]) -> list[Finding]:
+        """All that was found, as it stands where changes come through Kafka."""
+        found = list(found)
+        counted = {one.table for one in found if one.code == "K015" and one.count is not None}
+        kept = []
+        for one in found:
+            # What a type makes one fear is answered by the rows.
+            guess = one.code == "K015" and one.count is None and one.table in counted
+            if one.code == "G004":
+                kept.append(finding("K039", message=one.message))
+            elif one.code != "T009" and not guess:  # K035 is about cascades
+                kept.append(one)
+        return kept
+
+    def _values(self, plans: Sequence[TablePlan]) -> Iterator[Finding]:
+        try:
+            settings = read_settings(self.capturing.config, self.capturing.worker)
+        except ConfigError:  # K004
+            return
+        for one in judge_tables(plans, settings):
+            if self.capturing.snapshot == "debezium" or one.code not in _SNAPSHOTS:
+                yield one
+
+    def _topics(
+        self, plans: Sequence[TablePlan], source: pymysql.Connection[Any]
+    ) -> Iterator[Finding]:
+        unreadable = [topic.name for topic in self.topics.values() if topic.config is None]
+        if unreadable:
+            yield finding("K040", message=f"settings of {', '.join(sorted(unreadable))}")
+        for plan in plans:
+            name = self._topic(plan.source)
+            if name in self.topics:
+                yield from judge_topic(self.capturing.config, plan, self.topics[name])
+            elif captures_table(self.capturing.config, plan.source) and _has_rows(source, plan):
+                yield self._missing(plan.source, name)
+
+    def _missing(self, table: TableName, topic: str) -> Finding:
+        said = f"there is no topic {topic}"
+        if not makes_snapshot(self.capturing.config):
+            message = f"{said}: nothing was written since the connector began"
+            return finding("K025", table=str(table), severity="info", message=message)
+        rest = "" if self.started else "; the connector's snapshot is not done yet"
+        return finding("K025", table=str(table), message=f"{said}, and the table has rows{rest}")
+
+    def _topic(self, table: TableName) -> str:
+        return topic_of(self.capturing.prefix, table)
+
+
+def survey_kafka(settings: Settings, tables: Iterable[TableName]) -> KafkaSurvey:
+    """Asks the cluster and Kafka Connect about the tables.
+
+    Raises ServerUnreachable, ServerRefused, and ConfigError for an unknown connector.
+    """
+    capture, endpoint, connect = settings.pipeline.capture, settings.kafka(), settings.connect()
+    reachable(endpoint)
+    topics = read_topics(endpoint, (topic_of(capture.topics, table) for table in tables))
+    told = capture.connector_config
+    if connect is None:
+        message = "pipeline.capture.connect is not set"
+        rest = "" if told else ", nor connector_config: how it is set is not known either"
+        state = (finding("K021", message=message + rest),)
+        return KafkaSurvey(
+            Capturing(told, {}, capture.topics, capture.snapshot), topics, state, started=True
+        )
+    client, name = ConnectClient(connect), capture.connector
+    config = client.config(name)
+    return KafkaSurvey(
+        Capturing(config, told, capture.topics, capture.snapshot),
+        topics,
+        tuple(_state(client, name)),
+        started=_started(client, name, config),
+    )
+
+
+def _state(client: ConnectClient, name: str) -> Iterator[Finding]:
+    status = client.status(name)
+    if status.running:
+        return
+    tasks = [f"task {i} {state}" for i, state in enumerate(status.tasks) if state != "RUNNING"]
+    said = ", ".join([f"connector {name} is {status.state}", *(tasks or ["it has no task"])])
+    yield finding("K020", message=f"{said}: {status.trace}" if status.trace else said)
+
+
+def _started(client: ConnectClient, name: str, config: Mapping[str, str]) -> bool:
+    if not makes_snapshot(config):
+        return True
+    offsets = client.offsets(name)
+    return bool(offsets) and not offsets[0].get("snapshot")
+
+
+def _has_rows(source: pymysql.Connection[Any], plan: TablePlan) -> bool:
+    with source.cursor() as cursor:
+        cursor.execute(f"SELECT 1 FROM {plan.source.mysql} LIMIT 1")
+        return cursor.fetchone() is not None
+
+
+def _cascades(tables: Iterable[SourceTable], source: pymysql.Connection[Any]) -> Iterator[Finding]:
+    native = _variable(source, "innodb_native_foreign_keys").upper() in ("ON", "1")
+    if read_dialect(source).mysql_since(*_LOGGED_SINCE) and not native:
+        return
+    for table in tables:
+        for key in table.foreign_keys:
+            if key.cascades:
+                actions = [
+                    f"ON {word} {action}"
+                    for word, action in (("DELETE", key.on_delete), ("UPDATE", key.on_update))
+                    if action in ("CASCADE", "SET NULL")
+                ]
+                message = f"foreign key {key.name} to {key.parent}: {' '.join(actions)}"
+                yield finding("K035", table=str(table.name), message=message)
+
+
+def _lenient(source: pymysql.Connection[Any]) -> Iterator[Finding]:
+    if "ALLOW_INVALID_DATES" in _variable(source, "sql_mode").upper():
+        message = "sql_mode has ALLOW_INVALID_DATES: such rows may be written at any time"
+        yield finding("K034", severity="warning", message=message)
+
+
+def _variable(source: pymysql.Connection[Any], name: str) -> str:
+    with source.cursor() as cursor:
+        cursor.execute("SHOW GLOBAL VARIABLES LIKE %s", (name.replace("_", r"\_"),))
+        row = cursor.fetchone()
+    return str(row[1]) if row else ""
