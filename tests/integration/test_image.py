@@ -23,7 +23,7 @@ import pytest
 from compose.local import places, programs, servers
 from compose.local.launch import HOST, free_port
 from compose.local.servers import Server
-from tests.composition import FILE, FOLDER, SERVICES
+from tests.composition import FILE, FOLDER, SERVICES, accounts_sql
 from tests.fix_servers import UNAVAILABLE
 from tests.integration.image_root import Image, lacking
 
@@ -112,18 +112,6 @@ def passwords(folder: Path) -> Path:
     return path
 
 
-def sql_of(script: str, passwords: Path) -> list[str]:
-    """The statements that an image's entrypoint would get from a script for accounts."""
-    text = (FOLDER / "accounts" / script).read_text().replace("/run/secrets", str(passwords))
-    said = subprocess.run(
-        ["bash", "-ec", f"docker_process_sql() {{ cat; }}\n{text}"],  # noqa: S607
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    return [statement for statement in said.stdout.split(";\n") if statement.strip()]
-
-
 def run_on(source: Server, *statements: str) -> None:
     where: dict[str, Any] = {"host": source.host, "port": source.port, "user": source.user}
     connection = pymysql.connect(**where, password=source.password, autocommit=True)
@@ -143,7 +131,7 @@ def source_as(folder: Path, passwords: Path) -> Iterator[Callable[[str], Server]
         run_on(
             server,
             "CREATE DATABASE shop CHARACTER SET utf8mb4",
-            *sql_of("source.sh", passwords),
+            *accounts_sql("source.sh", passwords),
             "CREATE TABLE shop.customers (id INT PRIMARY KEY, name VARCHAR(50))",
             "INSERT INTO shop.customers WITH RECURSIVE n AS (SELECT 1 AS i UNION ALL"
             f" SELECT i + 1 FROM n WHERE i < {ROWS}) SELECT i, CONCAT('customer ', i) FROM n",
@@ -164,7 +152,7 @@ def target(folder: Path, passwords: Path) -> Iterator[Server]:
     with psycopg.connect(server.url("postgres"), autocommit=True) as conn:
         conn.execute("CREATE DATABASE shop ENCODING 'UTF8' TEMPLATE template0")
     with psycopg.connect(server.url("shop"), autocommit=True) as conn:
-        for statement in sql_of("target.sh", passwords):
+        for statement in accounts_sql("target.sh", passwords):
             conn.execute(statement.encode())
     yield server
     server.stop(kill=True)
