@@ -396,4 +396,13 @@ BAD_ROWS = (
         "The row is larger than 64 MB.",
         "leave the column with the large values out ({type: dropped, reason: …}), or shorten them",
     ),
+    Code(
+        "Q012",
+        "mangled-text",
+        "warning",
+        "Debezium sent a JSON document with U+FFFD in it, which stands for characters that were"
+        " lost: its JVM reads the names of members by its locale unless told otherwise.",
+        "start Kafka Connect's workers with -Dfile.encoding=UTF-8 (KAFKA_OPTS; Java 18 needs none)."
+        " `dbbridge quarantine retry` reads the row from the source",
+    ),
 )

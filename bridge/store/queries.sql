@@ -219,6 +219,12 @@ WHERE pipeline = %(pipeline)s AND worker <> ''
   AND dbbridge.session_lives(session_pid, session_began)
 
 -- name: exact_frontier
+WITH based AS (
+    UPDATE dbbridge.partitions
+    SET base_kind = %(kind)s, base = %(text)s, base_file = %(file)s, base_offset = %(offset)s
+    WHERE pipeline = %(pipeline)s AND source_schema = %(schema)s AND source_table = %(table)s
+      AND generation = %(generation)s
+)
 UPDATE dbbridge.tables
 SET frontier_kind = %(kind)s, frontier = %(text)s, frontier_file = %(file)s,
     frontier_offset = %(offset)s

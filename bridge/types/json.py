@@ -138,7 +138,7 @@ class Documents(Family):
         name = own(plan, "json")
         check = _checker(plan)
         steps: list[Callable[[bytes], bytes]] = [check] if check else []
-        clean: Callable[[str], str] = _without_nul
+        clean: Callable[[str], str] = _whole
         if _textual(plan):
             clean = Cleaner(plan).of_event
         else:
@@ -247,9 +247,16 @@ def _escapes(plan: ColumnPlan) -> Callable[[bytes], bytes]:
     return lambda text: _ESCAPE.sub(one, text) if b"\\u0000" in text else text
 
 
-def _without_nul(text: str) -> str:
+def _whole(text: str) -> str:
+    """The document of an event, unless something of it was lost on the way.
+
+    Debezium decodes the names of members by its JVM's default character set, which before Java 18
+    is the locale's: a character that this does not have arrives as U+FFFD.
+    """
     if "\0" in text:
         raise BadValue("invalid-json", ascii(text[:100]))
+    if "\ufffd" in text:
+        raise BadValue("mangled-text", text[:100])
     return text
 
 

@@ -26,6 +26,7 @@ FLAGS = (
     "-XX:TieredStopAtLevel=1",
     "-XX:-UsePerfData",
     "-XX:+ExitOnOutOfMemoryError",
+    "-Dfile.encoding=UTF-8",  # else Debezium reads names in JSON by the locale, before Java 18
     "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn",
     "-Dorg.slf4j.simpleLogger.log.io.debezium=info",
     "-Dorg.slf4j.simpleLogger.showDateTime=true",

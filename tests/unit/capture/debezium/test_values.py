@@ -327,6 +327,7 @@ DOCUMENTS = st.recursive(
 def test_documents(document: Any) -> None:
     """With spaces as a snapshot has them, and without as the stream."""
     printed = json.dumps(document, ensure_ascii=False)
+    assume("\ufffd" not in printed)
     compact = json.dumps(document, ensure_ascii=False, separators=(",", ":"))
     for target in ("json", "text"):
         made = decoder("json", target, PLAIN)
@@ -335,6 +336,14 @@ def test_documents(document: Any) -> None:
     agree(decoder("json", "jsonb", PLAIN), compact, compact.encode())
     maria = decoder("json", "json", PLAIN, flavor="mariadb", charset="utf8mb4")
     agree(maria, compact, compact.encode())
+
+
+def test_names_that_were_decoded_by_another_character_set() -> None:
+    image = read(decoder("json", "jsonb", PLAIN), '{"\ufffd\ufffd":1}')
+    assert isinstance(image, BadRow)
+    assert image.code == "mangled-text"
+    maria = decoder("json", "jsonb", PLAIN, flavor="mariadb", charset="utf8mb4")
+    agree(maria, '"\ufffd"', '"\ufffd"'.encode())
 
 
 @given(st.floats(allow_nan=False, allow_infinity=False).filter(lambda x: x % 1))
