@@ -17,9 +17,10 @@ from bridge.capture.dialect import read_dialect
 from bridge.capture.findings import scan_table
 from bridge.capture.findings.events import date_probes, limit_of, size_probes, zero_probes
 from bridge.capture.findings.probes import Probe
-from bridge.capture.findings.topics import read_topics
+from bridge.capture.findings.topics import may_join, read_topics
 from bridge.config import Settings
 from bridge.databases.connect import ConnectClient
+from bridge.databases.kafka import KafkaEndpoint
 from bridge.databases.reach import reachable
 from bridge.errors import ConfigError
 from bridge.findings import Finding, finding
@@ -40,7 +41,7 @@ class KafkaSurvey:
     capturing: Capturing
     topics: Mapping[str, Topic]
     state: tuple[Finding, ...]
-    """What the connector's state says."""
+    """What the connector's state and the account's rights say."""
     started: bool
     """Whether the connector has made its snapshot, or makes none."""
 
@@ -119,13 +120,11 @@ class KafkaSurvey:
     def _topics(
         self, plans: Sequence[TablePlan], source: pymysql.Connection[Any]
     ) -> Iterator[Finding]:
-        unreadable = [topic.name for topic in self.topics.values() if topic.config is None]
-        if unreadable:
-            yield finding("K040", message=f"settings of {', '.join(sorted(unreadable))}")
         for plan in plans:
             name = self._topic(plan.source)
-            if name in self.topics:
-                yield from judge_topic(self.capturing.config, plan, self.topics[name])
+            topic = self.topics.get(name)
+            if topic is not None:
+                yield from judge_topic(self.capturing.config, plan, topic)
             elif captures_table(self.capturing.config, plan.source) and _has_rows(source, plan):
                 yield self._missing(plan.source, name)
 
@@ -148,23 +147,42 @@ def survey_kafka(settings: Settings, tables: Iterable[TableName]) -> KafkaSurvey
     """
     capture, endpoint, connect = settings.pipeline.capture, settings.kafka(), settings.connect()
     reachable(endpoint)
-    topics = read_topics(endpoint, (topic_of(capture.topics, table) for table in tables))
-    told = capture.connector_config
+    names = [capture.topics, *(topic_of(capture.topics, table) for table in tables)]
+    topics = read_topics(endpoint, names)
+    state = list(_rights(settings, endpoint, topics))
+    told, worker, started = capture.connector_config, {}, True
     if connect is None:
         message = "pipeline.capture.connect is not set"
         rest = "" if told else ", nor connector_config: how it is set is not known either"
-        state = (finding("K021", message=message + rest),)
-        return KafkaSurvey(
-            Capturing(told, {}, capture.topics, capture.snapshot), topics, state, started=True
+        state.append(finding("K021", message=message + rest))
+    else:
+        client, worker = ConnectClient(connect), told
+        told = client.config(capture.connector)
+        state += _state(client, capture.connector)
+        started = _started(client, capture.connector, told)
+    capturing = Capturing(told, worker, capture.topics, capture.snapshot)
+    return KafkaSurvey(capturing, topics, tuple(state), started=started)
+
+
+def _rights(
+    settings: Settings, endpoint: KafkaEndpoint, topics: Mapping[str, Topic]
+) -> Iterator[Finding]:
+    """The command that gives a right needs the address and login of an administrator besides."""
+    user = endpoint.sasl.user if endpoint.sasl else "NAME"
+    line = f"kafka-acls --add --allow-principal User:{user} --operation Read"
+    hidden = sorted(topic.name for topic in topics.values() if not topic.readable)
+    if hidden:
+        prefix = settings.pipeline.capture.topics
+        hint = (
+            f"{line} --operation DescribeConfigs --topic {prefix} --resource-pattern-type prefixed"
         )
-    client, name = ConnectClient(connect), capture.connector
-    config = client.config(name)
-    return KafkaSurvey(
-        Capturing(config, told, capture.topics, capture.snapshot),
-        topics,
-        tuple(_state(client, name)),
-        started=_started(client, name, config),
-    )
+        yield finding("K041", message=f"Read on topics: {', '.join(hidden)}", hint=hint)
+    silent = sorted(one.name for one in topics.values() if one.readable and one.config is None)
+    if silent:
+        yield finding("K040", message=f"settings of {', '.join(silent)}")
+    if not may_join(endpoint, settings.group):
+        message = f"Read on the group {settings.group}"
+        yield finding("K041", message=message, hint=f"{line} --group {settings.group}")
 
 
 def _state(client: ConnectClient, name: str) -> Iterator[Finding]:

@@ -224,8 +224,8 @@ def _right_error(name: str, text: str, endpoint: KafkaEndpoint) -> BridgeError |
     user = endpoint.sasl.user if endpoint.sasl else "NAME"
     return ServerRefused(
         f"{endpoint.place}: {text}",
-        f"kafka-acls --add --allow-principal User:{user} --operation Read --operation Describe"
-        " with --topic PREFIX --resource-pattern-type prefixed, and the same with --group GROUP",
+        f"kafka-acls --add --allow-principal User:{user} --operation Read, with --topic PREFIX"
+        " --resource-pattern-type prefixed, and with --group GROUP; `dbbridge check` prints them",
     )
 
 

@@ -188,4 +188,12 @@ KAFKA = (
         "kafka-acls --add --allow-principal User:NAME --operation DescribeConfigs --topic PREFIX"
         " --resource-pattern-type prefixed",
     ),
+    Code(
+        "K041",
+        "kafka-rights",
+        "error",
+        "The bridge's consumers read the tables' topics and the one of changed definitions (which"
+        " is called as they begin), and join a group: the account needs Read on both.",
+        "run the lines as an administrator of the cluster",
+    ),
 )

@@ -3,34 +3,55 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 from confluent_kafka import Consumer
+from confluent_kafka.admin import (  # type: ignore[attr-defined]
+    AclBinding,
+    AclOperation,
+    AclPermissionType,
+    AdminClient,
+    NewTopic,
+    ResourcePatternType,
+    ResourceType,
+)
 
+from bridge.capture.debezium.topics import Topic
+from bridge.capture.findings.topics import may_join, read_topics
+from bridge.cli.survey_kafka import survey_kafka
+from bridge.config import load
 from bridge.databases.endpoint import Secret, Tls
-from bridge.databases.kafka import KafkaEndpoint, Sasl, client_settings
+from bridge.databases.kafka import KafkaEndpoint, Sasl, client_settings, kafka_error
 from bridge.databases.listener import Listener, examine
 from bridge.databases.reach import reachable
 from bridge.errors import BridgeError, ConfigError, ServerRefused, ServerUnreachable
+from bridge.names import TableName
 from compose.local import listeners
 from compose.local.errors import Unavailable
 from compose.local.listeners import Secured
 from tests.fix_servers import UNAVAILABLE
 
 PASSWORD = "hunter2=no,secret"
+RIGHTS = (
+    "authorizer.class.name=org.apache.kafka.metadata.authorizer.StandardAuthorizer",
+    "super.users=User:ANONYMOUS",
+)
+"""Whoever logs in needs rights, which who does not may give."""
 SECONDS = 4.0
 """No refusal may take longer."""
+ANSWER_SECONDS = 10.0
 
 
 @pytest.fixture(scope="module")
 def secured(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Secured]:
     """A broker with listeners for TLS and SASL."""
     try:
-        broker = listeners.start(tmp_path_factory.mktemp("secured"), {"bridge": PASSWORD})
+        folder = tmp_path_factory.mktemp("secured")
+        broker = listeners.start(folder, {"bridge": PASSWORD}, options=RIGHTS)
     except Unavailable as reason:
         pytest.skip(f"{UNAVAILABLE}: kafka ({reason})")
     yield broker
@@ -159,6 +180,71 @@ def test_tls_where_there_is_none(secured: Secured) -> None:
     error = refusal(endpoint(secured, "plain", tls=tls))
     assert isinstance(error, ServerRefused)
     assert "does not speak TLS" in error.message
+
+
+def said(secured: Secured, folder: Path) -> dict[str, tuple[str, str]]:
+    """What `check` says of the account's rights."""
+    path = folder / "bridge.yaml"
+    path.write_text(
+        "databases: {a: {url: 'mysql://a@h/d'}, b: {url: 'postgresql://a@h/d'}}\n"
+        "pipeline:\n  {source: a, target: b, capture: {kind: kafka, topics: shop, group: group,"
+        f" brokers: '{secured.addresses['sasl']}', tls: {{ca: '{secured.authority}'}}, sasl:"
+        " {mechanism: SCRAM-SHA-512, user: bridge, password: '${PW}'}}}\n"
+    )
+    found = survey_kafka(load(path, {"PW": PASSWORD}), [TableName("s", "t")]).state
+    return {one.message: (one.code, one.hint) for one in found}
+
+
+def test_rights(secured: Secured, tmp_path: Path) -> None:
+    admin = AdminClient(client_settings(endpoint(secured, "plain")))
+    made = admin.create_topics([NewTopic(name, 1, 1) for name in ("shop", "shop.s.t")])
+    for future in made.values():
+        future.result(ANSWER_SECONDS)
+    here = endpoint(secured, "sasl")
+    topics = ["shop", "shop.s.t", "shop.s.none"]
+
+    def allow(kind: ResourceType, name: str, operation: AclOperation) -> None:
+        way, allowed = ResourcePatternType.PREFIXED, AclPermissionType.ALLOW
+        right = AclBinding(kind, name, way, "User:bridge", "*", operation, allowed)
+        for future in admin.create_acls([right]).values():
+            future.result(ANSWER_SECONDS)
+
+    hidden = read_topics(here, topics)
+    assert {(each.partitions, each.readable) for each in hidden.values()} == {(0, False)}
+    assert not may_join(here, "group")
+    missing = said(secured, tmp_path)
+    code, hint = missing["Read on topics: shop, shop.s.t"]
+    assert code == "K041"
+    assert hint.startswith("kafka-acls --add --allow-principal User:bridge --operation Read ")
+    assert hint.endswith("--topic shop --resource-pattern-type prefixed")
+    assert missing["Read on the group group"][1].endswith("--operation Read --group group")
+    consumer = Consumer({**client_settings(here), "group.id": "group"})
+    consumer.subscribe(["shop.s.t"])
+    message = consumer.poll(ANSWER_SECONDS)
+    consumer.close()
+    error = message and message.error()
+    assert error
+    refused = kafka_error(error, here)
+    assert isinstance(refused, ServerRefused)
+    assert "--allow-principal User:bridge --operation Read" in refused.hint
+    allow(ResourceType.TOPIC, "shop", AclOperation.READ)
+    allow(ResourceType.GROUP, "group", AclOperation.READ)
+    settled(lambda: may_join(here, "group"))
+    found = read_topics(here, topics)
+    assert found == {name: Topic(name, 1, 1) for name in ("shop", "shop.s.t")}
+    assert said(secured, tmp_path)["settings of shop, shop.s.t"][0] == "K040"
+    allow(ResourceType.TOPIC, "shop", AclOperation.DESCRIBE_CONFIGS)
+    settled(lambda: read_topics(here, topics)["shop"].config is not None)
+    assert (read_topics(here, topics)["shop"].config or {})["retention.ms"] == "604800000"
+    assert {code for code, _ in said(secured, tmp_path).values()} == {"K021"}
+
+
+def settled(holds: Callable[[], bool]) -> None:
+    """Rights take a moment to arrive at the broker."""
+    deadline = time.monotonic() + ANSWER_SECONDS
+    while not holds():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
 
 
 def test_what_listeners_speak(secured: Secured) -> None:

@@ -19,12 +19,17 @@ Config = Mapping[str, str]
 
 @dataclass(frozen=True, slots=True)
 class Topic:
-    """A topic as the cluster tells it. `config` None: the account may not look at it."""
+    """A topic as the cluster tells it.
+
+    `config` None: the account may not look at it. `readable`: it may read messages; one that may
+    not even know of the topic gets 0 `partitions`, whether there is one or not.
+    """
 
     name: str
     partitions: int
     replicas: int
     config: Config | None = None
+    readable: bool = True
 
 
 def judge_topic(config: Config, plan: TablePlan, topic: Topic) -> list[Finding]:
