@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -11,25 +10,15 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, TopicCollectio
 from confluent_kafka.admin import AdminClient, OffsetSpec  # type: ignore[attr-defined]
 
 from bridge.databases.kafka import KafkaEndpoint, client_settings, kafka_error
-from bridge.names import TableName
 
 ANSWER_SECONDS = 10.0
 SESSION_SECONDS = 6.0
 """A consumer that is silent for so long is dead to its group (and zombies know no better)."""
 METADATA_SECONDS = 5.0
 """How soon a new topic is seen."""
-_LEGAL = re.compile(r"[^a-zA-Z0-9._-]")
 
 Place = tuple[str, int]
 """Topic and number of a partition."""
-
-
-def topic_of(prefix: str, table: TableName) -> str:
-    """The topic of a table's changes, as Debezium names it by default.
-
-    Characters that Kafka does not take become underscores (DefaultTopicNamingStrategy).
-    """
-    return _LEGAL.sub("_", f"{prefix}.{table.schema}.{table.table}")
 
 
 @dataclass(frozen=True, slots=True)

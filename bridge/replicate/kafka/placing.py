@@ -9,7 +9,8 @@ from contextlib import closing
 from dataclasses import dataclass
 
 from bridge.capture.binlog.positions import lower_bound
-from bridge.capture.topics import Topic, Topics, topic_of
+from bridge.capture.debezium.naming import topic_of
+from bridge.capture.topics import Topic, Topics
 from bridge.change.position import Position
 from bridge.errors import ServerUnreachable, TableStopped
 from bridge.mapping.plan import TablePlan
