@@ -88,8 +88,10 @@ class Daemon:
             except Exception as error:
                 known = meaning(error)
                 stopping = self._stopping.is_set()
-                if self._patient and isinstance(known, LeaseHeld | LeaseLost) and not stopping:
+                if self._patient and isinstance(known, LeaseHeld | LeaseLost):
                     self.board.phase, self.board.message = "standing-by", known.message
+                    if self.stand_by():
+                        return
                     self._stopping.wait(RENEW_SECONDS)
                     continue
                 if not (isinstance(known, BridgeError) and known.transient and (held or stopping)):
@@ -103,6 +105,10 @@ class Daemon:
                 log.warning("waiting", reason=known.message, hint=known.hint, seconds=pause)
                 self._stopping.wait(pause)
                 pause = min(2 * pause, LONGEST_PAUSE)
+
+    def stand_by(self) -> bool:
+        """Called now and then while another process leads; true: there is nothing to wait for."""
+        return False
 
     def _lease(self) -> Lease:
         conn = self._servers.target()

@@ -7,15 +7,18 @@ import platform
 import secrets
 import threading
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import dataclass
 
 import psycopg
 
+from bridge.capture.binlog.positions import upper_bound
 from bridge.capture.debezium.settings import read_settings
 from bridge.capture.topics import Topics
 from bridge.databases.connect import ConnectClient
 from bridge.databases.kafka import KafkaEndpoint
 from bridge.databases.reach import reachable
+from bridge.errors import BridgeError
 from bridge.replicate.board import Board
 from bridge.replicate.daemon import Daemon
 from bridge.replicate.errands import Caller
@@ -24,9 +27,10 @@ from bridge.replicate.kafka.lead import Captured, Lead
 from bridge.replicate.kafka.member import Member, Post
 from bridge.replicate.kafka.notices import Notices
 from bridge.replicate.plans import Planner
-from bridge.replicate.servers import Servers
+from bridge.replicate.servers import Servers, meaning
 from bridge.replicate.until import Until
 from bridge.store.lease import Lease
+from bridge.store.state import read_pipeline, read_tables
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +99,25 @@ class KafkaDaemon(Daemon):
             member.stop()
         if member.failure is not None:
             raise member.failure
+
+    def stand_by(self) -> bool:
+        """See Daemon: the goal may be reached while another process leads."""
+        if self._until.kind == "never":
+            return False
+        try:
+            with closing(self._servers.target()) as conn, closing(self._servers.source()) as source:
+                tables = read_tables(conn, self._servers.pipeline)
+                pipeline = read_pipeline(conn, self._servers.pipeline)
+                before = ("new", "copying", "catching-up")[: 2 if self._until.kind == "copied" else 3]
+                if not tables or any(t.active and t.stage in before for t in tables):
+                    return False
+                applied = pipeline.position if pipeline else None
+                return self._until.reached(tables, applied, lambda: upper_bound(source))
+        except Exception as error:
+            known = meaning(error)
+            if isinstance(known, BridgeError) and known.transient:
+                return False
+            raise known from error
 
     def _watch(self, member: Member) -> None:
         """A consumer that failed for good ends the process."""
