@@ -154,9 +154,13 @@ def _me() -> dict[str, Any]:
 
 
 def _boot() -> str:
-    """Tells two machines (or two runs of one) apart that share a host name."""
+    """Tells two machines (or two runs of one) apart that share a host name, and two containers.
+
+    Numbers of processes mean something only within one namespace (pid_namespaces(7)).
+    """
     try:
-        return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+        return f"{boot} {Path('/proc/self/ns/pid').readlink()}"
     except OSError:
         return ""
 
