@@ -185,6 +185,14 @@ class Intake:
             lane.start = lane.next
         return batch
 
+    def clear(self) -> None:
+        """Follows nothing any more, and forgets what was taken in and not handed over.
+
+        Routes outlive an intake, and what they gathered would stay in them.
+        """
+        self.lanes.clear()
+        self._forget()
+
     def _forget(self) -> None:
         for route in self._touched.values():
             route.ops = None

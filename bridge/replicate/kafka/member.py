@@ -143,6 +143,8 @@ class _Shift:
         self._looked = 0.0
         self._committed = time.monotonic()
         self._held_up = False
+        self._in_hand = False
+        """Whether a batch waits for the writer, which goes before all that is taken in."""
 
     def run(self) -> None:
         """Until the member is stopped; raises what ends the shift."""
@@ -249,13 +251,19 @@ class _Shift:
         self._on_error(error)
 
     def _put(self, batch: Batch) -> None:
-        """Hands over; the group must hear of us meanwhile, however long that takes."""
+        """Hands over; the group must hear of us meanwhile, however long that takes.
+
+        What it says may end the writer, and then the batch does not count any more.
+        """
         writer = self._writer
-        assert writer is not None
+        if writer is None:
+            return
+        self._in_hand = True
         while not (writer.ended.is_set() or self._stopping.is_set()):
             if writer.offer(batch, 0.25):
                 break
             self._hold_up()
+        self._in_hand = False
         if self._held_up:
             self._held_up = False
             self._consumer.resume(self._partitions(self._intake.lanes))
@@ -285,14 +293,19 @@ class _Shift:
         if isinstance(failure, TableStopped):
             self._stop_table(failure)
         elif isinstance(failure, PartitionLost):
-            for place in failure.places:
-                if place in self._assigned:
-                    # Whoever has it now may be right: if the group still says the same when it
-                    # must have heard of both, it is ours.
-                    self._assigned[place] = time.monotonic() + 1.5 * SESSION_SECONDS
+            self._doubt(failure)
             self._begin_anew()
         else:
             raise failure
+
+    def _doubt(self, lost: PartitionLost) -> None:
+        """Whoever has the partitions now may be right.
+
+        If the group still says the same when it must have heard of both, they are ours.
+        """
+        for place in lost.places:
+            if place in self._assigned:
+                self._assigned[place] = time.monotonic() + 1.5 * SESSION_SECONDS
 
     def _stop_table(self, stop: TableStopped) -> None:
         if stop.table is None or stop.table not in self._routes:
@@ -309,7 +322,7 @@ class _Shift:
         """Forgets what is not applied; the next look takes the partitions again."""
         self._end_writer()
         self._consumer.pause(self._partitions(self._intake.lanes))
-        self._intake = Intake()
+        self._intake.clear()
         self._looked = 0.0
 
     def _end_writer(self) -> None:
@@ -321,6 +334,9 @@ class _Shift:
         """Everything that was taken in is applied; raises what prevents it."""
         writer = self._writer
         if writer is None:
+            return
+        if self._in_hand:
+            self._begin_anew()
             return
         batch = self._intake.flush()
         deadline = time.monotonic() + DRAIN_SECONDS
@@ -413,7 +429,11 @@ class _Shift:
         ]
 
     def _take(self, state: PartitionState) -> None:
-        taken = take_partition(self._control, self._pipeline, state, self._post.holder)
+        try:
+            taken = take_partition(self._control, self._pipeline, state, self._post.holder)
+        except PartitionLost as lost:
+            self._doubt(lost)
+            return
         if taken is None:
             return
         passing("partition.taken")

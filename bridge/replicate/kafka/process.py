@@ -108,7 +108,9 @@ class KafkaDaemon(Daemon):
             with closing(self._servers.target()) as conn, closing(self._servers.source()) as source:
                 tables = read_tables(conn, self._servers.pipeline)
                 pipeline = read_pipeline(conn, self._servers.pipeline)
-                before = ("new", "copying", "catching-up")[: 2 if self._until.kind == "copied" else 3]
+                before = ("new", "copying", "catching-up")[
+                    : 2 if self._until.kind == "copied" else 3
+                ]
                 if not tables or any(t.active and t.stage in before for t in tables):
                     return False
                 applied = pipeline.position if pipeline else None

@@ -133,6 +133,20 @@ def test_the_end_of_a_partition_moves_the_offset_over_what_is_no_message() -> No
     assert batch.ends
 
 
+def test_what_was_forgotten_hides_nothing_that_comes_again() -> None:
+    made, shared = Intake(), route()
+    made.add(state(), shared)
+    made.feed(send(event("c", None, (1, 1)), event("c", None, (2, 2))))
+    made.clear()
+    assert made.flush() is None
+    made.add(state(), shared)
+    made.feed(send(event("c", None, (1, 1))))
+    batch = made.flush()
+    assert rows(batch) == {b"1": b"1\t1"}
+    assert batch is not None
+    assert batch.counts == {TABLE: (1, 0, 0)}
+
+
 def test_tombstones_and_partitions_of_others_change_nothing() -> None:
     made = opened(state())
     made.feed([*send(None), *send(event("c", None, (1, 1)), partition=1)])
