@@ -15,6 +15,7 @@ from bridge.capture.debezium.settings import judge, judge_tables, read_settings
 from bridge.capture.debezium.topics import Topic, judge_topic
 from bridge.capture.dialect import read_dialect
 from bridge.capture.findings import scan_table
+from bridge.capture.findings.connector import position_findings
 from bridge.capture.findings.events import date_probes, limit_of, size_probes, zero_probes
 from bridge.capture.findings.probes import Probe
 from bridge.capture.findings.topics import may_join, read_topics
@@ -42,8 +43,8 @@ class KafkaSurvey:
     topics: Mapping[str, Topic]
     state: tuple[Finding, ...]
     """What the connector's state and the account's rights say."""
-    started: bool
-    """Whether the connector has made its snapshot, or makes none."""
+    offset: Mapping[str, Any] | None
+    """How far the connector is, as Connect has committed it; None: nobody tells."""
 
     @property
     def schemas(self) -> bool:
@@ -86,6 +87,7 @@ class KafkaSurvey:
             found += judge_capture(self.capturing, plans, known)
             found += self._values(plans)
         found += self._topics(plans, source)
+        found += position_findings(source, self.offset or {})
         found += _cascades(carried.values(), source)
         found += _lenient(source)
         scanned = {plan.source for plan in plans}
@@ -133,7 +135,8 @@ class KafkaSurvey:
         if not makes_snapshot(self.capturing.config):
             message = f"{said}: nothing was written since the connector began"
             return finding("K025", table=str(table), severity="info", message=message)
-        rest = "" if self.started else "; the connector's snapshot is not done yet"
+        done = self.offset is None or (self.offset and not self.offset.get("snapshot"))
+        rest = "" if done else "; the connector's snapshot is not done yet"
         return finding("K025", table=str(table), message=f"{said}, and the table has rows{rest}")
 
     def _topic(self, table: TableName) -> str:
@@ -150,7 +153,8 @@ def survey_kafka(settings: Settings, tables: Iterable[TableName]) -> KafkaSurvey
     names = [capture.topics, *(topic_of(capture.topics, table) for table in tables)]
     topics = read_topics(endpoint, names)
     state = list(_rights(settings, endpoint, topics))
-    told, worker, started = capture.connector_config, {}, True
+    told, worker = capture.connector_config, {}
+    offset: Mapping[str, Any] | None = None
     if connect is None:
         message = "pipeline.capture.connect is not set"
         rest = "" if told else ", nor connector_config: how it is set is not known either"
@@ -159,9 +163,9 @@ def survey_kafka(settings: Settings, tables: Iterable[TableName]) -> KafkaSurvey
         client, worker = ConnectClient(connect), told
         told = client.config(capture.connector)
         state += _state(client, capture.connector)
-        started = _started(client, capture.connector, told)
+        offset = next(iter(client.offsets(capture.connector)), {})
     capturing = Capturing(told, worker, capture.topics, capture.snapshot)
-    return KafkaSurvey(capturing, topics, tuple(state), started=started)
+    return KafkaSurvey(capturing, topics, tuple(state), offset)
 
 
 def _rights(
@@ -192,13 +196,6 @@ def _state(client: ConnectClient, name: str) -> Iterator[Finding]:
     tasks = [f"task {i} {state}" for i, state in enumerate(status.tasks) if state != "RUNNING"]
     said = ", ".join([f"connector {name} is {status.state}", *(tasks or ["it has no task"])])
     yield finding("K020", message=f"{said}: {status.trace}" if status.trace else said)
-
-
-def _started(client: ConnectClient, name: str, config: Mapping[str, str]) -> bool:
-    if not makes_snapshot(config):
-        return True
-    offsets = client.offsets(name)
-    return bool(offsets) and not offsets[0].get("snapshot")
 
 
 def _has_rows(source: pymysql.Connection[Any], plan: TablePlan) -> bool:

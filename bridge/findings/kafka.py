@@ -196,4 +196,13 @@ KAFKA = (
         " is called as they begin), and join a group: the account needs Read on both.",
         "run the lines as an administrator of the cluster",
     ),
+    Code(
+        "K042",
+        "connector-position",
+        "error",
+        "The connector's position does not go with the pipeline's source: it reads another server,"
+        " or the source has purged what it wants to read next.",
+        "name one server in database.hostname and in bridge.yaml; after a purge, begin the"
+        " connector and the copies anew",
+    ),
 )

@@ -23,6 +23,7 @@ from bridge.capture.catalog import read_catalog
 from bridge.capture.debezium.captured import message_keys
 from bridge.capture.debezium.naming import topic_of
 from bridge.capture.findings import scan_table
+from bridge.capture.findings.connector import position_findings
 from bridge.capture.findings.events import Limit, size_probes
 from bridge.cli import main as cli
 from bridge.names import TableName, quote_mysql
@@ -317,6 +318,28 @@ def test_rows(folder: Folder, stack: Stack) -> None:
         "max.request.size of the connector's producer is 1,048,576"
         in (found["K033", "orders"]["message"])
     )
+
+
+def test_a_connector_of_another_server(stack: Stack) -> None:
+    elsewhere = "00000000-0000-0000-0000-000000000001:1-7"
+    with closing(stack.source.connect()) as conn:
+
+        def said(**offset: object) -> list[str]:
+            found = list(position_findings(conn, {"file": "none.000001", "pos": 4, **offset}))
+            assert {one.code for one in found} <= {"K042"}
+            return [one.message for one in found]
+
+        with conn.cursor() as cursor:
+            cursor.execute("SELECT @@GLOBAL.gtid_executed")
+            ((executed,),) = cursor.fetchall()
+            cursor.execute("SHOW BINARY LOGS")
+            file = cursor.fetchall()[-1][0]
+        assert said(gtids=executed) == []
+        assert said(file=file) == []
+        assert said(file=None) == []
+        (message,) = said(gtids=f"{executed},{elsewhere}")
+        assert message == f"the connector has read {elsewhere}, which the source does not have"
+        assert "the connector stands in none.000001" in said()[0]
 
 
 def test_cascades_that_are_not_logged(
