@@ -19,7 +19,7 @@ from bridge.errors import BridgeError, ConfigError, ServerRefused, ServerUnreach
 if TYPE_CHECKING:
     from confluent_kafka import KafkaError
 
-REACHABLE_SECONDS = 5.0
+REACHABLE_SECONDS = 10.0
 _SLICE_SECONDS = 0.2
 _GRACE_SECONDS = 1.0
 """How long another broker may still take to answer when one has refused."""
