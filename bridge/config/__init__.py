@@ -192,6 +192,11 @@ def load(path: Path, environ: Mapping[str, str]) -> Settings:
     _check_names(settings)
     _check_copy(settings)
     check_capture(settings.pipeline.capture, origins, path)
+    if settings.pipeline.heartbeat and settings.pipeline.capture.kind == "kafka":
+        raise ConfigError(
+            f"{origins[('pipeline', 'heartbeat')]}: pipeline.heartbeat goes with the source's log",
+            "leave it out; with Kafka it is Debezium's heartbeat.interval.ms",
+        )
     return settings
 
 

@@ -261,6 +261,7 @@ def test_encryption_of_kafka_and_connect(tmp_path: Path) -> None:
         ("kind: kafka", "kind: binlog", 10, "capture.brokers is a setting of Kafka"),
         ("    kind: kafka\n", "    snapshot: debezium\n", 10, "capture.brokers is a setting of"),
         ("schemas.enable: false", "a: [1]", 14, "connector_config.a"),
+        ("  capture:", "  heartbeat: {table: a.b}\n  capture:", 8, "heartbeat goes with"),
     ],
 )  # fmt: skip
 def test_what_is_wrong_about_kafka(

@@ -76,7 +76,7 @@ class KafkaDaemon(Daemon):
         capture = self._capture
         reachable(capture.endpoint)
         said = capture.client.config(capture.connector)
-        self._events = read_settings({**said, **capture.config}, capture.config)
+        self._events = read_settings(said, capture.config)
         host = platform.node()
         member = self._member = Member(
             Post(
