@@ -109,9 +109,9 @@ def _complete(name: str, pipeline: dict[str, dict[str, object]]) -> None:
 
 def test_the_settings_shown_as_a_whole_are_accepted(tmp_path: Path) -> None:
     example, kafka = re.findall(r"```yaml\n(.*?)```", text("settings.md"), re.DOTALL)
-    example = example.replace("celery:", indent(kafka, "  ") + "celery:")
     path = tmp_path / "bridge.yaml"
     path.write_text(example)
+    instead = re.sub(r"  heartbeat: .*\n", indent(kafka, "  "), example)
     (tmp_path / "secrets").mkdir()
     (tmp_path / "secrets" / "main").write_text("s\n")
     variables = ("LEGACY_PASSWORD", "REDIS_PASSWORD", "CONNECT_PASSWORD", "KAFKA_PASSWORD")
@@ -119,6 +119,8 @@ def test_the_settings_shown_as_a_whole_are_accepted(tmp_path: Path) -> None:
     assert found.name == "shop"
     assert found.endpoint("main").password.reveal() == "s"
     assert found.broker().url() == "rediss://:y@queue:6379/0"
+    path.write_text(instead)
+    found = config.load(path, found.environ)
     kafka, connect = found.kafka(), found.connect()
     assert kafka.sasl and kafka.sasl.password.reveal() == "z"
     assert connect and (connect.user, connect.password.reveal()) == ("bridge", "c")
