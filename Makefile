@@ -12,16 +12,19 @@ LOCK := UV_CUSTOM_COMPILE_COMMAND="make lock" uv pip compile --universal --pytho
 # Where it is set, each of the many processes would compile the whole program again.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help env demo test soak lint types format lock clean
+.PHONY: help env demo demo-kafka test soak lint types format lock clean
 
 help: ## this list
-	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 
 env: ## the virtual environment; nothing to do if the lock is unchanged
 	@$(PYTHON) -m compose.local.bootstrap
 
 demo: env ## a shop moved from MariaDB to PostgreSQL before your eyes
 	@$(RUN) compose.demo
+
+demo-kafka: env ## the same from MySQL, by Debezium and Kafka (needs Java and Maven)
+	@$(RUN) compose.demo --kafka
 
 test: env ## all tests against real servers (ARGS="-k word" and the like are passed on)
 	@$(RUN) pytest -n 2 --dist loadscope $(ARGS)

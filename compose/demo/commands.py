@@ -26,13 +26,22 @@ class Failed(Exception):
 
 
 class Daemon:
-    """A ``dbbridge sync`` that runs beside the tour, its words passed on line by line."""
+    """A ``dbbridge sync`` that runs beside the tour, its words passed on line by line.
 
-    def __init__(self, process: subprocess.Popen[str]) -> None:
+    `name` stands before each line, where several run at once.
+    """
+
+    def __init__(self, process: subprocess.Popen[str], name: str) -> None:
         self._process = process
+        self._indent = f"    {name} " if name else "    "
         guard.remember_server(process.pid, signal.SIGTERM)
         self._reader = threading.Thread(target=self._pass_on, daemon=True)
         self._reader.start()
+
+    @property
+    def pid(self) -> int:
+        """Its process."""
+        return self._process.pid
 
     @property
     def running(self) -> bool:
@@ -63,7 +72,7 @@ class Daemon:
         assert self._process.stderr is not None
         with self._process.stderr as lines:
             for line in lines:
-                print(f"    {line.rstrip()}", flush=True)
+                print(f"{self._indent}{line.rstrip()}", flush=True)
 
 
 class Dbbridge:
@@ -121,8 +130,8 @@ class Dbbridge:
             check=False,
         )
 
-    def start(self, *words: str) -> Daemon:
-        """Shows a command and starts it beside us; a ^C for us does not reach it."""
+    def start(self, *words: str, name: str = "") -> Daemon:
+        """Shows a command and starts it beside us; a ^C for us does not reach it. See Daemon."""
         self.show(*words)
         process = subprocess.Popen(
             _command(words),
@@ -134,7 +143,7 @@ class Dbbridge:
             text=True,
             start_new_session=True,
         )
-        return Daemon(process)
+        return Daemon(process, name)
 
     def show(self, *words: str) -> None:
         """The line that a user would type."""

@@ -92,6 +92,16 @@ def hold(url: str) -> Source:
     return conn
 
 
+def hold_target(url: str) -> Target:
+    """A session whose lock keeps other demos from this target. Raises NotOurs."""
+    conn = connect_target(url)
+    row = conn.execute("SELECT pg_try_advisory_lock(hashtext('dbbridge demo'))").fetchone()
+    if not row or not row[0]:
+        conn.close()
+        raise NotOurs("another demo is running into this target")
+    return conn
+
+
 def make_source(url: str) -> None:
     """An empty database ``shop``. Raises NotOurs if there is one that the demo did not make."""
     with closing(_connect_server(url)) as conn, conn.cursor() as cursor:

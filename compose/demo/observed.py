@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
@@ -99,6 +99,34 @@ def until_copied(target: str, daemon: Daemon, rows: int) -> int:
                 raise Failed(f"after {PATIENCE_SECONDS:.0f} s only {copied} rows are copied")
             time.sleep(QUICK_SECONDS)
     raise Failed("`dbbridge sync` ended by itself before a part of the rows was copied")
+
+
+def holders(target: str) -> dict[int, int]:
+    """How many partitions each process has, by its id."""
+    with psycopg.connect(target, autocommit=True) as conn:
+        found = conn.execute(
+            "SELECT split_part(holder, ':', 2)::int, count(*) FROM dbbridge.partitions"
+            " WHERE holder <> '' GROUP BY 1"
+        )
+        return dict(found.fetchall())
+
+
+def until_held(target: str, daemons: Sequence[Daemon]) -> list[int]:
+    """Waits until these processes share all partitions about evenly; how many each has.
+
+    Raises Failed if one of them ends, or after minutes.
+    """
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while True:
+        found = holders(target)
+        each = [found.pop(daemon.pid, 0) for daemon in daemons]
+        if not found and min(each) * (len(each) + 1) >= sum(each) > 0:
+            return each
+        if not all(daemon.running for daemon in daemons):
+            raise Failed("`dbbridge sync` ended by itself before it had partitions")
+        if time.monotonic() > deadline:
+            raise Failed(f"the processes have {each} partitions, others {sum(found.values())}")
+        time.sleep(PAUSE_SECONDS / 5)
 
 
 def until(

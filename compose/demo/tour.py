@@ -1,20 +1,21 @@
-"""The story: a shop is moved while it is open, and the mover is killed twice on the way."""
+"""The story: a shop is moved while it is open, and the mover is killed twice on the way.
+
+How changes come from the source makes a difference to some of its parts: those are a `Way`'s.
+"""
 
 from __future__ import annotations
 
 import shutil
 import time
-from contextlib import closing, contextmanager
-from dataclasses import dataclass, field
+from contextlib import AbstractContextManager, closing, contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from bridge.cli.output import number
 from compose.demo import databases, observed, shop
-from compose.demo.commands import Daemon, Dbbridge, Failed
+from compose.demo.commands import Daemon, Failed
 from compose.demo.counting import counts, lines
-from compose.demo.observed import Seen
-from compose.demo.servers import Pair
+from compose.demo.scene import Scene, say
 from compose.demo.writers import Writers
 from compose.local import places
 
@@ -23,207 +24,147 @@ if TYPE_CHECKING:
 
 MAPPINGS = places.CHECKOUT / "mappings"
 KEYLESS = "audit_log"
-INCONCLUSIVE = 3
-VERDICTS = (0, 1, INCONCLUSIVE)
-"""Exit codes of verify that say something about the data."""
 SHARE_BEFORE_KILL = 0.1
 """The part of the rows that is copied before the first kill."""
-SECONDS_OF_CHANGES = 3.0
-"""How long the writers go on, about, before and after the second kill."""
 
 
-@dataclass(frozen=True)
-class Size:
-    """How large the shop is, and how busy."""
-
-    rows: int = shop.ROWS
-    rate: float = 200.0
-    seed: int = 1
-
-
-@dataclass
-class Figures:
-    """What is told in the end."""
-
-    tables: int = 0
-    rows: int = 0
-    copied: int = 0
-    copy_seconds: float = 0.0
-    streamed: int = 0
-    kills: int = 0
-    began: float = field(default_factory=time.monotonic)
+class Way(Protocol):
+    """How changes come from the source."""
 
     @property
-    def seconds(self) -> float:
-        """Since the beginning."""
-        return time.monotonic() - self.began
+    def codes(self) -> tuple[int, ...]:
+        """Exit codes of `check` with which the story goes on."""
+        ...
 
-    def line(self) -> str:
-        """The figures, as the last line has them."""
-        rate = self.copied / self.copy_seconds if self.copy_seconds else 0
-        return (
-            f"{self.tables} tables, {number(self.rows)} rows,"
-            f" {number(self.streamed)} changes streamed, {self.kills} kills,"
-            f" {self.seconds:.0f} s, {number(rate)} rows/s copied"
-        )
+    def opened(self, scene: Scene) -> AbstractContextManager[None]:
+        """What there has to be besides both databases, after `init` until the end."""
+        ...
+
+    def stream(self, scene: Scene, daemon: Daemon) -> bool:
+        """Streams while the shop is open, and is killed; whether both sides are equal, so far."""
+        ...
+
+    def settle(self, scene: Scene) -> bool:
+        """All is streamed and nobody writes any more; whether both sides are equal."""
+        ...
 
 
 class Tour:
     """One run; `tell` gives the exit code."""
 
-    def __init__(self, pair: Pair, folder: Path, size: Size, figures: Figures) -> None:
-        self._pair = pair
-        self._size = size
-        self._shop = databases.shop_url(pair.source)
-        self._target = databases.named(pair.target)
-        self._bridge = Dbbridge(folder, self._shop, self._target)
-        self._writers = Writers(self._shop, size.seed, size.rate)
-        self._figures = figures
+    def __init__(self, scene: Scene, way: Way) -> None:
+        self._scene = scene
+        self._way = way
+        self._bridge = scene.bridge
+        self._writers = Writers(scene.source, scene.size.seed, scene.size.rate)
 
     def tell(self) -> bool:
         """The whole story; whether both sides are equal in the end. Raises Failed, NotOurs."""
-        with closing(databases.hold(self._pair.source)):
+        scene = self._scene
+        with (
+            closing(databases.hold(scene.pair.source)),
+            closing(databases.hold_target(scene.target)),
+        ):
             self._open_shop()
+            self._say_hello()
             with self._writers:
-                self._say_hello()
-                self._prepare()
-                with self._copy() as daemon:
-                    self._stream(daemon)
-                with self._daemon() as daemon:
-                    self._streamed(daemon, self._figures.streamed + self._enough)
-                    equal = self._prove()
-                    if daemon.stop() != 0:
-                        raise Failed("`dbbridge sync` did not end in order after SIGTERM")
-                self._step("The last customers leave")
-            done = self._writers.counts
-            _say(f"{number(done.transactions)} transactions in all, {done.rollbacks} rolled back")
-            self._catch_up()
-            return self._count() and equal
+                self._meet()
+                with self._way.opened(scene):
+                    equal = self._move()
+                    return self._count() and equal
+
+    def _move(self) -> bool:
+        """All between `init` and the last look; whether both sides were found equal."""
+        self._prepare()
+        with self._copy() as daemon:
+            equal = self._way.stream(self._scene, daemon)
+        self._scene.step("The last customers leave")
+        self._writers.stop()
+        done = self._writers.counts
+        say(f"{number(done.transactions)} transactions in all, {done.rollbacks} rolled back")
+        self._catch_up()
+        return self._way.settle(self._scene) and equal
 
     def _open_shop(self) -> None:
-        self._step(f"A shop of ten years, on {self._pair.described}")
-        databases.make_target(self._target)
-        databases.make_source(self._pair.source)
+        pair, size = self._scene.pair, self._scene.size
+        self._scene.step(f"A shop of ten years, on {pair.described}")
+        databases.make_target(self._scene.target)
+        databases.make_source(pair.source)
         began = time.monotonic()
-        rows = shop.fill(self._shop, self._size.rows)
-        _say(f"{number(rows)} rows written in {time.monotonic() - began:.1f} s:")
-        _say("zero dates, latin1, enums, unsigned bigints, cascades, a table without a key …")
+        rows = shop.fill(self._scene.source, size.rows)
+        say(f"{number(rows)} rows written in {time.monotonic() - began:.1f} s:")
+        say("zero dates, latin1, enums, unsigned bigints, cascades, a table without a key …")
 
     def _say_hello(self) -> None:
-        self._step("It is open: customers keep changing it until the end")
-        _say(f"about {self._size.rate:.0f} transactions a second, with rollbacks, cascades,")
-        _say("key changes and values that swap places")
+        self._scene.step("It is open: customers keep changing it until the end")
+        say(f"about {self._scene.size.rate:.0f} transactions a second, with rollbacks, cascades,")
+        say("key changes and values that swap places")
 
-    def _prepare(self) -> None:
-        self._step("dbbridge looks at it")
+    def _meet(self) -> None:
+        self._scene.step("dbbridge looks at it")
+        mysql = self._scene.pair.mysql
         mappings = self._bridge.folder / "mappings"
         shutil.copytree(MAPPINGS, mappings)
         before = _texts(mappings)
         self._bridge.run("init", "--source", self._bridge.source, "--target", self._bridge.target)
         if _texts(mappings) == before:
-            _say("mappings/ came with the project; init found nothing to change in it")
-        elif self._pair.mysql:
-            _say("mappings/ was made on MariaDB; init added what MySQL says of the same tables")
+            say("mappings/ came with the project; init found nothing to change in it")
+        elif mysql:
+            say("mappings/ was made on MariaDB; init added what MySQL says of the same tables")
         else:
             raise Failed("`dbbridge init` changed mapping files that fit the source")
-        if self._pair.mysql:
-            _say("a table without a key needs a short lock on MySQL, which its file consents to")
+        if mysql:
+            say("a table without a key needs a short lock on MySQL, which its file consents to")
             with (mappings / databases.NAME / f"{KEYLESS}.yaml").open("a") as file:
                 file.write("copy: {lock: brief}\n")
-        self._step("What would go wrong?")
-        self._bridge.run("check")
-        self._step("Tables and primary keys in PostgreSQL")
+
+    def _prepare(self) -> None:
+        self._scene.step("What would go wrong?")
+        self._bridge.run("check", fine=self._way.codes)
+        self._scene.step("Tables and primary keys in PostgreSQL")
         self._bridge.run(*self._bridge.preview("schema", "plan"))
 
     @contextmanager
     def _copy(self) -> Iterator[Daemon]:
         """Copies, is killed in the middle, goes on; the second daemon, which streams."""
-        self._step("The copy, killed in the middle")
-        total = self._size.rows
+        scene, figures = self._scene, self._scene.figures
+        scene.step("The copy, killed in the middle")
         began = time.monotonic()
-        with self._daemon("--readers", "1") as daemon:
-            copied = observed.until_copied(self._target, daemon, int(SHARE_BEFORE_KILL * total))
-            self._kill(daemon, f"{number(copied)} rows are copied")
-            self._figures.copy_seconds = time.monotonic() - began
+        with scene.daemon("--readers", "1") as daemon:
+            enough = int(SHARE_BEFORE_KILL * scene.size.rows)
+            copied = observed.until_copied(scene.target, daemon, enough)
+            scene.kill(daemon, f"{number(copied)} rows are copied")
+            figures.copy_seconds = time.monotonic() - began
         left = observed.look(self._bridge)
         if left is None or not left.copying:
             raise Failed("the copy was over before it could be killed; give it more --rows")
-        _say("it goes on where it was: chunks that are done stay done")
+        say("it goes on where it was: chunks that are done stay done")
         began = time.monotonic()
-        with self._daemon() as daemon:
+        with scene.daemon() as daemon:
             seen = observed.until(
                 self._bridge, daemon, "all was copied", lambda seen: seen.copied_all
             )
-            self._figures.copy_seconds += time.monotonic() - began
-            self._figures.copied = seen.copied
+            figures.copy_seconds += time.monotonic() - began
+            figures.copied = seen.copied
             yield daemon
 
-    def _stream(self, daemon: Daemon) -> None:
-        """Streams, and is killed."""
-        self._step("The stream, killed as well")
-        seen = self._streamed(daemon, 0)
-        seen = self._streamed(daemon, seen.streamed + self._enough)
-        self._kill(daemon, f"{number(seen.streamed)} changes are streamed")
-        _say("rows and position are committed together: nothing is lost, nothing comes twice")
-        self._figures.streamed = seen.streamed
-
-    def _streamed(self, daemon: Daemon, changes: int) -> Seen:
-        return observed.until(
-            self._bridge,
-            daemon,
-            f"{number(changes)} changes were streamed",
-            lambda seen: seen.streaming and seen.streamed >= changes,
-        )
-
     def _catch_up(self) -> None:
-        self._step("What is left in the log")
+        self._scene.step("What is left in the log")
         self._bridge.run("sync", "--until", "caught-up")
         self._bridge.run("status")
         seen = observed.look(self._bridge)
         if seen is None:
             raise Failed("`dbbridge status` knows nothing of the pipeline")
-        self._figures.streamed = seen.streamed
-        self._figures.tables = len(seen.states)
-
-    def _prove(self) -> bool:
-        self._step("The proof, by digests, while the customers go on")
-        code = self._bridge.run("verify", fine=VERDICTS)
-        if code == INCONCLUSIVE:
-            raise Failed("`dbbridge verify` cannot tell")
-        return code == 0
+        self._scene.figures.streamed = seen.streamed
+        self._scene.figures.tables = len(seen.states)
 
     def _count(self) -> bool:
-        self._step("Counted on both sides, now that nobody writes")
-        counted = counts(self._shop, self._target)
-        self._figures.rows = sum(table.target for table in counted)
+        self._scene.step("Counted on both sides, now that nobody writes")
+        counted = counts(self._scene.source, self._scene.target)
+        self._scene.figures.rows = sum(table.target for table in counted)
         for line in lines(counted):
-            _say(line)
+            say(line)
         return all(table.equal for table in counted)
-
-    @property
-    def _enough(self) -> int:
-        """Changed rows of some seconds; a transaction changes two or more."""
-        return int(2 * self._size.rate * SECONDS_OF_CHANGES)
-
-    @contextmanager
-    def _daemon(self, *options: str) -> Iterator[Daemon]:
-        daemon = self._bridge.start("sync", *options)
-        try:
-            yield daemon
-        finally:
-            daemon.stop()
-
-    def _kill(self, daemon: Daemon, why: str) -> None:
-        daemon.kill()
-        self._figures.kills += 1
-        _say(f"{why}: SIGKILL")
-
-    def _step(self, title: str) -> None:
-        print(f"\n[{self._figures.seconds:4.1f} s] {title}", flush=True)
-
-
-def _say(text: str) -> None:
-    print(f"  {text}", flush=True)
 
 
 def _texts(folder: Path) -> dict[str, bytes]:
