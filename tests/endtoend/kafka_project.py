@@ -111,12 +111,20 @@ class KafkaProject(Project):
 
         Unlike `catch_up`, it leaves that to the processes that run.
         """
+        goal = self.log_end()
+
+        def reached() -> bool:
+            return self.position() >= goal and self.streaming()
+
+        self.wait_until(reached, timeout, daemon=daemon)
+
+    def log_end(self) -> tuple[str, int]:
+        """File and offset at which the source's log ends."""
         with closing(self.source.connect()) as conn, conn.cursor() as cursor:
             cursor.execute("SHOW BINARY LOG STATUS")
-            goal = tuple((cursor.fetchone() or ())[:2])
-        self.wait_until(
-            lambda: self.position() >= goal and self.streaming(), timeout, daemon=daemon
-        )
+            found = cursor.fetchone()
+        assert found is not None
+        return str(found[0]), int(found[1])
 
     def position(self) -> tuple[str, int]:
         """File and offset in the source's log, up to which all is applied."""

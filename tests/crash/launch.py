@@ -1,0 +1,96 @@
+"""`dbbridge` with something put into it: ``python -m tests.crash.launch VARIANT sync …``.
+
+``copying``: has a point inside each COPY of a consumer's applier. ``unfenced``: a consumer as many
+are written; it commits its offsets to Kafka after PostgreSQL's commit, and goes on from there.
+"""
+
+from __future__ import annotations
+
+import sys
+import threading
+from dataclasses import replace
+from typing import Any
+
+import psycopg
+from confluent_kafka import Consumer, TopicPartition
+
+from bridge.capture.topics import ANSWER_SECONDS, open_consumer
+from bridge.change.batch import Batch
+from bridge.cli.main import main
+from bridge.replicate.kafka import member, writer
+from bridge.replicate.points import passing
+from bridge.store.partitions import OffsetsCheckpoint, PartitionState
+from bridge.store.state import Connection
+
+COPYING = "stream.copying"
+"""The point inside a COPY."""
+
+
+def copying() -> None:
+    """Half of the lines are sent before the point, half after it."""
+    write = psycopg.Copy.write
+
+    def halves(self: psycopg.Copy, buffer: Any) -> None:
+        if threading.current_thread().name != "applier":
+            write(self, buffer)
+            return
+        middle = len(buffer) // 2
+        write(self, buffer[:middle])
+        passing(COPYING)
+        write(self, buffer[middle:])
+
+    psycopg.Copy.write = halves  # type: ignore[method-assign]
+
+
+class Told(OffsetsCheckpoint):
+    """Asks nothing; writes the offsets down for the process that leads."""
+
+    def begin(self, conn: Connection, batch: Batch) -> None:
+        """Nothing is locked."""
+        passing("stream.locked")
+
+    def save(self, conn: Connection, batch: Batch) -> None:
+        """Whoever has the partitions now."""
+        for each in batch.offsets:
+            conn.execute(
+                "UPDATE dbbridge.partitions SET next_offset = %s, past = %s, snapshot = %s"
+                " WHERE (pipeline, topic, partition, generation) = (%s, %s, %s, %s)",
+                (
+                    each.end,
+                    each.past,
+                    each.snapshot,
+                    self._pipeline,
+                    each.topic,
+                    each.partition,
+                    each.generation,
+                ),
+            )
+        passing("stream.saved")
+
+
+def unfenced() -> None:
+    """Offsets are committed as soon as something is applied, and asked for on an assignment."""
+    opened: list[Consumer] = []
+
+    def open_(*about: Any) -> Consumer:
+        opened.append(open_consumer(*about))
+        return opened[-1]
+
+    def take(conn: Connection, pipeline: str, state: PartitionState, holder: str) -> PartitionState:
+        (found,) = opened[-1].committed([TopicPartition(*state.place)], ANSWER_SECONDS)
+        conn.execute(
+            "UPDATE dbbridge.partitions SET holder = %s"
+            " WHERE (pipeline, topic, partition) = (%s, %s, %s)",
+            (holder, pipeline, *state.place),
+        )
+        return replace(state, next_offset=max(found.offset, 0), holder=holder)
+
+    writer._Checkpoint = Told  # type: ignore[misc,assignment]
+    member.open_consumer = open_  # type: ignore[assignment]
+    member.take_partition = take  # type: ignore[attr-defined]
+    member.COMMIT_SECONDS = 0.0
+
+
+if __name__ == "__main__":
+    {"copying": copying, "unfenced": unfenced}[sys.argv.pop(1)]()
+    sys.exit(main())
