@@ -303,7 +303,8 @@ STOPS = (
         "error",
         "A message of the table's topic is none that Debezium's connector writes under the settings"
         " that are known. It may be a change, so it is not passed over.",
-        "compare the connector's configuration with the pipeline's: dbbridge check",
+        "compare the connector's configuration with the pipeline's: dbbridge check, then: dbbridge"
+        " tables resync TABLE",
     ),
     Code(
         "P029",

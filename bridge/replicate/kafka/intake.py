@@ -155,6 +155,8 @@ class Intake:
                     self._take(lane, value, offset)
                 except TableStopped as stop:
                     stop.table = lane.route.name
+                    if stop.code == "unknown-event":
+                        stop.hint += f", then: dbbridge tables resync {stop.table}"
                     raise
             lane.next = offset + 1
             if self._rows >= BATCH_ROWS or self._bytes >= BATCH_BYTES:
