@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Any
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicCollection, TopicPartition
 from confluent_kafka.admin import AdminClient, OffsetSpec  # type: ignore[attr-defined]
 
-from bridge.databases.kafka import KafkaEndpoint, client_settings, kafka_error
+from bridge.databases.kafka import (
+    KafkaEndpoint,
+    client_settings,
+    kafka_error,
+    unreachable_hint,
+)
+from bridge.errors import ServerUnreachable
 
 ANSWER_SECONDS = 10.0
 SESSION_SECONDS = 6.0
@@ -46,7 +53,7 @@ class Topics:
         found: dict[str, Topic] = {}
         for name, future in asked.items():
             try:
-                said = future.result(ANSWER_SECONDS)
+                said = self._answer(future)
             except KafkaException as error:
                 if error.args[0].code() == KafkaError.UNKNOWN_TOPIC_OR_PART:
                     continue
@@ -70,10 +77,18 @@ class Topics:
         try:
             asked = self._admin.list_offsets(wanted, request_timeout=ANSWER_SECONDS)
             for place, future in asked.items():
-                found[place.topic, place.partition] = future.result(ANSWER_SECONDS).offset
+                found[place.topic, place.partition] = self._answer(future).offset
         except KafkaException as error:
             raise kafka_error(error, self._endpoint) from error
         return found
+
+    def _answer(self, future: Future[Any]) -> Any:
+        try:
+            return future.result(ANSWER_SECONDS)
+        except TimeoutError as error:
+            raise ServerUnreachable(
+                f"{self._endpoint.place} does not answer", unreachable_hint("", "")
+            ) from error
 
 
 def open_consumer(
