@@ -19,9 +19,10 @@ from bridge.names import TableName
 
 HEARTBEAT_SECONDS = 1.0
 """How soon an idle source says that it is idle."""
-_TRANSIENT_STATES = ("08", "53", "57", "25006", "40001", "40P01", "55P03")
+_TRANSIENT_STATES = ("08", "53", "57", "25006", "25P03", "40001", "40P01", "55P03")
 """SQLSTATEs after which the same work can succeed: connection, resources, shutdown, a standby that
-is being promoted, serialization, deadlock, lock timeout (manual, "PostgreSQL Error Codes").
+is being promoted, a transaction that stood still, serialization, deadlock, lock timeout (manual,
+"PostgreSQL Error Codes").
 """
 
 

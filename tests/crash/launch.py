@@ -86,7 +86,7 @@ def unfenced() -> None:
         return replace(state, next_offset=max(found.offset, 0), holder=holder)
 
     writer._Checkpoint = Told  # type: ignore[misc,assignment]
-    member.open_consumer = open_  # type: ignore[assignment]
+    member.open_consumer = open_  # type: ignore[assignment,attr-defined]
     member.take_partition = take  # type: ignore[attr-defined]
     member.COMMIT_SECONDS = 0.0
 

@@ -21,6 +21,8 @@ from tests.fix_servers import UNAVAILABLE, SourceDatabase, TargetDatabase
 
 pytestmark = [pytest.mark.crash, pytest.mark.parametrize("source", ["mysql"], indirect=True)]
 
+KILLED_AT = "stream.saved"
+"""Only the commit is left there."""
 SOAK_FAULTS = 60
 """The least that a soak makes."""
 SOAK_ROUND = 12
@@ -66,11 +68,12 @@ def begin(
 def test_killed_and_frozen(begin: Begin, seed: int) -> None:
     group = begin(seed)
     with group.traffic:
-        group.kill_at("stream.saved", 3)
+        group.kill_at(KILLED_AT, 3)
         group.freeze_at(COPYING, 2)
         group.kill_broker()
         group.kill()
         group.judge()
+    assert {f"consumer killed at {KILLED_AT}", f"consumer frozen at {COPYING}"} <= set(group.made)
 
 
 def test_without_the_fence_it_goes_wrong(begin: Begin, seed: int) -> None:
