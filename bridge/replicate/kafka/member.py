@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import closing, suppress
 from dataclasses import dataclass
 from typing import Any
@@ -28,6 +28,7 @@ from bridge.databases.kafka import KafkaEndpoint, kafka_error
 from bridge.errors import BridgeError, TableStopped
 from bridge.names import TableName
 from bridge.replicate.kafka.crew import Work, read_work
+from bridge.replicate.kafka.fetching import Fetching
 from bridge.replicate.kafka.intake import Intake, Message, Route
 from bridge.replicate.kafka.stops import stop_table
 from bridge.replicate.kafka.writer import Writer
@@ -50,6 +51,8 @@ DRAIN_SECONDS = 5.0
 COMMIT_SECONDS = 5.0
 """How often offsets are written to Kafka, where others' tools look for lag; nothing reads them."""
 FIRST_PAUSE, LONGEST_PAUSE = 1.0, 30.0
+UNASSIGNED_SECONDS = 10.0
+"""How long partitions may be nobody's, while the group hears of topics and shares them out."""
 MOST_SLOTS = 1000
 END_OF_PARTITION, OFFSET_GONE = KafkaError._PARTITION_EOF, KafkaError._AUTO_OFFSET_RESET  # noqa: SLF001
 
@@ -82,6 +85,10 @@ class Facts:
     message: str = ""
 
 
+class Unassigned(BridgeError):
+    """Partitions are nobody's, and the group does not see it."""
+
+
 class Member:
     """Consumes in a thread of its own until `stop`; `failure` is what it could not heal."""
 
@@ -103,12 +110,15 @@ class Member:
         self._thread.join()
 
     def _run(self) -> None:
-        pause = FIRST_PAUSE
+        pause, static = FIRST_PAUSE, True
         try:
             while not self._stopping.is_set():
                 began = time.monotonic()
                 try:
-                    _Shift(self._post, self.facts, self._stopping).run()
+                    _Shift(self._post, self.facts, self._stopping, static=static).run()
+                except Unassigned as error:
+                    log.info("joining anew", reason=error.message)
+                    static = False
                 except Exception as error:
                     known = _meaning(error, self._post.endpoint)
                     if not (isinstance(known, BridgeError) and known.transient):
@@ -128,8 +138,11 @@ class Member:
 class _Shift:
     """One membership, over one session with the target; ends with whatever goes wrong in it."""
 
-    def __init__(self, post: Post, facts: Facts, stopping: threading.Event) -> None:
+    def __init__(
+        self, post: Post, facts: Facts, stopping: threading.Event, *, static: bool
+    ) -> None:
         self._post = post
+        self._static = static
         self._pipeline = post.pipeline
         self._facts = facts
         self._stopping = stopping
@@ -139,10 +152,10 @@ class _Shift:
         self._versions: frozenset[Any] = frozenset()
         self._assigned: dict[Place, float] = {}
         """Partitions that the group says are ours, and since when that may be believed."""
-        self._fetched: set[Place] = set()
-        """Those of them that the client reads; the others wait for their offsets."""
         self._topics: frozenset[str] = frozenset()
         self._looked = 0.0
+        self._complete = time.monotonic()
+        """When every partition was somebody's."""
         self._committed = time.monotonic()
         self._held_up = False
         self._in_hand = False
@@ -153,8 +166,9 @@ class _Shift:
         post = self._post
         with closing(post.open_target()) as self._control:
             migrate(self._control)
-            name = f"{post.host}-{self._slot()}"
+            name = f"{post.host}-{self._slot()}" if self._static else ""
             self._consumer = open_consumer(post.endpoint, post.group, name, self._on_error)
+            self._fetching = Fetching(self._consumer)
             try:
                 while not self._stopping.is_set():
                     self._round()
@@ -268,12 +282,12 @@ class _Shift:
         self._in_hand = False
         if self._held_up:
             self._held_up = False
-            self._consumer.resume(self._partitions(self._intake.lanes))
+            self._fetching.resume(self._intake.lanes)
 
     def _hold_up(self) -> None:
         if not self._held_up:
             self._held_up = True
-            self._consumer.pause(self._partitions(self._intake.lanes))
+            self._fetching.pause(self._intake.lanes)
         self._consumer.poll(0)
 
     def _attend(self) -> None:
@@ -323,7 +337,7 @@ class _Shift:
     def _begin_anew(self) -> None:
         """Forgets what is not applied; the next look takes the partitions again."""
         self._end_writer()
-        self._consumer.pause(self._partitions(self._intake.lanes))
+        self._fetching.pause(self._intake.lanes)
         self._intake.clear()
         self._looked = 0.0
 
@@ -358,6 +372,7 @@ class _Shift:
     def _look(self) -> None:
         """Follows what is to be followed now."""
         work = read_work(self._control, self._pipeline)
+        self._check_assigned(work)
         if work.topics != self._topics:
             self._topics = work.topics
             self._subscribe()
@@ -369,6 +384,24 @@ class _Shift:
             return
         self._drain()
         self._rebuild(work, gone, fresh)
+
+    def _check_assigned(self, work: Work) -> None:
+        """Raises Unassigned where the group has to share out its partitions again.
+
+        Whoever comes back soon under a static name is given what its predecessor had. Topics that
+        became visible in between are nobody's: the others had not seen them yet, and for this one
+        they are not new. Joining without a name makes the group look.
+        """
+        nobodys = [
+            place
+            for place, state in work.places.items()
+            if not state.holder and place not in self._assigned
+        ]
+        if not (nobodys and self._static):
+            self._complete = time.monotonic()
+        elif time.monotonic() - self._complete > UNASSIGNED_SECONDS:
+            topic, number = nobodys[0]
+            raise Unassigned(f"{topic}[{number}] is given to no consumer")
 
     def _ours(self, work: Work) -> dict[Place, PartitionState]:
         """Partitions of tables that are followed, which the group gave to us, and we believe it."""
@@ -392,7 +425,7 @@ class _Shift:
             self._compile(work)
         for place in gone:
             if self._intake.lanes.pop(place, None) is not None:
-                self._consumer.pause(self._partitions([place]))
+                self._fetching.pause([place])
         for state in fresh:
             if state.table in self._routes:
                 self._take(state)
@@ -440,14 +473,7 @@ class _Shift:
             return
         passing("partition.taken")
         self._intake.add(taken, self._routes[taken.table])
-        # Not seek(): it fails where the partition has not begun to be fetched.
-        mine = self._partitions([taken.place])
-        if taken.place in self._fetched:
-            self._consumer.incremental_unassign(mine)
-        self._fetched.add(taken.place)
-        topic, number = taken.place
-        self._consumer.incremental_assign([TopicPartition(topic, number, taken.next_offset)])
-        self._consumer.resume(mine)  # a partition stays paused beyond its assignment
+        self._fetching.begin(taken.place, taken.next_offset)
 
     # -- the group ---------------------------------------------------------------------------
 
@@ -462,37 +488,30 @@ class _Shift:
             on_lost=self._on_lost,
         )
 
-    def _on_assign(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
-        """They wait until the next look, which takes those whose tables are followed.
-
-        Until then the client is told to read none of them. Where it begins at an end that it has to
-        ask for, the answer may come when it was told an offset meanwhile, and then it reads on from
-        the end: librdkafka 2.16 did so with one partition in six.
-        """
+    def _on_assign(self, _: Consumer, partitions: list[TopicPartition]) -> None:
+        """They wait until the next look, which takes those whose tables are followed."""
         now = time.monotonic()
-        places = [(p.topic, p.partition) for p in partitions]
-        self._assigned |= dict.fromkeys(places, now)
-        consumer.incremental_assign([])
+        self._assigned |= dict.fromkeys(_places(partitions), now)
+        self._fetching.given()
         self._looked = 0.0
 
     def _on_revoke(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
         self._drain()
         self._on_lost(consumer, partitions)
 
-    def _on_lost(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
-        places = [(p.topic, p.partition) for p in partitions]
+    def _on_lost(self, _: Consumer, partitions: list[TopicPartition]) -> None:
+        places = _places(partitions)
         for place in places:
             self._assigned.pop(place, None)
-        consumer.incremental_unassign(self._partitions(self._fetched.intersection(places)))
-        self._fetched.difference_update(places)
+        self._fetching.lose(places)
         if any(place in self._intake.lanes for place in places):
             for place in places:
                 self._intake.lanes.pop(place, None)
             self._begin_anew()
 
-    @staticmethod
-    def _partitions(places: Iterable[Place]) -> list[TopicPartition]:
-        return [TopicPartition(topic, number) for topic, number in places]
+
+def _places(partitions: Sequence[TopicPartition]) -> list[Place]:
+    return [(each.topic, each.partition) for each in partitions]
 
 
 def _same(epoch: int, row: PartitionState | None) -> bool:
