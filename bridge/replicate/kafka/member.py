@@ -85,8 +85,10 @@ class Facts:
     message: str = ""
 
 
-class Unassigned(BridgeError):
-    """Partitions are nobody's, and the group does not see it."""
+class Misplaced(BridgeError):
+    """The group serves nobody under this member's name as it should: it joins without one."""
+
+    transient = True
 
 
 class Member:
@@ -116,13 +118,11 @@ class Member:
                 began = time.monotonic()
                 try:
                     _Shift(self._post, self.facts, self._stopping, static=static).run()
-                except Unassigned as error:
-                    log.info("joining anew", reason=error.message)
-                    static = False
                 except Exception as error:
                     known = _meaning(error, self._post.endpoint)
                     if not (isinstance(known, BridgeError) and known.transient):
                         raise known from error
+                    static = static and not isinstance(known, Misplaced)
                     if time.monotonic() - began > pause:
                         pause = FIRST_PAUSE
                     self.facts.message = known.message
@@ -386,7 +386,7 @@ class _Shift:
         self._rebuild(work, gone, fresh)
 
     def _check_assigned(self, work: Work) -> None:
-        """Raises Unassigned where the group has to share out its partitions again.
+        """Raises Misplaced where the group has to share out its partitions again.
 
         Whoever comes back soon under a static name is given what its predecessor had. Topics that
         became visible in between are nobody's: the others had not seen them yet, and for this one
@@ -401,7 +401,7 @@ class _Shift:
             self._complete = time.monotonic()
         elif time.monotonic() - self._complete > UNASSIGNED_SECONDS:
             topic, number = nobodys[0]
-            raise Unassigned(f"{topic}[{number}] is given to no consumer")
+            raise Misplaced(f"{topic}[{number}] is given to no consumer", "it joins the group anew")
 
     def _ours(self, work: Work) -> dict[Place, PartitionState]:
         """Partitions of tables that are followed, which the group gave to us, and we believe it."""
@@ -519,4 +519,10 @@ def _same(epoch: int, row: PartitionState | None) -> bool:
 
 
 def _meaning(error: Exception, endpoint: KafkaEndpoint) -> Exception:
-    return kafka_error(error, endpoint) if isinstance(error, KafkaException) else meaning(error)
+    if not isinstance(error, KafkaException):
+        return meaning(error)
+    known = kafka_error(error, endpoint)
+    if error.args[0].code() in (KafkaError._FATAL, KafkaError.FENCED_INSTANCE_ID):  # noqa: SLF001
+        # A broker that died may have given our name away, to ourselves.
+        return Misplaced(known.message, "it joins the group anew")
+    return known
