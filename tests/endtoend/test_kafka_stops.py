@@ -1,0 +1,190 @@
+"""What keeps tables that come through Kafka from going on: each by itself, and mended."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+from confluent_kafka import TopicPartition
+from confluent_kafka.admin import NewPartitions  # type: ignore[attr-defined]
+from pymysql.cursors import Cursor
+
+from compose.local import servers
+from tests.endtoend.compare import assert_same
+from tests.endtoend.kafka_project import PARTITIONS, KafkaProject
+from tests.endtoend.project import Daemon
+from tests.fix_kafka import Kafka
+
+pytestmark = pytest.mark.parametrize("source", ["mysql"], indirect=True)
+
+NAMES = ("altered", "garbled", "alien", "gone", "again", "grown", "cut", "parcel", "other")
+CHANGED = {"gone": "topic-gone", "again": "topic-recreated", "grown": "partitions-changed"}
+ANSWER_SECONDS = 30.0
+
+
+@pytest.fixture
+def cursor(kafka_project: KafkaProject) -> Iterator[Cursor]:
+    """An administrator's session in the source; every table has two rows."""
+    with closing(kafka_project.source.connect()) as conn, conn.cursor() as cursor:
+        for name in NAMES:
+            cursor.execute(f"CREATE TABLE {name} (id int PRIMARY KEY, v int NOT NULL, w text)")
+            cursor.execute(f"INSERT INTO {name} VALUES (1, 10, 'one'), (2, 20, 'two')")
+        yield cursor
+
+
+def rows(project: KafkaProject, table: str) -> list[Any]:
+    return project.ask(f'SELECT * FROM "{project.source.name}"."{table}" ORDER BY id')
+
+
+def goes_on(project: KafkaProject, cursor: Cursor, daemon: Daemon, table: str = "other") -> None:
+    """A later change of the table arrives."""
+    cursor.execute(f"UPDATE {table} SET v = v + 1")
+    cursor.execute(f"SELECT * FROM {table} ORDER BY id")
+    there = list(cursor.fetchall())
+    project.wait_until(lambda: rows(project, table) == there, daemon=daemon)
+
+
+def stops(project: KafkaProject, daemon: Daemon, table: str, code: str) -> Any:
+    """Waits until the table stands still for this reason; its part of the status."""
+    project.wait_until(lambda: project.stages()[table] == f"stopped: {code}", daemon=daemon)
+    found = project.table(table)
+    assert found["table"] in found["error"]
+    assert f"dbbridge tables resync {found['table']}" in found["next"]
+    return found
+
+
+def test_tables_stop_one_by_one_and_are_copied_again(
+    kafka_project: KafkaProject, cursor: Cursor
+) -> None:
+    project = kafka_project
+    cursor.execute("ALTER TABLE altered ADD COLUMN early int")  # before the copy: nothing
+    project.begin(single=("cut", "parcel"))
+    daemon, _ = project.consume(2)
+    project.wait_streaming(daemon)
+    for name in NAMES:  # from now on each table has a topic
+        cursor.execute(f"UPDATE {name} SET v = v + 1")
+    goes_on(project, cursor, daemon)
+    quarantined(project, cursor, daemon)
+    before = {name: rows(project, name) for name in ("altered", "garbled", "alien")}
+
+    cursor.execute("ALTER TABLE altered COMMENT = 'harmless'")
+    cursor.execute("CREATE TABLE elsewhere (id int PRIMARY KEY)")
+    cursor.execute("DROP TABLE elsewhere")
+    cursor.execute("ANALYZE TABLE altered")
+    goes_on(project, cursor, daemon, "altered")
+    before["altered"] = rows(project, "altered")
+    cursor.execute("ALTER TABLE altered ADD COLUMN extra varchar(10) NOT NULL DEFAULT 'new'")
+    project.kafka.send(project.topic("garbled"), b"no JSON at all")
+    project.kafka.send(project.topic("alien"), b'{"order": 7, "by": "somebody else"}')
+    assert "ADD COLUMN extra" in stops(project, daemon, "altered", "ddl")["error"]
+    for name in ("garbled", "alien"):
+        assert (
+            f"{project.topic(name)}[0]:" in stops(project, daemon, name, "unknown-event")["error"]
+        )
+        cursor.execute(f"UPDATE {name} SET v = v + 1")
+    for name, there in before.items():
+        assert rows(project, name) == there
+    lose_offsets(project, cursor, daemon)
+    change_topics(project, cursor, daemon)
+    goes_on(project, cursor, daemon)
+    assert {s for n, s in project.stages().items() if n in ("other", "parcel")} == {"streaming"}
+
+    assert "added column extra" in project.run("init").out
+    project.run("tables", "resync", *(set(NAMES) - {"other", "parcel"}))
+    project.wait_streaming(daemon)
+    for name in NAMES:
+        goes_on(project, cursor, daemon, name)
+    assert assert_same(project.source, project.target, tables=NAMES) == 2 * len(NAMES)
+    assert project.run("verify", "--format", "json").json["verdict"] == "match"
+
+
+def quarantined(project: KafkaProject, cursor: Cursor, daemon: Daemon) -> None:
+    """A value that the target cannot hold is told with its place in Kafka, and heals."""
+    cursor.execute("UPDATE parcel SET w = 'x\0y' WHERE id = 2")
+    project.wait_until(lambda: [row[0] for row in rows(project, "parcel")] == [1], daemon=daemon)
+    (entry,) = project.run("quarantine", "list", "--format", "json").json["entries"]
+    assert (entry["code"], entry["column"], entry["key"]) == ("nul-character", "w", "2")
+    shown = project.run("quarantine", "show", str(entry["id"])).out
+    assert f"{project.topic('parcel')}[0]:" in shown
+    cursor.execute("UPDATE parcel SET w = 'fine' WHERE id = 2")
+    project.wait_until(lambda: len(rows(project, "parcel")) == 2, daemon=daemon)
+    assert not project.run("quarantine", "list", "--format", "json").json["entries"]
+
+
+def lose_offsets(project: KafkaProject, cursor: Cursor, daemon: Daemon) -> None:
+    """What the topic held is deleted while the table is paused."""
+    project.run("tables", "pause", "cut")
+    cursor.execute("UPDATE cut SET v = v + 1")
+    place = TopicPartition(project.topic("cut"), 0, -1)  # up to the end
+    held = "SELECT next_offset FROM dbbridge.partitions WHERE source_table = 'cut'"
+    ((applied,),) = project.ask(held)
+    list(itertools.islice(project.kafka.follow(place.topic), applied + 1))
+    admin = project.kafka.admin()
+    (deleted,) = admin.delete_records([place]).values()
+    deleted.result(ANSWER_SECONDS)
+    project.run("tables", "resume", "cut")
+    assert "retention.ms" in stops(project, daemon, "cut", "offset-gone")["next"]
+
+
+def change_topics(project: KafkaProject, cursor: Cursor, daemon: Daemon) -> None:
+    """Topics are deleted, made again, and get more partitions."""
+    admin = project.kafka.admin()
+    gone, again, grown = (project.topic(name) for name in ("gone", "again", "grown"))
+    for made in admin.delete_topics([gone, again]).values():
+        made.result(ANSWER_SECONDS)
+    project.kafka.create(again, PARTITIONS)
+    more = admin.create_partitions([NewPartitions(grown, PARTITIONS + 1)])
+    more[grown].result(ANSWER_SECONDS)
+    for name in ("gone", "again", "grown"):
+        stops(project, daemon, name, CHANGED[name])
+    project.connect.restart(project.connector)  # it makes topics only once in its life
+    project.connect.wait(project.connector)
+
+
+@pytest.fixture
+def apart(kafka_project: KafkaProject, tmp_path: Path) -> Iterator[KafkaProject]:
+    """A project whose changes go over a broker of its own."""
+    server = servers.start("kafka", tmp_path / "broker")
+    kafka_project.kafka = Kafka(server)
+    yield kafka_project
+    kafka_project.close()
+    server.stop()
+
+
+def test_servers_that_go_away(apart: KafkaProject, cursor: Cursor) -> None:
+    project, own = apart, apart.kafka.bootstrap
+    override = "override.bootstrap.servers"
+    project.begin(overrides={f"producer.{override}": own, f"admin.{override}": own})
+    (daemon,) = project.consume()
+    project.wait_streaming(daemon)
+    goes_on(project, cursor, daemon)
+
+    project.kafka.server.stop(kill=True)
+    project.wait_until(lambda: "waiting" in daemon.log, daemon=daemon)
+    assert own in daemon.log
+    cursor.execute("UPDATE parcel SET v = 99")
+    project.kafka.server.restart()
+    goes_on(project, cursor, daemon)
+
+    config = project.connect.config(project.connector)
+    unlucky = {**config, "topic.creation.default.replication.factor": "3"}
+    project.connect.stop(project.connector)
+    project.connect.wait(project.connector, "STOPPED")
+    project.connect.put(project.connector, unlucky)
+    cursor.execute("UPDATE gone SET v = 99")
+    project.connect.resume(project.connector)
+    project.connect.wait(project.connector, "FAILED")
+    project.wait_until(lambda: "Unable to create topic" in daemon.log, daemon=daemon)
+    said = project.run("status").out
+    assert f"connector {project.connector} is" in said
+    assert "Unable to create topic" in said
+    project.connect.put(project.connector, config)
+    project.connect.restart(project.connector)
+    goes_on(project, cursor, daemon)
+    daemon.stop()
+    project.catch_up()
+    assert assert_same(project.source, project.target) == 2 * len(NAMES)
