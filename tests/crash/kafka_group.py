@@ -237,16 +237,19 @@ class Group:
     def freeze_at(self, point: str, number: int) -> None:
         """A consumer joins, stands still at the point until others have its partitions, and goes.
 
-        If it does not come there soon, it stands still elsewhere.
+        If it does not come there soon, it is killed.
         """
         consumer = self.start(stop_at=f"{point}:{number}")
         deadline = time.monotonic() + SOON
-        while not _stands(consumer) and time.monotonic() < deadline:
+        while not _stands(consumer):
             assert consumer.running, consumer.log
+            if time.monotonic() > deadline:
+                self.consumers.remove(consumer)
+                consumer.kill()
+                self.count("consumer killed")
+                return
             time.sleep(0.05)
-        there = _stands(consumer)
-        consumer.send(signal.SIGSTOP)
-        self._wake(consumer, f"consumer frozen at {point}" if there else "consumer frozen")
+        self._wake(consumer, f"consumer frozen at {point}")
         self.await_share()
         self.end(consumer)
 
