@@ -130,7 +130,7 @@ class ConnectClient:
     def _ask_of(self, name: str, what: str) -> Any:
         try:
             return self._ask(f"/connectors/{quote(name, safe='')}/{what}")
-        except _NotFound as error:
+        except NotFound as error:
             known = self.connectors()
             if name in known:  # it is there, but has no status yet, or the worker knows no offsets
                 raise _unreachable(self.endpoint, f"connector {name} has no {what} yet") from error
@@ -176,8 +176,8 @@ def _summary(trace: str) -> str:
     return " ".join([*lines[:1], *causes[-1:]])
 
 
-class _NotFound(ServerRefused):
-    """HTTP's 404."""
+class NotFound(ServerRefused):
+    """HTTP's 404: no worker of Connect, or one that is only starting."""
 
 
 class _NoRedirects(urllib.request.HTTPRedirectHandler):
@@ -216,7 +216,7 @@ def _said(body: bytes) -> str:
 def _answered(endpoint: ConnectEndpoint, code: int, said: str) -> BridgeError:
     place, words = endpoint.place, f"{code} {said}".strip()
     if code == http.client.NOT_FOUND:
-        return _NotFound(
+        return NotFound(
             f"{place}: {words}",
             "is this the address of Kafka Connect (3.5 or later)? Check pipeline.capture.connect",
         )

@@ -11,15 +11,15 @@ Source: Debezium's MySqlOffsetContext (restart position, events to skip), tried 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from contextlib import closing
+from collections.abc import Iterator, Mapping
+from contextlib import closing, contextmanager
 from typing import Any
 
 import pymysql
 
 from bridge.change.position import Position, Progress
-from bridge.databases.connect import ConnectClient
-from bridge.errors import ServerUnreachable
+from bridge.databases.connect import ConnectClient, NotFound
+from bridge.errors import ConfigError, ServerUnreachable
 
 _ENDS = frozenset({"xid", "commit"})
 
@@ -34,7 +34,8 @@ class Connector:
 
     def trouble(self) -> str:
         """Why nothing comes: the connector is paused, or has failed and why; '': it runs."""
-        status = self._client.status(self._name)
+        with self._there():
+            status = self._client.status(self._name)
         if status.running:
             return ""
         said = f": {status.trace}" if status.trace else ""
@@ -48,12 +49,21 @@ class Connector:
                 trouble, "mend it, and restart it with its tasks; sync goes on by itself"
             )
 
+    @contextmanager
+    def _there(self) -> Iterator[None]:
+        """It was there when the process began: a worker that starts again may not know it yet."""
+        try:
+            yield
+        except (ConfigError, NotFound) as error:
+            raise ServerUnreachable(error.message, error.hint) from error
+
     def emitted(self, source: pymysql.Connection[Any]) -> Position | None:
         """Everything up to there is in Kafka; None before the first commit and in a snapshot.
 
-        Raises ServerUnreachable, ServerRefused, ConfigError.
+        Raises ServerUnreachable, ServerRefused.
         """
-        found = self._client.offsets(self._name)
+        with self._there():
+            found = self._client.offsets(self._name)
         if not found or found[0].get("snapshot") or not found[0].get("file"):
             return None
         offset = found[0]
