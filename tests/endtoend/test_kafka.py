@@ -8,7 +8,7 @@ from contextlib import closing
 import pytest
 from pymysql.cursors import Cursor
 
-from tests.endtoend.compare import assert_same, compare
+from tests.endtoend.compare import compare
 from tests.endtoend.kafka_project import PARTITIONS, KafkaProject
 from tests.endtoend.project import Daemon
 from tests.endtoend.spread import plant
