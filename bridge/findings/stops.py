@@ -169,8 +169,8 @@ STOPS = (
         "P032",
         "snapshot-restarted",
         "error",
-        "Debezium's connector took another initial snapshot. What was deleted between the two "
-        "has no event, so that rows which are gone would stay in the target.",
+        "Debezium's connector began anew, with another snapshot. What changed before that and after"
+        " its end is not in Kafka: rows that were deleted would stay in the target, for one.",
         "dbbridge tables resync TABLE",
     ),
     Code(

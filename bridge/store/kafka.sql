@@ -65,11 +65,13 @@ WHERE pipeline = %(pipeline)s AND holder = %(holder)s
 SELECT pg_try_advisory_lock(hashtextextended('dbbridge:' || %(pipeline)s || ':' || %(slot)s, 1))
 
 -- name: noticed
-SELECT next_offset FROM dbbridge.notices WHERE pipeline = %(pipeline)s AND topic = %(topic)s
+SELECT next_offset, snapshot FROM dbbridge.notices WHERE pipeline = %(pipeline)s AND topic = %(topic)s
 
 -- name: notice
-INSERT INTO dbbridge.notices (pipeline, topic, next_offset) VALUES (%(pipeline)s, %(topic)s, %(offset)s)
-ON CONFLICT (pipeline) DO UPDATE SET topic = EXCLUDED.topic, next_offset = EXCLUDED.next_offset
+INSERT INTO dbbridge.notices (pipeline, topic, next_offset, snapshot)
+VALUES (%(pipeline)s, %(topic)s, %(offset)s, %(snapshot)s)
+ON CONFLICT (pipeline) DO UPDATE
+SET topic = EXCLUDED.topic, next_offset = EXCLUDED.next_offset, snapshot = EXCLUDED.snapshot
 
 -- name: drop_partition
 DELETE FROM dbbridge.partitions

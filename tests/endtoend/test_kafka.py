@@ -117,7 +117,6 @@ def repair(project: KafkaProject, cursor: Cursor) -> None:
     plan = project.run("repair", "plan", "--format", "json").json["plan"]
     project.run("repair", "apply", "--plan", plan)
     assert has(project, "bulk", -1)
-    assert verdict(project, "bulk") == "match"
 
 
 def has(project: KafkaProject, table: str, key: int) -> bool:

@@ -71,7 +71,6 @@ def test_tables_stop_one_by_one_and_are_copied_again(
     quarantined(project, cursor, daemon)
     before = {name: rows(project, name) for name in ("altered", "garbled", "alien")}
 
-    cursor.execute("ALTER TABLE altered COMMENT = 'harmless'")
     cursor.execute("CREATE TABLE elsewhere (id int PRIMARY KEY)")
     cursor.execute("DROP TABLE elsewhere")
     cursor.execute("ANALYZE TABLE altered")
@@ -179,12 +178,10 @@ def test_servers_that_go_away(apart: KafkaProject, cursor: Cursor) -> None:
     project.connect.resume(project.connector)
     project.connect.wait(project.connector, "FAILED")
     project.wait_until(lambda: "Unable to create topic" in daemon.log, daemon=daemon)
-    said = project.run("status").out
-    assert f"connector {project.connector} is" in said
-    assert "Unable to create topic" in said
+    failed = f"connector {project.connector} is RUNNING, task 0 FAILED"
+    project.wait_until(lambda: failed in project.run("status").out, daemon=daemon)
     project.connect.put(project.connector, config)
     project.connect.restart(project.connector)
     goes_on(project, cursor, daemon)
-    daemon.stop()
     project.catch_up()
     assert assert_same(project.source, project.target) == 2 * len(NAMES)

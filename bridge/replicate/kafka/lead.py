@@ -197,6 +197,8 @@ class Lead:
 
     def _copy(self, tables: Sequence[TableState]) -> None:
         self._board.phase = "copying"
+        if any(table.stage == "new" for table in tables):  # what is said so far is about others
+            self._heed(self._notices())
         fit = [table for table in tables if self._fit(table)]
         if len(fit) < len(tables):
             raise Replan
@@ -355,14 +357,23 @@ class Lead:
         stops = changed.stops
         if time.monotonic() - self._noticed > NOTICE_SECONDS:
             self._noticed = time.monotonic()
-            begun = [t for t in tables if t.stage != "new"]
-            stops += self._captured.notices.stops(self._control, self._pipeline, begun)
+            stops += self._notices()
+        self._heed(stops)
+        if changed.taken_up:
+            raise Replan
+
+    def _notices(self) -> list[TableStopped]:
+        begun = [t for t in self._stages.tables() if t.stage != "new"]
+        return self._captured.notices.stops(self._control, self._pipeline, begun)
+
+    def _heed(self, stops: Sequence[TableStopped]) -> None:
+        """Stops tables; raises Replan if there were any."""
         for stop in stops:
             self._stages.stop(stop)
             if stop.table is not None:
                 fence_table(self._control, self._pipeline, stop.table)
         self._captured.notices.done(self._control, self._pipeline)
-        if stops or changed.taken_up:
+        if stops:
             raise Replan
 
 

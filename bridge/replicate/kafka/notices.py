@@ -3,17 +3,22 @@
 It has no order against the tables' topics, so that a change of definition may be heard of before
 or after rows that were written by the new one. In either case the table's rows are uncertain from
 there on: statements that change rows leave no trace in its topic (TRUNCATE PARTITION, say).
+
+A connector that has lost its offsets begins anew, and its topic tells all definitions once more, at
+the position where it goes on. What was logged between its end and there is not in Kafka, whether
+its snapshot brings rows or not, and tables whose rows are all gone by then would never show it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import time
+from collections.abc import Iterator, Sequence
 
 from confluent_kafka import Consumer, KafkaError, TopicPartition
 
 from bridge.capture.binlog.statements import classify as classify_statement
 from bridge.capture.debezium.envelope import SchemaChange, classify
-from bridge.capture.topics import Topics, open_consumer
+from bridge.capture.topics import ANSWER_SECONDS, Topics, open_consumer
 from bridge.databases.kafka import KafkaEndpoint, kafka_error
 from bridge.errors import TableStopped
 from bridge.names import TableName
@@ -38,61 +43,105 @@ class Notices:
         self._name = name
         self._schemas = schemas
         self._consumer: Consumer | None = None
-        self._read: int | None = None
+        self._next = 0
+        self._snapshot = ""
+        self._done = (0, "")
 
     def close(self) -> None:
         """Ends the connection."""
         if self._consumer is not None:
             self._consumer.close()
-            self._consumer = self._read = None
+            self._consumer = None
 
     def stops(
         self, conn: Connection, pipeline: str, tables: Sequence[TableState]
     ) -> list[TableStopped]:
-        """The tables whose definition was changed after their copies began.
+        """The tables whose definition was changed, or all if the connector began anew.
 
-        They are told again until `done` says that they are stopped.
+        Everything that the topic has now is read. What is found is told again until `done` says
+        that the tables are stopped.
         """
-        names = {"pipeline": pipeline, "topic": self._name}
-        if self._consumer is None and not self._begin(conn, names):
+        if self._consumer is None and not self._begin(conn, pipeline):
             return []
-        consumer = self._consumer
-        assert consumer is not None
         found: list[TableStopped] = []
-        last = None
-        for message in consumer.consume(MOST_MESSAGES, READ_SECONDS):
-            error = message.error()
-            if error is not None:
-                if error.code() != KafkaError._PARTITION_EOF:  # noqa: SLF001
-                    self.close()
-                    raise kafka_error(error, self._endpoint)
-                continue
-            last = int(message.offset() or 0)
-            place = (self._name, 0, last)
-            change = classify(message.value(), place, schemas=self._schemas)
-            if isinstance(change, SchemaChange) and not change.source.initial:
+        for change in self._changes():
+            if change.source.initial:
+                found += self._restarted(change, tables)
+            else:
                 found += _stops(conn, pipeline, change, tables)
-        if last is not None:
-            self._read = last + 1
         return found
 
     def done(self, conn: Connection, pipeline: str) -> None:
         """What was told has been seen to."""
-        if self._read is not None:
+        if self._consumer is not None and (self._next, self._snapshot) != self._done:
+            self._done = self._next, self._snapshot
             names = {"pipeline": pipeline, "topic": self._name}
-            conn.execute(Q["notice"], {**names, "offset": self._read})
-            self._read = None
+            conn.execute(Q["notice"], {**names, "offset": self._next, "snapshot": self._snapshot})
 
-    def _begin(self, conn: Connection, names: dict[str, str]) -> bool:
+    def _begin(self, conn: Connection, pipeline: str) -> bool:
         """Whether there is such a topic by now."""
         if self._name not in self._topics.describe([self._name]):
             return False
-        row = conn.execute(Q["noticed"], names).fetchone()
-        offset = int(row[0]) if row else self._topics.begins([(self._name, 0)])[self._name, 0]
-        consumer = open_consumer(self._endpoint, f"{names['pipeline']}-notices", "", _heals)
-        consumer.assign([TopicPartition(self._name, 0, offset)])
-        self._consumer = consumer
+        self._consumer = open_consumer(self._endpoint, f"{pipeline}-notices", "", _heals)
+        row = conn.execute(Q["noticed"], {"pipeline": pipeline, "topic": self._name}).fetchone()
+        if row is not None:
+            self._next, self._snapshot = self._done = int(row[0]), str(row[1])
+        else:
+            place = (self._name, 0)
+            self._next = begin = self._topics.begins([place])[place]
+            self._consumer.assign([TopicPartition(*place, begin)])
+            snapshots = [_generation(each) for each in self._changes() if each.source.initial]
+            self._next, self._snapshot = begin, f"?{snapshots[-1]}" if snapshots else ""
+        self._consumer.assign([TopicPartition(self._name, 0, self._next)])
         return True
+
+    def _changes(self) -> Iterator[SchemaChange]:
+        """All up to the topic's end."""
+        consumer = self._consumer
+        assert consumer is not None
+        place = (self._name, 0)
+        end = self._topics.ends([place])[place]
+        deadline = time.monotonic() + ANSWER_SECONDS
+        while self._next < end and time.monotonic() < deadline:
+            for message in consumer.consume(MOST_MESSAGES, READ_SECONDS):
+                offset = int(message.offset() or 0)
+                error = message.error()
+                if error is None:
+                    self._next = offset + 1
+                    change = classify(message.value(), (*place, offset), schemas=self._schemas)
+                    if isinstance(change, SchemaChange):
+                        yield change
+                elif error.code() == KafkaError._PARTITION_EOF:  # noqa: SLF001
+                    self._next = max(self._next, offset)
+                else:
+                    self.close()
+                    raise kafka_error(error, self._endpoint)
+
+    def _restarted(self, change: SchemaChange, tables: Sequence[TableState]) -> list[TableStopped]:
+        """All tables if the connector's snapshot is another one than that which is known."""
+        generation, known = _generation(change), self._snapshot
+        if known.startswith("?"):  # older ones come first
+            self._snapshot = known if known != f"?{generation}" else generation
+            return []
+        self._snapshot = generation
+        if known in ("", generation):
+            return []
+        return [_anew(name, generation) for name in {t.source for t in tables if not t.fault}]
+
+
+def _generation(change: SchemaChange) -> str:
+    return f"{change.source.file}:{change.source.pos}"
+
+
+def _anew(name: TableName, generation: str) -> TableStopped:
+    stop = TableStopped(
+        f"{name}: Debezium's connector began anew at {generation}, and nobody knows what changed"
+        " before it",
+        f"copy the table again: dbbridge tables resync {name}",
+        "snapshot-restarted",
+    )
+    stop.table = name
+    return stop
 
 
 def _heals(_: KafkaError) -> None:

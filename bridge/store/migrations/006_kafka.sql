@@ -40,7 +40,11 @@ COMMENT ON COLUMN dbbridge.partitions.snapshot IS
 CREATE TABLE dbbridge.notices (
     pipeline    text PRIMARY KEY REFERENCES dbbridge.pipeline ON DELETE CASCADE,
     topic       text NOT NULL,
-    next_offset bigint NOT NULL
+    next_offset bigint NOT NULL,
+    snapshot    text NOT NULL
 );
+COMMENT ON COLUMN dbbridge.notices.snapshot IS
+    'The connector''s latest snapshot of definitions (file:position), with ? before it until the topic was '
+    'read that far; another one means that the connector began anew.';
 COMMENT ON TABLE dbbridge.notices IS
     'How far the connector''s topic of changed definitions was read by the process that leads.';
