@@ -161,6 +161,7 @@ def test_servers_that_go_away(apart: KafkaProject, cursor: Cursor) -> None:
     (daemon,) = project.consume()
     project.wait_streaming(daemon)
     goes_on(project, cursor, daemon)
+    goes_on(project, cursor, daemon, "parcel")
 
     project.kafka.server.stop(kill=True)
     project.wait_until(lambda: "waiting" in daemon.log, daemon=daemon)

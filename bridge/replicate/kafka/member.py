@@ -51,7 +51,7 @@ DRAIN_SECONDS = 5.0
 COMMIT_SECONDS = 5.0
 """How often offsets are written to Kafka, where others' tools look for lag; nothing reads them."""
 FIRST_PAUSE, LONGEST_PAUSE = 1.0, 30.0
-UNASSIGNED_SECONDS = 10.0
+UNASSIGNED_SECONDS = 8.0
 """How long partitions may be nobody's, while the group hears of topics and shares them out."""
 MOST_SLOTS = 1000
 END_OF_PARTITION, OFFSET_GONE = KafkaError._PARTITION_EOF, KafkaError._AUTO_OFFSET_RESET  # noqa: SLF001
