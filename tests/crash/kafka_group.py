@@ -263,12 +263,14 @@ class Group:
         self.count(kind)
 
     def kill_broker(self) -> None:
-        """It comes back with its data."""
+        """It comes back with its data. Consumers do not begin without it, nor without Connect."""
+        self.await_share()
         self.stack.kill("broker", self.chance.uniform(0.0, 2.0))
         self.count("broker killed")
 
     def kill_connect(self) -> None:
         """It comes back, and goes on with its connector."""
+        self.await_share()
         self.stack.kill("worker", self.chance.uniform(0.0, 1.0))
         self.count("Connect killed")
 
