@@ -46,6 +46,9 @@ _UNCONVERTED = frozenset({1300, 1366, 1977})
 """Bytes without a character were met: `bad` finds them by converting, or a policy replaces them."""
 _GATHERED = 64
 """Lines that are converted here and handed out together."""
+LOCKED = " LOCK IN SHARE MODE"
+"""Waits for who is changing a row, until others see the change; SELECT is all the right it takes.
+"""
 _SNAPSHOT_ENGINES = frozenset({"innodb", "rocksdb"})
 
 
@@ -71,26 +74,35 @@ def read_chunk(
 def read_row(conn: Connection, plan: TablePlan, key: bytes) -> Image | None:
     """The row with that key (COPY text of its columns) as it is now; None if there is none.
 
-    A row that the plan's filter leaves out counts as none. Raises what `read_chunk` raises.
+    A commit that stands in the log and that nobody sees yet is waited for. A row that the plan's
+    filter leaves out counts as none. Raises what `read_chunk` raises.
     """
     sql = RowSql(plan)
     with explained(plan), _transaction(conn):
-        query = _select(plan, sql.values, [key_condition(plan, key)])
+        query = _select(plan, sql.values, [key_condition(plan, key)]) + LOCKED
         images = [convert(plan, row, "retry") for row in read_rows(conn, query)]
     return images[0] if images else None
 
 
 def read_where(
-    conn: Connection, plan: TablePlan, condition: str, tags: Sequence[str], at: str
+    conn: Connection,
+    plan: TablePlan,
+    condition: str,
+    tags: Sequence[str],
+    at: str,
+    *,
+    locked: bool = False,
 ) -> list[tuple[tuple[bytes | None, ...], Image]]:
     """The rows under a condition as they are now, each behind the values of the expressions `tags`.
 
-    `at` is where a bad row was met. Rows that the plan's filter leaves out are not among them.
-    Raises what `read_chunk` raises.
+    `at` is where a bad row was met. Rows that the plan's filter leaves out are not among them. With
+    `locked` commits that stand in the log and that nobody sees yet are waited for. Raises what
+    `read_chunk` raises.
     """
     sql, first = RowSql(plan), len(tags)
     with explained(plan), _transaction(conn):
         query = _select(plan, ", ".join([*tags, sql.values]), [condition])
+        query += LOCKED if locked else ""
         return [
             (tuple(row[:first]), convert(plan, row[first:], at)) for row in read_rows(conn, query)
         ]

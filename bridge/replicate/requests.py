@@ -131,7 +131,8 @@ class Requests:
             return f"refused: there is no entry {entry} any more"
         key = bytes(row[3])
         target = self._stages.targets([state])[0]
-        with closing(self._servers.copy_source()) as source:
+        # Not of a replica: it may not have what the stream has applied.
+        with closing(self._servers.source()) as source:
             image: Image | None = read_row(source, target.plan, key)
         with closing(self._servers.target()) as conn:
             applier = Applier(

@@ -51,7 +51,20 @@ class StoredPosition:
         row = self._conn.execute(Q["standing"], self._names).fetchone()
         if row is None:
             return Standing(None, "the pipeline does not follow this table", "dbbridge sync")
-        generation, stage, paused, code, error, kind, text, file, offset, source_id, silent = row
+        (
+            generation,
+            stage,
+            paused,
+            code,
+            error,
+            kind,
+            text,
+            file,
+            offset,
+            source_id,
+            silent,
+            late,
+        ) = row
         position = self._position(kind, text, file, offset, source_id)
         known, self._generation = self._generation, generation
         if known not in (None, generation):
@@ -66,8 +79,8 @@ class StoredPosition:
             reason = (
                 f"no sync is running, and the stream stands at {position}, before what was read"
             )
-            return Standing(position, reason, "dbbridge sync")
-        return Standing(position)
+            return Standing(position, reason, "dbbridge sync", late)
+        return Standing(position, late=late)
 
     @property
     def streams(self) -> bool:

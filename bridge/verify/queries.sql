@@ -3,7 +3,8 @@ SELECT t.generation, t.stage, t.paused, t.error_code, t.error,
        COALESCE(t.frontier_kind, p.position_kind), COALESCE(t.frontier, p.position),
        CASE WHEN t.frontier IS NULL THEN p.position_file ELSE t.frontier_file END,
        CASE WHEN t.frontier IS NULL THEN p.position_offset ELSE t.frontier_offset END,
-       p.source_id, extract(epoch FROM now() - d.renewed_at)::float8
+       p.source_id, extract(epoch FROM now() - d.renewed_at)::float8,
+       EXISTS (SELECT FROM dbbridge.partitions c WHERE c.pipeline = t.pipeline)
 FROM dbbridge.tables t
 JOIN dbbridge.pipeline p ON p.name = t.pipeline
 LEFT JOIN dbbridge.daemon d ON d.pipeline = t.pipeline

@@ -70,7 +70,7 @@ from bridge.store.state import add_event
 from bridge.types.copytext import escape
 from bridge.verify.applied import StoredPosition
 from bridge.verify.readers import KEYS_A_QUERY, SourceReader, TargetReader, parts
-from bridge.verify.recheck import Key, at_or_past
+from bridge.verify.recheck import Key, Standing, at_or_past
 from bridge.verify.subject import Subject
 from bridge.verify.table import FILE_START
 from bridge.verify.tables import Followed
@@ -79,11 +79,12 @@ Q = queries("bridge.verify", "queries.sql")
 PATIENCE_SECONDS = 30.0
 """How long a batch is tried again."""
 VISIBLE_SECONDS = 0.5
-PASSED_SECONDS = 0.3
+PASSED_SECONDS, LATE_SECONDS = 0.3, 5.0
 """How long the stream is held up by a batch that must be exact."""
 POLL_SECONDS = 0.005
 DEFINITION_SECONDS = 2
-"""How long the source's table may be under a change of its definition, for which reads wait."""
+"""How long the source's table may be under a change of its definition, or a row of it under one
+that is not committed, for which reads wait."""
 _PAUSE = 1.0, 2.0
 """Between two tries, as many times what the last one took: the stream has the most of the time."""
 _LIMITS = (
@@ -175,6 +176,7 @@ class Rewriter:
         self.unique = _unique(conn, table)
         """Whether one row can stand in another one's way."""
         self._exact = exact or self.unique
+        self._late = False
         self._pipeline = pipeline
         subject = Subject.of(table.plan, table.relation, "values")
         self._keys = subject.keys
@@ -185,7 +187,10 @@ class Rewriter:
         self._act = _Act(pipeline, target)
         self._applier = Applier(conn, [target], self._act, Quarantine(pipeline))
         with rows.cursor() as cursor:
-            cursor.execute(f"SET SESSION lock_wait_timeout = {DEFINITION_SECONDS}")
+            cursor.execute(
+                f"SET SESSION lock_wait_timeout = {DEFINITION_SECONDS},"
+                f" innodb_lock_wait_timeout = {DEFINITION_SECONDS}"
+            )
 
     def write(self, keys: Sequence[Key]) -> Written:
         """Writes the rows of these keys as the source has them.
@@ -209,7 +214,10 @@ class Rewriter:
 
     def _attempt(self, keys: Sequence[Key]) -> None:
         self._lock()
-        position = self._applied()
+        standing = self._applied()
+        position = standing.position
+        assert position is not None
+        self._late = standing.late
         self._see(position)
         images = self._images(keys)
         if self._exact:
@@ -230,7 +238,7 @@ class Rewriter:
             raise self._changed() from error
         self._conn.execute(_LIMITS[1].encode())
 
-    def _applied(self) -> Position:
+    def _applied(self) -> Standing:
         """What is applied; Refused where the table is not the one that was judged any more."""
         name, state = self._table.name, self._table.state
         standing = self._stream.standing()
@@ -240,7 +248,7 @@ class Rewriter:
         row = self._conn.execute(Q["serving"], named).fetchone()
         if row != (state.generation, state.version):
             raise self._changed()
-        return standing.position
+        return standing
 
     def _see(self, position: Position) -> None:
         """Waits until reads of the source see everything up to the position."""
@@ -270,19 +278,21 @@ class Rewriter:
 
     def _read(self, condition: str, wanted: set[Key]) -> dict[Key, Image]:
         try:
-            found = read_where(self._rows, self._table.plan, condition, self._keys.source, "repair")
+            plan, tags = self._table.plan, self._keys.source
+            # More may be applied than the position says: what nobody sees yet has to be waited for.
+            found = read_where(self._rows, plan, condition, tags, "repair", locked=self._late)
         except pymysql.err.OperationalError as error:
             if error.args[0] != ER.LOCK_WAIT_TIMEOUT:
                 raise
             raise NotNow(
-                f"{self._table.name}: its definition is being changed in the source",
+                f"{self._table.name}: it is being changed in the source, and does not come to rest",
                 "when that is done: dbbridge status",
             ) from error
         texts = {tuple(t.decode() for t in key if t is not None): image for key, image in found}
         return {key: image for key, image in texts.items() if key in wanted}
 
     def _await(self, bound: Position) -> None:
-        deadline = time.monotonic() + PASSED_SECONDS
+        deadline = time.monotonic() + (LATE_SECONDS if self._late else PASSED_SECONDS)
         while not at_or_past(self._stream.standing().position, bound):
             if time.monotonic() > deadline:
                 raise NotNow(
