@@ -205,4 +205,13 @@ KAFKA = (
         "name one server in database.hostname and in bridge.yaml; after a purge, begin the"
         " connector and the copies anew",
     ),
+    Code(
+        "K043",
+        "keyless-at-least-once",
+        "error",
+        "When Connect or a broker dies, the connector writes events again. Where rows have a key"
+        " that heals by itself; without one they would be doubled.",
+        "set exactly.once.source.support=enabled in Connect's workers and exactly.once.support="
+        "required in the connector, or name a unique NOT NULL key in the mapping file",
+    ),
 )

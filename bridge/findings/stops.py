@@ -221,6 +221,15 @@ STOPS = (
         "name a unique NOT NULL key in the mapping file, or have the topic made with one partition",
     ),
     Code(
+        "P040",
+        "keyless-repeated",
+        "error",
+        "When Connect or a broker dies, a connector writes events again unless Connect does it "
+        "exactly once. Where rows have a key that heals by itself; without one they are doubled.",
+        "set exactly.once.source.support=enabled in Connect's workers and exactly.once.support="
+        "required in the connector, or name a unique NOT NULL key in the mapping file",
+    ),
+    Code(
         "P039",
         "cascade-not-captured",
         "error",

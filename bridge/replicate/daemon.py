@@ -77,24 +77,25 @@ class Daemon:
         """Blocks until the end; raises what is fatal."""
         sys.setswitchinterval(SWITCH_SECONDS)
         pause = FIRST_PAUSE
-        held = False
+        going = False
         while not self._stopping.is_set():
             began = time.monotonic()
             try:
                 lease = self._lease()
-                held = True
+                going = True
                 self._under(lease)
                 return
             except Exception as error:
                 known = meaning(error)
                 stopping = self._stopping.is_set()
                 if self._patient and isinstance(known, LeaseHeld | LeaseLost):
+                    going = True  # whoever takes over ends our session too
                     self.board.phase, self.board.message = "standing-by", known.message
                     if self.stand_by():
                         return
                     self._stopping.wait(RENEW_SECONDS)
                     continue
-                if not (isinstance(known, BridgeError) and known.transient and (held or stopping)):
+                if not (isinstance(known, BridgeError) and known.transient and (going or stopping)):
                     raise known from error
                 if stopping:
                     return

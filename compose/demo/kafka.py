@@ -100,6 +100,7 @@ class Kafka:
             bootstrap=self._pipes.bootstrap,
             snapshot="no_data",
             partitions=PARTITIONS,
+            exactly_once=True,
             overrides={**KEEP_ALIVE, **single},
         )
 

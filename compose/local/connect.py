@@ -38,6 +38,8 @@ SETTINGS = {
     "heartbeat.interval.ms": "500",
     "scheduled.rebalance.max.delay.ms": "0",
     "plugin.discovery": "service_load",
+    # What a killed worker had not accounted for is not written again.
+    "exactly.once.source.support": "enabled",
 }
 
 

@@ -56,6 +56,7 @@ def source(
     schemas: bool = False,
     partitions: int = 1,
     heartbeat: int = 1000,
+    exactly_once: bool = False,
     overrides: Mapping[str, str] | None = None,
 ) -> dict[str, str]:
     """A connector for one database, which the URL names: ``mysql://user:password@host:port/db``.
@@ -63,7 +64,8 @@ def source(
     Topics are called ``prefix.database.table``; ``prefix`` is also to be the only one of its name
     on the broker. ``tables`` are names without the database, all of them if none is given.
     ``schemas`` embeds schemas into messages, ``heartbeat`` is in ms, ``snapshot`` is the
-    connector's ``snapshot.mode``. Overrides win.
+    connector's ``snapshot.mode``; ``exactly_once`` refuses workers that do not provide for it.
+    Overrides win.
     """
     parts = urlsplit(url)
     database = unquote(parts.path.lstrip("/"))
@@ -89,6 +91,7 @@ def source(
         "poll.interval.ms": "50",
         **EXACT,
         **WHOLE,
+        **({"exactly.once.support": "required"} if exactly_once else {}),
         **_converters(schemas),
         **(overrides or {}),
     }

@@ -40,8 +40,6 @@ TABLES = {
 }
 SINGLE = ("loose",)
 """Tables whose topic has one partition."""
-EXACTLY_ONCE = {"exactly.once.support": "required"}
-"""A connector that is killed, or whose broker is, repeats nothing."""
 LAUNCH = (sys.executable, "-m", "tests.crash.launch")
 FROZEN_AT = ("partition.taken", "stream.apply", "stream.locked", COPYING, "stream.saved")
 
@@ -368,7 +366,7 @@ def begin(project: KafkaProject, stack: Stack, seed: int, *, variant: str = "") 
             cursor.execute(f"CREATE TABLE {name} ({body})")
         rows = [(n, 0, "") for n in range(1, KEYS + 1)]
         cursor.executemany("INSERT INTO counter VALUES (%s, %s, %s)", rows)
-    project.start_connector(single=SINGLE, overrides=EXACTLY_ONCE)
+    project.start_connector(single=SINGLE)
     project.init()
     project.consent_to_lock("loose")
     project.apply_schema()

@@ -38,11 +38,9 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     folder = tmp_path_factory.mktemp("stack")
     try:
         broker = servers.start("kafka", folder / "broker")
-        options = workers.options(broker.url())
+        worker = servers.start("connect", folder / "connect", options=workers.options(broker.url()))
     except Unavailable as reason:
         pytest.skip(f"{UNAVAILABLE}: kafka ({reason})")
-    exactly_once = "exactly.once.source.support=enabled"
-    worker = servers.start("connect", folder / "connect", options=[*options, exactly_once])
     both = Stack(broker, worker)
     yield both
     both.end()

@@ -70,9 +70,15 @@ class KafkaProject(Project):
         """Starts Debezium's connector, and waits until it runs.
 
         Tables of `single` get a topic of one partition. `options` are ``debezium.source``'s, with
-        topics of `PARTITIONS` partitions and without a snapshot unless they say else.
+        topics of `PARTITIONS` partitions, without a snapshot, and nothing ever written twice
+        unless they say else.
         """
-        given = {"partitions": PARTITIONS, "snapshot": "no_data", **options}
+        given = {
+            "partitions": PARTITIONS,
+            "snapshot": "no_data",
+            "exactly_once": True,
+            **options,
+        }
         config = debezium.source(
             self.source.url,
             prefix=self.prefix,

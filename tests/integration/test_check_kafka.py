@@ -90,7 +90,9 @@ def stack(
         admin.cursor().execute(f"CREATE DATABASE {name} CHARACTER SET utf8mb4")
         there.execute(f"CREATE DATABASE {name} TEMPLATE template0 ENCODING 'UTF8'".encode())
         made.execute(*TABLES.split(";"))
-        config = debezium.source(source.url, prefix=name, bootstrap=kafka.bootstrap)
+        config = debezium.source(
+            source.url, prefix=name, bootstrap=kafka.bootstrap, exactly_once=True
+        )
         connect.put(name, {**config, "snapshot.mode": "initial"})
         connect.wait(name)
         for topic, count in (("customers", 2), ("orders", 2)):

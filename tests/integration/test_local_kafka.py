@@ -107,7 +107,10 @@ def test_why_a_connector_failed_is_told(
     name = capture(shop.url)
     with pytest.raises(RestError, match="Access denied"):
         capture(shop.url.replace(f":{shop.server.password}@", ":wrong@"))
+    connect.stop(name)
+    connect.wait(name, "STOPPED")  # or it would make the topic as it is set now
     connect.put(name, {**connect.config(name), "topic.creation.default.replication.factor": "3"})
+    connect.resume(name)
     with shop.connect() as source, source.cursor() as cursor:
         cursor.execute("CREATE TABLE later (id int PRIMARY KEY)")
         cursor.execute("INSERT INTO later VALUES (1)")

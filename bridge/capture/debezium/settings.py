@@ -80,6 +80,14 @@ def read_settings(config: Config, worker: Config | None = None) -> EventSettings
     return EventSettings(**values)
 
 
+def exactly_once(config: Config) -> bool:
+    """Whether nothing that the connector wrote comes again after Connect or a broker has died.
+
+    Connect starts a connector that requires it only where its workers do it (KIP-618).
+    """
+    return config.get("exactly.once.support", "").lower() == "required"
+
+
 def judge(config: Config, worker: Config | None = None) -> list[Finding]:
     """What is wrong with a connector's configuration, the worst first."""
     found = [one for rule in _RULES for one in rule(config)]

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from bridge.capture.debezium.captured import message_keys
+from bridge.capture.debezium.settings import exactly_once
 from bridge.findings import Finding, finding
 from bridge.mapping.plan import TablePlan
 
@@ -35,6 +36,8 @@ class Topic:
 def judge_topic(config: Config, plan: TablePlan, topic: Topic) -> list[Finding]:
     """What the topic does to a table's changes; `config` is the connector's."""
     found = [*_partitions(config, plan, topic)]
+    if not plan.key and not exactly_once(config):
+        found.append(finding("K043", table=str(plan.source)))
     if topic.config is not None:
         found += [*_kept(plan, topic, topic.config), *_replicas(plan, topic, topic.config)]
     return found

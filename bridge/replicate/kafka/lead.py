@@ -58,7 +58,10 @@ log = structlog.get_logger("dbbridge.sync")
 
 @dataclass(frozen=True, slots=True)
 class Captured:
-    """Where changes come from. `snapshot`: whose first copy fills the tables."""
+    """Where changes come from.
+
+    `snapshot`: whose first copy fills the tables. `once`: the connector writes nothing twice.
+    """
 
     topics: Topics
     prefix: str
@@ -66,6 +69,7 @@ class Captured:
     notices: Notices
     events: EventSettings
     snapshot: str
+    once: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -240,6 +244,15 @@ class Lead:
             plan = self._planner.applied(table)
             compile_events(plan, self._captured.events)
             self._placing.check(plan)
+            if not plan.key and not self._captured.once:
+                raise TableStopped(
+                    f"{table.source}: it has no key, and the connector may write its rows twice"
+                    " when Connect or a broker dies",
+                    "have Connect write them once (exactly.once.source.support=enabled in its"
+                    " workers, exactly.once.support=required in the connector), or name a unique"
+                    " NOT NULL key in the mapping file",
+                    "keyless-repeated",
+                )
             if len(self._stages.family(table.source)) > 1 and not read_dialect(
                 self._source
             ).mysql_since(9, 6):

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import psycopg
 
 from bridge.capture.binlog.positions import upper_bound
-from bridge.capture.debezium.settings import read_settings
+from bridge.capture.debezium.settings import exactly_once, read_settings
 from bridge.capture.topics import Topics
 from bridge.databases.connect import ConnectClient
 from bridge.databases.kafka import KafkaEndpoint
@@ -77,6 +77,7 @@ class KafkaDaemon(Daemon):
         reachable(capture.endpoint)
         said = capture.client.config(capture.connector)
         self._events = read_settings(said, capture.config)
+        self._once = exactly_once(said)
         host = platform.node()
         member = self._member = Member(
             Post(
@@ -137,6 +138,7 @@ class KafkaDaemon(Daemon):
             Notices(capture.endpoint, topics, capture.prefix, schemas=schemas),
             self._events,
             capture.snapshot,
+            self._once,
         )
         assert self._member is not None
         return Lead(

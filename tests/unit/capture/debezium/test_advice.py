@@ -188,14 +188,23 @@ def test_collisions_concern_carried_tables_or_stop_the_connector() -> None:
 # -- topics -----------------------------------------------------------------------------------
 
 
+ONCE = {"exactly.once.support": "required"}
+
+
 def of_topic(
     made: TablePlan,
     partitions: int = 1,
     replicas: int = 3,
     changed: dict[str, str] | None = None,
+    config: dict[str, str] = ONCE,
 ) -> list[tuple[str, str]]:
     topic = Topic("p.s.t", partitions, replicas, WEEK | (changed or {}))
-    return [(one.code, one.severity) for one in judge_topic({}, made, topic)]
+    return [(one.code, one.severity) for one in judge_topic(config, made, topic)]
+
+
+def test_rows_without_a_key_must_not_come_twice() -> None:
+    assert of_topic(plan("t", [("id", "int")], key=0), config={}) == [("K043", "error")]
+    assert of_topic(TABLE, config={}) == []
 
 
 def test_a_topic_that_serves() -> None:
