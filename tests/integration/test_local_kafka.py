@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
 
@@ -104,16 +104,12 @@ def _rows(kafka: Kafka, topic: str, count: int) -> list[tuple[str, object]]:
 def test_why_a_connector_failed_is_told(
     connect: Connect, capture: Callable[..., str], shop: SourceDatabase
 ) -> None:
-    name = capture(shop.url)
     with pytest.raises(RestError, match="Access denied"):
         capture(shop.url.replace(f":{shop.server.password}@", ":wrong@"))
-    connect.stop(name)
-    connect.wait(name, "STOPPED")  # or it would make the topic as it is set now
-    connect.put(name, {**connect.config(name), "topic.creation.default.replication.factor": "3"})
-    connect.resume(name)
-    with shop.connect() as source, source.cursor() as cursor:
-        cursor.execute("CREATE TABLE later (id int PRIMARY KEY)")
-        cursor.execute("INSERT INTO later VALUES (1)")
+    name = shop.name
+    with suppress(ConnectorFailed):
+        thrice = {"topic.creation.default.replication.factor": "3"}
+        capture(shop.url, prefix=name, overrides=thrice)
     assert "Unable to create topic" in connect.wait(name, "FAILED").trace
     with pytest.raises(ConnectorFailed, match=f"{name}: .*Unable to create topic"):
         connect.wait(name)
