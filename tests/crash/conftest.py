@@ -42,6 +42,6 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
                 for source, kills in dict(report.user_properties).get(KILLS, {}).items():
                     made[source].update(kills)
     for source, kills in sorted(made.items()):
-        terminalreporter.section(f"{kills.total()} SIGKILLs to a daemon on {source}")
+        terminalreporter.section(f"{kills.total()} SIGKILLs and the like on {source}")
         for kind, count in sorted(kills.items()):
             terminalreporter.write_line(f"{count:5} {kind}")
