@@ -77,10 +77,15 @@ def test_killed_and_frozen(begin: Begin, seed: int) -> None:
 def test_without_the_fence_it_goes_wrong(begin: Begin, seed: int) -> None:
     """The same, but offsets are committed to Kafka after PostgreSQL."""
     group = begin(seed, variant="unfenced")
-    with group.traffic:
-        group.kill_at("stream.committed", 3)
-        group.freeze_at("stream.apply", 2)
-        group.settle()
+    try:
+        with group.traffic:
+            group.kill_at("stream.committed", 3)
+            group.freeze_at("stream.apply", 2)
+            group.settle()
+    except AssertionError as stopped:
+        # A row without a key that was deleted twice has stopped its table already.
+        assert "row-not-found" in str(stopped)
+        return
     wrong = group.wrong()
     assert wrong
     print(*wrong[:20], sep="\n")

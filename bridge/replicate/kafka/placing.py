@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 
+from bridge.capture.binlog.connection import BinlogConnection
 from bridge.capture.binlog.positions import lower_bound
 from bridge.capture.debezium.naming import topic_of
 from bridge.capture.topics import Topic, Topics
@@ -16,7 +17,7 @@ from bridge.errors import ServerUnreachable, TableStopped
 from bridge.mapping.plan import TablePlan
 from bridge.names import TableName
 from bridge.replicate.builder import Builder
-from bridge.replicate.servers import Servers
+from bridge.replicate.servers import HEARTBEAT_SECONDS, Servers, server_id
 from bridge.store.partitions import (
     PartitionState,
     Place,
@@ -203,7 +204,9 @@ def _gtids_at(servers: Servers, start: Position, end: Position) -> Position:
     """The position of the log's `end` in GTIDs, read from `start`, which is before or near it."""
     builder = Builder([], start, Position.at(end.file, end.offset))
     stop = threading.Event()
-    with servers.binlog(start, catching_up=True) as log:
+    # Not the number of a stream by the log: that may be another pipeline's of the same name.
+    number = server_id(f"{servers.pipeline} by kafka", True)
+    with BinlogConnection.open(servers.source, start, number, HEARTBEAT_SECONDS) as log:
         deadline = time.monotonic() + SETTLE_SECONDS
         while not builder.reached and not stop.is_set():
             builder.feed(log.read(READ_SECONDS))
