@@ -84,7 +84,8 @@ def test_without_the_fence_it_goes_wrong(begin: Begin, seed: int) -> None:
             group.settle()
     except AssertionError as stopped:
         # A row without a key that was deleted twice has stopped its table already.
-        assert "row-not-found" in str(stopped)
+        if "row-not-found" not in str(stopped):
+            raise
         return
     wrong = group.wrong()
     assert wrong
