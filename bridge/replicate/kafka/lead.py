@@ -286,14 +286,15 @@ class Lead:
         rows = read_partitions(self._control, self._pipeline)
         followed = _newest(tables)
         mine = [r for r in rows if r.partition >= 0 and followed.get(r.table) == r.generation]
-        if self._aim is None and time.monotonic() - self._asked > ROUND_SECONDS:
+        if time.monotonic() - self._asked > ROUND_SECONDS:
             self._asked = time.monotonic()
-            position = self._captured.connector.emitted(self._source)
+            position = self._emitted(tables)
             # After that: what is written up to the position is in partitions that exist by now.
             self._watch(tables)
             ends = self._captured.topics.ends(r.place for r in mine)
             self._board.consumed(mine, ends)
-            if position is not None:
+            # A new aim in place of one that is not reached yet would recede for ever under load.
+            if self._aim is None and position is not None:
                 self._aim = _Aim(position, ends, _identity(mine))
         aim = self._aim
         if aim is None:
@@ -319,6 +320,14 @@ class Lead:
             self._join(ready, aim.position, mine)
         elif streaming:
             self._move(aim.position)
+
+    def _emitted(self, tables: Sequence[TableState]) -> Position | None:
+        try:
+            return self._captured.connector.emitted(self._source)
+        except ServerUnreachable:
+            # Connect does not answer while its brokers do not; then they are what is to be mended.
+            self._captured.topics.describe(self._placing.topic(t.source) for t in tables[:1])
+            raise
 
     def _join(
         self, ready: Sequence[TableState], position: Position, mine: Sequence[PartitionState]
