@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from uuid import UUID
 
 from bridge.change.position import Position
 from bridge.names import TableName
@@ -91,6 +92,17 @@ class Stretch:
     snapshot: str
 
 
+@dataclass(frozen=True, slots=True)
+class Op:
+    """An operation of the dual-write layer that the source's log holds.
+
+    `op_id` names it, `seq` is its number there, which only later operations exceed by much.
+    """
+
+    op_id: UUID
+    seq: int
+
+
 @dataclass(slots=True, eq=False)
 class Batch:
     """Segments and the position, or the offsets, that they lead to.
@@ -98,7 +110,7 @@ class Batch:
     `position` is None when the batch ends inside a source transaction: it is applied without
     commit. `offsets` are Kafka's, which has no position of its own. `counts` counts row events
     (inserts, updates, deletes) per table; `transactions` whole ones; `source_time` is the source's
-    clock (seconds since 1970) at the last commit.
+    clock (seconds since 1970) at the last commit. `ops` are claimed before any row is written.
     """
 
     segments: list[Segment]
@@ -107,6 +119,7 @@ class Batch:
     source_time: float = 0.0
     counts: Mapping[TableName, tuple[int, int, int]] = field(default_factory=dict)
     offsets: tuple[Stretch, ...] = ()
+    ops: tuple[Op, ...] = ()
 
     @property
     def ends(self) -> bool:

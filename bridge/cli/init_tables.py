@@ -22,6 +22,7 @@ from bridge.mapping.notation import write_table
 from bridge.mapping.propose import UNDECIDED, propose_table
 from bridge.mapping.write import write_defaults, write_mapping
 from bridge.names import TableName
+from bridge.replicate.ops import OWN_TABLES
 from bridge.types.table import SourceTable
 
 _SHOWN_BYTES = 10**9
@@ -46,7 +47,8 @@ class Outcome:
 
 def look(context: Context) -> Mapping[TableName, SourceTable]:
     """The source's tables. Raises ConfigError if there are none, and BridgeError."""
-    catalog = read_catalog(context.source(), context.source_endpoint.database)
+    found = read_catalog(context.source(), context.source_endpoint.database)
+    catalog = {name: table for name, table in found.items() if name.table not in OWN_TABLES}
     if not catalog:
         raise ConfigError(
             f"there are no tables in {context.source_endpoint.place}",

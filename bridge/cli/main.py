@@ -43,6 +43,8 @@ VERBS: dict[str, tuple[str, str]] = {
     "set": ("bridge.cli.set", "Change a limit while things run, or pause verification."),
     "verify": ("bridge.cli.verify", "Compare source and target; every differing key."),
     "repair": ("bridge.cli.repair", "Mend what verify found: take those rows from the source."),
+    "cutover": ("bridge.cli.cutover", "See and change who has authority over groups of tables."),
+    "generate": ("bridge.cli.generate", "Write typed models of both databases from the mapping."),
     "worker": ("bridge.cli.worker", "Do what verify --via celery asks for (Celery)."),
     "config": ("bridge.cli.config", "Show the resolved settings, secrets masked."),
 }

@@ -14,12 +14,13 @@ from bridge.capture.binlog import events as ev
 from bridge.capture.binlog.rows import RowDecoder, compile_decoder
 from bridge.capture.binlog.statements import classify
 from bridge.capture.binlog.table_map import table_map, table_name
-from bridge.change.batch import BadRow, Batch, Cascade, Image, Segment, TableOps
+from bridge.change.batch import BadRow, Batch, Cascade, Image, Op, Segment, TableOps
 from bridge.change.position import Position, Progress
 from bridge.errors import SourceError, TableStopped
 from bridge.names import TableName
 from bridge.replicate.family import ParentRole, parent_roles
 from bridge.replicate.merge import merge
+from bridge.replicate.ops import OPS_TABLE, compile_ops, inserted
 from bridge.sink.target import Target
 
 BATCH_ROWS = 10_000
@@ -50,7 +51,10 @@ class _Route:
 
 @dataclass(slots=True, eq=False)
 class _Mapped:
-    """What a table id means: the table map's bytes, and the route with its decoder if followed."""
+    """What a table id means: the table map's bytes, and the route with its decoder if followed.
+
+    A decoder without a route: the dual-write layer's operations.
+    """
 
     body: bytes
     route: _Route | None
@@ -63,7 +67,7 @@ class Builder:
     `until` (a position, or binlog coordinates alone) ends the stream: `reached` becomes true at the
     first point outside a transaction that is not before it, and nothing later is taken in. `at_end`
     says that the source had nothing more to send. `over_copy`: the changes pass over rows that were
-    copied later than they happened.
+    copied later than they happened. `with_ops`: operations of the dual-write layer are told too.
     """
 
     def __init__(
@@ -73,6 +77,7 @@ class Builder:
         until: Position | None = None,
         *,
         over_copy: bool = False,
+        with_ops: bool = False,
     ) -> None:
         targets = list(targets)
         roles = parent_roles(target.plan.table for target in targets)
@@ -87,6 +92,8 @@ class Builder:
         self._committed: tuple[bytes | None, bytes] | None = None
         self._until = until
         self._over_copy = over_copy
+        self._with_ops = with_ops
+        self._ops_met: list[Op] = []
         self._mysql_gtid: tuple[str, int] | None = None
         self._mariadb_gtid: tuple[int, int, int] | None = None
         self._in_transaction = False
@@ -152,6 +159,8 @@ class Builder:
                     )
                 if mapped.route is not None:
                     self._change(mapped, kinds[code], event)
+                elif mapped.decoder is not None:
+                    self._ops_met += inserted(mapped.decoder, kinds[code], event, self._at(event))
             elif code == ev.XID:
                 self._commit(event)
             elif code == ev.GTID:
@@ -294,7 +303,8 @@ class Builder:
     # -- rows --------------------------------------------------------------------------------
 
     def _map(self, event: bytes) -> None:
-        route = self._routes.get(table_name(event))
+        name = table_name(event)
+        route = self._routes.get(name)
         decoder = None
         if route is not None:
             try:
@@ -302,6 +312,8 @@ class Builder:
             except TableStopped as stop:
                 stop.table = route.name
                 raise
+        elif self._with_ops and name.table == OPS_TABLE:
+            decoder = compile_ops(table_map(event))
         self._maps[event[19:25]] = _Mapped(event[25:], route, decoder)
 
     def _change(self, mapped: _Mapped, kind: int, event: bytes) -> None:
@@ -310,7 +322,7 @@ class Builder:
         assert decoder is not None
         name = route.name
         self._touched.add(name)
-        at = f"{self.progress.file}:{int.from_bytes(event[13:17], 'little')}"
+        at = self._at(event)
         role = route.role
         cascading = (
             role is not None
@@ -332,6 +344,9 @@ class Builder:
         route.counts[kind] += n
         self._rows += n
         self._bytes += len(event)
+
+    def _at(self, event: bytes) -> str:
+        return f"{self.progress.file}:{int.from_bytes(event[13:17], 'little')}"
 
     def _ops(self, name: TableName) -> TableOps:
         ops = self._tables.get(name)
@@ -389,7 +404,9 @@ class Builder:
                 for name, route in self._routes.items()
                 if any(route.counts)
             },
+            ops=tuple(self._ops_met),
         )
+        self._ops_met.clear()
         for route in self._routes.values():
             route.counts[:] = (0, 0, 0)
         self._segments = []

@@ -232,7 +232,8 @@ class Engine:
         over_copy: bool = False,
     ) -> Stream:
         targets = self.stages.targets(tables)
-        builder = Builder(targets, start, until, over_copy=over_copy)
+        # A claim means that all of the operation is applied, which the main stream alone can say.
+        builder = Builder(targets, start, until, over_copy=over_copy, with_ops=not catching_up)
         applier = Applier(self._servers.target(), targets, checkpoint, self._quarantine)
         servers = self._servers
         return Stream(

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from bridge.change.position import Position
-from bridge.errors import Inconclusive
+from bridge.errors import ConfigError, Inconclusive
 from bridge.store.state import TableState
 
 
@@ -50,7 +50,7 @@ class Until:
             return False
         if self.kind == "position":
             assert self.position is not None
-            return applied.covers(self.position)
+            return _covers(applied, self.position)
         if self._goal is None:
             self._goal = upper_bound()
         return applied.coordinates >= self._goal.coordinates
@@ -67,3 +67,14 @@ class Until:
                     f"{table.source} has {table.quarantined} rows in quarantine",
                     "look at them: dbbridge quarantine list",
                 )
+
+
+def _covers(applied: Position, wanted: Position) -> bool:
+    if wanted.kind == "file":
+        return applied.coordinates >= wanted.coordinates
+    if wanted.kind != applied.kind:
+        raise ConfigError(
+            f"this source's positions are not of the kind of {wanted}",
+            f"write it as `dbbridge status` prints it, like {applied}",
+        )
+    return applied.covers(wanted)

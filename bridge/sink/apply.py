@@ -19,6 +19,7 @@ from bridge.change.batch import BadRow, Batch, Image, Segment, TableOps
 from bridge.errors import TableStopped
 from bridge.names import TableName
 from bridge.sink.cascade import Cascades
+from bridge.sink.ops import claim, evict
 from bridge.sink.quarantine import Quarantine
 from bridge.sink.target import Target
 from bridge.store.checkpoint import Checkpoint
@@ -68,10 +69,12 @@ class Applier:
         """
         try:
             self._begin(batch)
+            self._claim(batch)
             try:
                 self._run(batch.segments, careful=False)
             except _REFUSED:
                 self._undo(batch)
+                self._claim(batch)
                 self._run(batch.segments, careful=True)
             if self._savepoint is not None:
                 self._conn.execute("RELEASE SAVEPOINT batch")
@@ -108,6 +111,10 @@ class Applier:
             self._open = True
             self._savepoint = None
             self._checkpoint.begin(self._conn, batch)
+
+    def _claim(self, batch: Batch) -> None:
+        if batch.ops:
+            claim(self._conn, self._quarantine.pipeline, batch.ops)
 
     def _undo(self, batch: Batch) -> None:
         """Back to the state before this batch, its transaction open.
@@ -178,6 +185,9 @@ class Applier:
             self._conn.execute(target.insert_rows.encode())
         except _REFUSED as error:
             self._conn.execute("ROLLBACK TO SAVEPOINT half")
+            if len(rows) == 1 and self._evict(target, rows, error):
+                self._insert_or_quarantine(target, rows)
+                return
             if len(rows) == 1:
                 self._quarantine.refuse(self._conn, target, rows[0], error)
                 return
@@ -186,6 +196,14 @@ class Applier:
             self._insert_or_quarantine(target, rows[middle:])
             return
         self._conn.execute("RELEASE SAVEPOINT half")
+
+    def _evict(self, target: Target, rows: list[tuple[bytes, bytes]], error: psycopg.Error) -> bool:
+        """Whether a row that a provisional write put there too early has made room."""
+        if not isinstance(error, psycopg.errors.UniqueViolation):
+            return False
+        self._fill(target, target.copy_rows, [line for _, line in rows])
+        index = error.diag.constraint_name or ""
+        return evict(self._conn, self._quarantine.pipeline, target, index)
 
     def _multiset(self, target: Target, counts: Mapping[bytes, int]) -> None:
         fewer = [line for line, n in counts.items() for _ in range(-n)]

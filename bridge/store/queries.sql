@@ -1,5 +1,7 @@
 -- name: ensure_pipeline
-INSERT INTO dbbridge.pipeline (name) VALUES (%(pipeline)s) ON CONFLICT DO NOTHING
+-- An INSERT alone would wait for a daemon that stands still in a transaction.
+INSERT INTO dbbridge.pipeline (name) SELECT %(pipeline)s
+WHERE NOT EXISTS (SELECT 1 FROM dbbridge.pipeline WHERE name = %(pipeline)s) ON CONFLICT DO NOTHING
 
 -- name: pipeline
 SELECT epoch, position_kind, position, position_file, position_offset, source_id,
@@ -361,3 +363,31 @@ WHERE pipeline = %(pipeline)s AND swept AND obstacle = '' AND open = '[]'
 -- name: throttled_verification
 SELECT throttled FROM dbbridge.verifications
 WHERE pipeline = %(pipeline)s AND finished_at IS NULL ORDER BY id DESC LIMIT 1
+
+-- name: claim_ops
+INSERT INTO dbbridge.applied_ops (op_id, pipeline, seq, confirmed)
+SELECT op_id, %(pipeline)s, seq, true
+FROM unnest(%(ids)s::uuid[], %(numbers)s::bigint[]) AS o (op_id, seq) ORDER BY op_id
+ON CONFLICT (op_id) DO UPDATE SET confirmed = true
+
+-- name: key_of_index
+SELECT pg_get_indexdef(i.indexrelid, n, true)
+FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid, generate_series(1, i.indnkeyatts) AS n
+WHERE i.indrelid = %(relation)s::regclass AND c.relname = %(index)s AND i.indisunique ORDER BY n
+
+-- name: prunable_ops
+SELECT max(seq) FROM dbbridge.applied_ops
+WHERE pipeline = %(pipeline)s AND confirmed
+  AND applied_at < now() - make_interval(secs => %(seconds)s)
+
+-- name: authority_groups
+SELECT grp FROM dbbridge.authority WHERE pipeline = %(pipeline)s ORDER BY grp
+
+-- name: lock_authority
+SELECT pg_advisory_xact_lock(hashtextextended('dbbridge:authority:' || %(pipeline)s || ':' || %(group)s, 0))
+
+-- name: forget_ops
+UPDATE dbbridge.ops SET pruned = %(number)s WHERE pipeline = %(pipeline)s AND pruned < %(number)s
+
+-- name: drop_ops
+DELETE FROM dbbridge.applied_ops WHERE pipeline = %(pipeline)s AND seq <= %(number)s AND confirmed

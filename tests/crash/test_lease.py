@@ -26,6 +26,10 @@ def test_one_daemon_runs_and_a_frozen_one_is_replaced(project: Project, seed: in
         project.wait_streaming(old, PATIENCE)
         refuse_another(project, old)
 
+        with project.target.connect(autocommit=False) as conn:  # as if it froze in a transaction
+            conn.execute("UPDATE dbbridge.pipeline SET epoch = epoch")
+            refuse_another(project, old)
+
         old.send(signal.SIGSTOP)
         refuse_another(project, old)
         project.ask(

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import closing
 from typing import Any
+from uuid import uuid4
 
 import psycopg
 import pytest
 
-from bridge.change.batch import BadRow, Batch, Cascade, Segment, TableOps
+from bridge.change.batch import BadRow, Batch, Cascade, Op, Segment, TableOps
 from bridge.change.position import Position
 from bridge.errors import LeaseLost, TableStopped
 from bridge.names import TableName
@@ -289,3 +290,62 @@ def test_a_server_that_goes_away_is_no_refusal(rig: Rig) -> None:
     with pytest.raises(psycopg.OperationalError):
         rig.apply(ops(ROOT, k1=b"1"))
     assert rig.rows("root") == []
+
+
+def write_early(rig: Rig, op: Op, row: tuple[int, str, int]) -> None:
+    """What a provisional write does in the target."""
+    with rig.database.connect(autocommit=False) as conn:
+        call = "SELECT dbbridge.claim('test', 'g', 1, %s, %s, ARRAY['s'], ARRAY['items'])"
+        conn.execute(call, (op.op_id, op.seq))
+        conn.execute("INSERT INTO items VALUES (%s, %s, %s)", row)
+
+
+def keyed(rows: Mapping[bytes, bytes]) -> Segment:
+    """Changes of items, by key."""
+    return Segment(tables={ITEMS.source: TableOps(rows=dict(rows))})
+
+
+@pytest.fixture
+def provisional(rig: Rig) -> Rig:
+    """The group of the items is in provisional mode."""
+    rig.look.execute("UPDATE dbbridge.tables SET stage = 'streaming'")
+    rig.look.execute("INSERT INTO dbbridge.ops (pipeline) VALUES ('test')")
+    rig.look.execute(
+        "INSERT INTO dbbridge.authority (pipeline, grp, mode) VALUES ('test', 'g', 'provisional')"
+    )
+    return rig
+
+
+def test_a_row_that_was_written_too_early_makes_room(provisional: Rig) -> None:
+    rig, op = provisional, Op(uuid4(), 7)
+    write_early(rig, op, (2, "same", 0))
+    # The other one's change is older, and had the value first.
+    rig.apply(keyed({b"1": b"1\tsame\t0"}))
+    assert rig.rows("items") == [(1, "same", 0)]
+    assert rig.quarantined() == []
+    rig.offset += 1
+    segment = keyed({b"1": b"1\tother\t0", b"2": b"2\tsame\t0"})
+    position = Position.at("binlog.000001", rig.offset)
+    rig.applier.apply(Batch([segment], position, ops=(op,)))
+    assert rig.rows("items") == [(1, "other", 0), (2, "same", 0)]
+    # From now on it is the stream's row, and in its right.
+    rig.apply(keyed({b"3": b"3\tsame\t0"}))
+    assert rig.rows("items") == [(1, "other", 0), (2, "same", 0)]
+    assert rig.quarantined() == [(b"3", "refused-23505")]
+
+
+def test_whoever_claims_second_is_refused(provisional: Rig) -> None:
+    rig, op = provisional, Op(uuid4(), 7)
+    rig.applier.apply(Batch([], Position.at("binlog.000001", 1), ops=(op,)))
+    with pytest.raises(psycopg.Error) as refused:
+        write_early(rig, op, (2, "late", 0))
+    assert refused.value.sqlstate == "DBW04"
+    rig.look.execute("UPDATE dbbridge.ops SET pruned = 8")
+    with pytest.raises(psycopg.Error) as refused:
+        write_early(rig, Op(uuid4(), 8), (2, "late", 0))
+    assert refused.value.sqlstate == "DBW02"
+    rig.look.execute("UPDATE dbbridge.authority SET epoch = 2")
+    with pytest.raises(psycopg.Error) as refused:
+        write_early(rig, Op(uuid4(), 9), (2, "late", 0))
+    assert refused.value.sqlstate == "DBW01"
+    assert rig.rows("items") == []

@@ -1,0 +1,187 @@
+"""`dbbridge cutover status|mode|reads`: who has authority over a group, and how it is written."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from bridge.cli.context import Context, of
+from bridge.errors import ConfigError
+
+if TYPE_CHECKING:
+    from bridge.dualwrite.authority import Authority, Mode
+
+_Group = Annotated[
+    str | None,
+    typer.Option("--group", metavar="NAME", help="A group of the mapping files. [default: all]"),
+]
+NEVER = "-"
+
+
+def register(app: typer.Typer) -> None:
+    """Adds the verbs."""
+    cutover = typer.Typer(
+        help="See and change who has authority over groups of tables.", no_args_is_help=True
+    )
+    app.add_typer(cutover, name="cutover")
+
+    @cutover.command(
+        epilog="Example: dbbridge cutover status",
+        help="Show each group's authority, mode and epoch on both sides.",
+    )
+    def status(ctx: typer.Context, group: _Group = None) -> None:
+        _status(of(ctx), group)
+
+    @cutover.command(
+        epilog="Example: dbbridge cutover mode provisional --group orders",
+        help="Set how the application's writes reach the target: by the stream alone (cdc), tried"
+        " there and rolled back (shadow), or at once, with the stream behind (provisional).",
+    )
+    def mode(
+        ctx: typer.Context,
+        mode: Annotated[str, typer.Argument(metavar="cdc|shadow|provisional")],
+        group: _Group = None,
+    ) -> None:
+        context = of(ctx)
+        _change(context, group, mode=_mode(context, mode))
+
+    @cutover.command(
+        epilog="Example: dbbridge cutover reads 10 --group orders",
+        help="Set how many per cent of an application's reads may go to the target.",
+    )
+    def reads(
+        ctx: typer.Context,
+        percent: Annotated[int, typer.Argument(min=0, max=100)],
+        group: _Group = None,
+    ) -> None:
+        _change(of(ctx), group, reads_percent=percent)
+
+
+def _mode(context: Context, text: str) -> Mode:
+    from bridge.databases.endpoint import nearest
+    from bridge.dualwrite.authority import MODES
+
+    for known in MODES:
+        if text == known:
+            break
+    else:
+        raise ConfigError(
+            f"“{text}” is no mode", f"known: {', '.join(MODES)}{nearest(text, MODES)}"
+        )
+    if known != "cdc" and context.settings.pipeline.capture.kind == "kafka":
+        raise ConfigError(
+            f"{known} needs the source's log in its order, which Kafka's partitions do not keep",
+            "write by the stream alone (cdc), or capture by the log: capture: {kind: binlog}",
+        )
+    return known
+
+
+def _groups(context: Context, chosen: str | None) -> list[str]:
+    from bridge.databases.endpoint import nearest
+    from bridge.dualwrite.groups import group_of
+
+    mappings = context.mappings().values()
+    known = sorted({group_of(m.source, m.group) for m in mappings if m.target is not None})
+    if chosen is None:
+        return known
+    if chosen not in known:
+        raise ConfigError(
+            f"no mapping file names the group “{chosen}”",
+            f"known: {', '.join(known)}{nearest(chosen, tuple(known))}",
+        )
+    return [chosen]
+
+
+def _database(context: Context) -> str:
+    database = context.source_endpoint.database
+    if not database:
+        raise ConfigError(
+            "the source's URL names no database, in which the dual-write layer's tables could be",
+            "write it like mysql://…/shop",
+        )
+    return database
+
+
+def _change(
+    context: Context,
+    group: str | None,
+    *,
+    mode: Mode | None = None,
+    reads_percent: int | None = None,
+) -> None:
+    import psycopg
+    import pymysql
+
+    from bridge.dualwrite import authority
+    from bridge.replicate.servers import meaning
+    from bridge.store.migrate import migrate
+
+    database, groups = _database(context), _groups(context, group)
+    source, target = context.source(), context.target(autocommit=True)
+    try:
+        migrate(target)
+        authority.make_tables(source, database)
+        _check_images(source, mode)
+        changed = [
+            authority.change(
+                source,
+                target,
+                context.pipeline,
+                database,
+                name,
+                mode=mode,
+                reads_percent=reads_percent,
+            )
+            for name in groups
+        ]
+    except (psycopg.Error, pymysql.Error) as error:
+        raise meaning(error) from error
+    context.out.json({"groups": [one.document() for one in changed]})
+    for one in changed:
+        context.out.line(_said(one))
+    context.out.next("dbbridge cutover status")
+
+
+def _check_images(source: object, mode: Mode | None) -> None:
+    from typing import Any, cast
+
+    if mode != "provisional":
+        return
+    with cast(Any, source).cursor() as cursor:
+        cursor.execute("SELECT @@GLOBAL.binlog_row_image")
+        (image,) = cursor.fetchone()
+    if str(image).upper() != "FULL":
+        raise ConfigError(
+            f"the source logs {image} images, which could not bring back a row that was evicted",
+            "SET GLOBAL binlog_row_image = FULL, and have applications connect anew",
+        )
+
+
+def _said(one: Authority) -> str:
+    return (
+        f"{one.group}: authority {one.side}, mode {one.mode}, reads {one.reads_percent} %,"
+        f" epoch {one.epoch}"
+    )
+
+
+def _status(context: Context, group: str | None) -> None:
+    from bridge.dualwrite.authority import read_source, read_target
+
+    groups = _groups(context, group)
+    here = read_source(context.source(), _database(context))
+    there = read_target(context.target(autocommit=True), context.pipeline)
+    documents = []
+    for name in groups:
+        mine = here.get(name)
+        document = {
+            "group": name,
+            "source": mine.document() if mine else None,
+            "target": there[name].document() if name in there else None,
+        }
+        documents.append(document)
+        context.out.line(_said(mine) if mine else f"{name}: authority source, mode cdc")
+        if mine != there.get(name):
+            other = there[name].epoch if name in there else NEVER
+            context.out.line(f"  the target says otherwise: epoch {other}")
+    context.out.json({"groups": documents})

@@ -1,0 +1,1 @@
+"""Writes of an application that reach both sides: authority, operations, the SQLAlchemy layer."""

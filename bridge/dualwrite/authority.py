@@ -1,0 +1,203 @@
+"""Who has authority over a group of tables: a row with an epoch on each side.
+
+A write commits only where the row of its own side says so, in the epoch that the writer knows, read
+under a lock that it holds until its commit. What is read without a lock only tells the way.
+
+Both rows are written under both sides' locks, the target's first. If only that was done, the epochs
+differ: the source's writers go on, and no provisional write is taken, until the command is given
+again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+import psycopg
+import pymysql
+from pymysql.constants import ER
+
+from bridge.errors import BridgeError, ServerRefused
+from bridge.names import TableName
+from bridge.replicate.ops import AUTHORITY_TABLE, OPS_TABLE, definitions
+from bridge.store.sql import queries
+from bridge.store.state import Q as STORE
+
+Q = queries("bridge.dualwrite", "queries.sql")
+Side = Literal["source", "target", "closed"]
+Mode = Literal["cdc", "shadow", "provisional"]
+MODES: tuple[Mode, ...] = ("cdc", "shadow", "provisional")
+LOCK_SECONDS = 10
+"""How long a change waits for transactions of writers."""
+
+
+class StaleEpoch(BridgeError):
+    """The authority over a group changed since the writer looked; nothing was written."""
+
+    transient = True
+
+
+class Closed(BridgeError):
+    """Nobody has authority for a moment: a switch is under way."""
+
+    transient = True
+
+
+@dataclass(frozen=True, slots=True)
+class Authority:
+    """The row of a group on one side; `reads_percent` of reads may go to the side without it."""
+
+    group: str
+    epoch: int
+    side: Side = "source"
+    mode: Mode = "cdc"
+    reads_percent: int = 0
+
+    def document(self) -> dict[str, Any]:
+        """As JSON has it."""
+        return {
+            "group": self.group,
+            "epoch": self.epoch,
+            "authority": self.side,
+            "mode": self.mode,
+            "reads_percent": self.reads_percent,
+        }
+
+
+def read_source(conn: pymysql.Connection[Any], database: str) -> dict[str, Authority]:
+    """The source's rows by group; none if the tables are not made yet."""
+    return _rows(conn, database, "", ())
+
+
+def _rows(
+    conn: pymysql.Connection[Any], database: str, condition: str, values: tuple[object, ...]
+) -> dict[str, Authority]:
+    table = TableName(database, AUTHORITY_TABLE).mysql
+    try:
+        with conn.cursor() as cursor:
+            cursor.execute(
+                f"SELECT grp, epoch, authority, mode, reads_percent FROM {table}{condition}", values
+            )
+            rows = cursor.fetchall()
+    except pymysql.err.ProgrammingError as error:
+        if error.args[0] != ER.NO_SUCH_TABLE:
+            raise
+        return {}
+    return {str(row[0]): Authority(*row) for row in rows}
+
+
+def read_target(conn: psycopg.Connection[Any], pipeline: str) -> dict[str, Authority]:
+    """The target's rows by group; none if the control schema is not made yet."""
+    try:
+        rows = conn.execute(Q["authorities"], {"pipeline": pipeline}).fetchall()
+    except (psycopg.errors.UndefinedTable, psycopg.errors.InvalidSchemaName):
+        return {}
+    return {str(row[0]): Authority(*row) for row in rows}
+
+
+def make_tables(conn: pymysql.Connection[Any], database: str) -> None:
+    """Makes those of the layer's tables in the source that are missing.
+
+    Raises ServerRefused with the statements for somebody who may.
+    """
+    wanted = definitions(database)
+    with conn.cursor() as cursor:
+        cursor.execute(
+            "SELECT table_name FROM information_schema.tables WHERE table_schema = %s", (database,)
+        )
+        there = {str(name) for (name,) in cursor.fetchall()}
+    statements = [statement for name, statement in wanted.items() if name not in there]
+    try:
+        with conn.cursor() as cursor:
+            for statement in statements:
+                cursor.execute(statement)
+    except pymysql.err.OperationalError as error:
+        if error.args[0] not in (ER.TABLEACCESS_DENIED_ERROR, ER.DBACCESS_DENIED_ERROR):
+            raise
+        raise ServerRefused(
+            f"the account may not make the tables of the dual-write layer in {database}",
+            "have somebody run, who may: " + "; ".join(statements),
+        ) from error
+
+
+def change(
+    source: pymysql.Connection[Any],
+    target: psycopg.Connection[Any],
+    pipeline: str,
+    database: str,
+    group: str,
+    *,
+    mode: Mode | None = None,
+    reads_percent: int | None = None,
+) -> Authority:
+    """Sets mode or reads of a group on both sides under a new epoch, which it returns.
+
+    Raises StaleEpoch where the two sides do not agree on who has authority (a switch is to be ended
+    first), and the drivers' errors where a lock is not had within `LOCK_SECONDS`.
+    """
+    source.autocommit(False)
+    with source.cursor() as cursor:
+        cursor.execute(f"SET SESSION innodb_lock_wait_timeout = {LOCK_SECONDS}")
+    try:
+        with target.transaction():
+            names = {"pipeline": pipeline, "group": group}
+            target.execute(f"SET LOCAL lock_timeout = '{LOCK_SECONDS}s'".encode())
+            target.execute(STORE["ensure_pipeline"], names)
+            target.execute(Q["ensure_ops"], names)
+            target.execute(Q["lock_group"], names)
+            there = read_target(target, pipeline).get(group)
+            here = _rows(source, database, " WHERE grp = %s FOR UPDATE", (group,)).get(group)
+            now = _next(group, here, there)
+            if mode is not None:
+                now = replace(now, mode=mode)
+            if reads_percent is not None:
+                now = replace(now, reads_percent=reads_percent)
+            row = {**now.document(), "pipeline": pipeline}
+            target.execute(Q["set_authority"], row)
+        _write_source(source, database, pipeline, now)
+        source.commit()
+    except BaseException:
+        source.rollback()
+        raise
+    return now
+
+
+def _next(group: str, here: Authority | None, there: Authority | None) -> Authority:
+    if here is not None and there is not None and here.side != there.side:
+        raise StaleEpoch(
+            f"group {group}: the source says {here.side}, the target {there.side}",
+            "a switch was not ended: dbbridge cutover status",
+        )
+    known = there or here or Authority(group, 0)
+    return replace(known, epoch=1 + max(a.epoch for a in (here, there, known) if a is not None))
+
+
+def _write_source(
+    conn: pymysql.Connection[Any], database: str, pipeline: str, now: Authority
+) -> None:
+    table = TableName(database, AUTHORITY_TABLE).mysql
+    with conn.cursor() as cursor:
+        cursor.execute(
+            f"INSERT INTO {table} (epoch, authority, mode, reads_percent, grp, pipeline)"
+            " VALUES (%s, %s, %s, %s, %s, %s) ON DUPLICATE KEY UPDATE epoch = VALUES(epoch),"
+            " authority = VALUES(authority), mode = VALUES(mode),"
+            " reads_percent = VALUES(reads_percent), pipeline = VALUES(pipeline)",
+            (now.epoch, now.side, now.mode, now.reads_percent, now.group, pipeline),
+        )
+
+
+def record_op(database: str, groups: Sequence[tuple[str, int]]) -> tuple[str, tuple[object, ...]]:
+    """The statement, with its values but for the operation's id, that ends a source's transaction.
+
+    It inserts the operation if the source has authority over all groups in these epochs, and holds
+    their rows until the commit; otherwise it inserts nothing. Its insert id is the number.
+    """
+    ops, authority = (TableName(database, name).mysql for name in (OPS_TABLE, AUTHORITY_TABLE))
+    pairs = ", ".join(["(%s, %s)"] * len(groups))
+    sql = (
+        f"INSERT INTO {ops} (op_id, epoch) SELECT %s, MAX(epoch) FROM {authority}"
+        f" WHERE (grp, epoch) IN ({pairs}) AND authority = 'source'"
+        f" HAVING COUNT(*) = {len(groups)} LOCK IN SHARE MODE"
+    )
+    return sql, tuple(value for pair in groups for value in pair)

@@ -1,0 +1,286 @@
+"""The dual-write layer of an application that uses SQLAlchemy.
+
+`DualWrite` has an engine for each side and knows which one has authority. Its sessions behave as
+sessions on that side do. While it is the source, each committed transaction that wrote something is
+an *operation*: one more statement before COMMIT records it, if the source has authority in the
+epoch that this instance knows (`record_op`); after COMMIT it is written to the target early, where
+the group's mode says so (`Provisional`). Once the target has authority, the same place checks the
+target's epoch, and only the target is written.
+
+The commit itself is where this happens, not an event of the session, so that Core, ORM and both
+kinds of sessions go the same way.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+import uuid
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import psycopg
+import pymysql
+from sqlalchemy import event
+from sqlalchemy.engine import Connection, Engine
+from sqlalchemy.util import await_only
+
+from bridge.change.batch import Op
+from bridge.dualwrite.authority import (
+    Authority,
+    Closed,
+    Q,
+    StaleEpoch,
+    read_source,
+    read_target,
+    record_op,
+)
+from bridge.dualwrite.groups import group_of
+from bridge.dualwrite.provisional import Provisional
+from bridge.dualwrite.recorder import KEY, NotCarried, Operation, Recorder
+from bridge.mapping.plan import TablePlan
+from bridge.names import TableName
+
+LOOK_SECONDS = 1.0
+"""How old what is known of the authority may be when a transaction begins."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sides:
+    """How both sides are reached: sessions of the bridge's own, in autocommit mode."""
+
+    pipeline: str
+    database: str
+    open_source: Callable[[], pymysql.Connection[Any]]
+    open_target: Callable[[], psycopg.Connection[Any]]
+
+
+class DualWrite:
+    """One application instance's view of a pipeline.
+
+    `source` and `target` are the application's engines (of an async engine: its `sync_engine`).
+    `plans` are the carried tables. `strict` refuses what cannot be written early; otherwise it is
+    left to the stream and counted.
+    """
+
+    def __init__(
+        self,
+        sides: Sides,
+        plans: Mapping[TableName, TablePlan],
+        source: Engine,
+        target: Engine,
+        *,
+        strict: bool = False,
+    ) -> None:
+        self._sides = sides
+        self._plans = plans
+        self.source, self.target = source, target
+        self.early = Provisional(sides.pipeline, plans, sides.open_source, sides.open_target)
+        self._groups = {name: group_of(name, plan.group) for name, plan in plans.items()}
+        self._known: dict[str, Authority] = {}
+        self._looked = float("-inf")
+        self._lock = threading.Lock()
+        self._looking: tuple[pymysql.Connection[Any] | None, psycopg.Connection[Any] | None] = (
+            None,
+            None,
+        )
+        recorder = Recorder(plans, sides.database, strict=strict)
+        for engine, commit in ((source, self._commit_source), (target, self._commit_target)):
+            _listen(engine, recorder)
+            _take_over_commits(engine, commit)
+
+    def engine(self) -> Engine:
+        """The engine of the side that has authority over all groups; raises Closed."""
+        sides = {one.side for one in self.authorities().values()} or {"source"}
+        if sides == {"source"}:
+            return self.source
+        if sides == {"target"}:
+            return self.target
+        raise Closed(
+            "a switch is under way, and nobody has authority over all groups now",
+            "try the transaction again in a moment",
+        )
+
+    def authorities(self) -> dict[str, Authority]:
+        """The groups' rows, at most `LOOK_SECONDS` old."""
+        with self._lock:
+            if time.monotonic() - self._looked > LOOK_SECONDS:
+                self._known = self._look()
+                self._looked = time.monotonic()
+            return self._known
+
+    def close(self) -> None:
+        """Ends the layer's own sessions; the engines are the application's."""
+        self.early.close()
+        with self._lock:
+            for conn in self._looking:
+                if conn is not None:
+                    conn.close()
+            self._looking = (None, None)
+
+    # -- authority ---------------------------------------------------------------------------
+
+    def _look(self) -> dict[str, Authority]:
+        """The source's rows where it has authority or cannot tell, else the target's."""
+        try:
+            here = self._ask_source()
+        except (pymysql.Error, OSError):
+            here = {}
+        if here and all(one.side == "source" for one in here.values()):
+            return here
+        try:
+            there = self._ask_target()
+        except psycopg.Error:
+            there = {}
+        if not here:
+            return there
+        return {name: _later(one, there.get(name)) for name, one in here.items()}
+
+    def _ask_source(self) -> dict[str, Authority]:
+        source, target = self._looking
+        try:
+            source = source or self._sides.open_source()
+            self._looking = source, target
+            return read_source(source, self._sides.database)
+        except (pymysql.Error, OSError):
+            self._looking = None, target
+            raise
+
+    def _ask_target(self) -> dict[str, Authority]:
+        source, target = self._looking
+        try:
+            target = target or self._sides.open_target()
+            self._looking = source, target
+            return read_target(target, self._sides.pipeline)
+        except psycopg.Error:
+            self._looking = source, None
+            raise
+
+    def _forget(self) -> None:
+        self._looked = float("-inf")
+
+    # -- commits -----------------------------------------------------------------------------
+
+    def _commit_source(self, conn: Any, commit: Callable[[Any], None]) -> None:
+        operation: Operation | None = conn.info.pop(KEY, None)
+        known = self.authorities()
+        if operation is None or not known:  # nothing to record, or nothing set up: the stream alone
+            commit(conn)
+            return
+        groups = self._concerned(operation, known)
+        op_id = uuid.uuid4()
+        held = [known[group] for group in groups if group in known]
+        sql, values = record_op(self._sides.database, [(one.group, one.epoch) for one in held])
+        cursor = conn.cursor()
+        try:
+            cursor.execute(sql, (op_id.bytes, *values))
+            recorded, number = cursor.rowcount == 1, cursor.lastrowid
+        finally:
+            cursor.close()
+        if not recorded or len(held) < len(groups):
+            self._forget()
+            raise stale(groups)
+        commit(conn)
+        self._write_early(held, Op(op_id, int(number)), operation)
+
+    def _concerned(self, operation: Operation, known: Mapping[str, Authority]) -> list[str]:
+        """The groups that were written; all, where a statement in text does not tell."""
+        if operation.unknown:
+            return sorted(known)
+        return sorted({self._groups[name] for name in operation.tables})
+
+    def _write_early(self, held: list[Authority], op: Op, operation: Operation) -> None:
+        if operation.unknown:
+            self.early.counts.add("not-carried")
+        mode = held[0].mode
+        if mode == "cdc" or not operation.touched:
+            return
+        if len(held) > 1 or operation.unknown:
+            # Half an operation is nothing that anybody has written.
+            self.early.counts.add("several-groups" if len(held) > 1 else "in-part")
+            return
+        one, keep = held[0], mode == "provisional"
+        touched = operation.touched
+
+        def write() -> None:
+            self.early.write(one.group, one.epoch, op, touched, keep=keep)
+
+        if self.source.dialect.is_async:  # the event loop must not wait for it
+            await_only(asyncio.to_thread(write))
+        else:
+            write()
+
+    def _commit_target(self, conn: Any, commit: Callable[[Any], None]) -> None:
+        operation: Operation | None = conn.info.pop(KEY, None)
+        if operation is None:
+            commit(conn)
+            return
+        known = self.authorities()
+        cursor = conn.cursor()
+        try:
+            for group in self._concerned(operation, known):
+                names = {"pipeline": self._sides.pipeline, "group": group}
+                cursor.execute(Q["hold"], {**names, "epoch": known[group].epoch})
+        except (psycopg.Error, KeyError) as error:
+            self._forget()
+            if getattr(error, "sqlstate", None) == "DBW05":
+                raise NotCarried(
+                    "writes run at READ COMMITTED once the target has authority",
+                    "make the engine without isolation_level, or with READ COMMITTED",
+                ) from error
+            if isinstance(error, KeyError) or error.sqlstate == "DBW01":
+                raise stale(sorted(known)) from error
+            raise
+        finally:
+            cursor.close()
+        commit(conn)
+
+
+def stale(groups: list[str]) -> StaleEpoch:
+    """The error for a transaction of an instance that does not know of a change."""
+    return StaleEpoch(
+        f"authority or mode of {', '.join(groups)} changed since this instance looked;"
+        " nothing was written",
+        "run the transaction again",
+    )
+
+
+def _later(here: Authority, there: Authority | None) -> Authority:
+    if there is None or there.side == here.side:
+        return here
+    return there if there.epoch > here.epoch else here
+
+
+def _listen(engine: Engine, recorder: Recorder) -> None:
+    @event.listens_for(engine, "before_execute")
+    def before(conn: Connection, statement: Any, many: Any, params: Any, _: Any) -> None:
+        recorder.before(conn, statement, many, params)
+
+    @event.listens_for(engine, "after_execute")
+    def after(conn: Connection, statement: Any, *rest: Any) -> None:
+        recorder.after(conn, statement, rest[-1])
+
+    @event.listens_for(engine, "rollback")
+    def rolled_back(conn: Connection) -> None:
+        conn.connection.info.pop(KEY, None)
+
+    @event.listens_for(engine, "prepare_twophase")
+    def prepared(*_: Any) -> None:
+        raise NotCarried(
+            "two-phase commits are logged in two parts and are not followed",
+            "commit in one phase: twophase=False",
+        )
+
+
+def _take_over_commits(
+    engine: Engine, commit: Callable[[Any, Callable[[Any], None]], None]
+) -> None:
+    dialect: Any = engine.dialect
+    original = dialect.do_commit
+
+    def do_commit(dbapi_connection: Any) -> None:
+        commit(dbapi_connection, original)
+
+    dialect.do_commit = do_commit

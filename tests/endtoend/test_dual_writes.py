@@ -1,0 +1,208 @@
+"""An application writes through the layer: both sides have it, whatever the stream does."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import closing
+from datetime import datetime
+from decimal import Decimal
+
+import pytest
+from sqlalchemy import ForeignKey, String, Text, delete, insert, select, text, update
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
+
+from bridge.dualwrite.authority import StaleEpoch
+from bridge.dualwrite.layer import DualWrite
+from bridge.dualwrite.recorder import NotCarried
+from bridge.dualwrite.session import dual_sessionmaker
+from tests.endtoend.compare import assert_same
+from tests.endtoend.dual import dual_write, grant_dual_writes
+from tests.endtoend.project import Project
+
+TABLES = """
+CREATE TABLE customer (id bigint AUTO_INCREMENT PRIMARY KEY, name varchar(80) NOT NULL,
+    email varchar(80) UNIQUE, joined datetime NOT NULL DEFAULT CURRENT_TIMESTAMP,
+    balance decimal(12,2) NOT NULL DEFAULT 0);
+CREATE TABLE note (id bigint AUTO_INCREMENT PRIMARY KEY, customer_id bigint NOT NULL,
+    body text, FOREIGN KEY (customer_id) REFERENCES customer (id))"""
+JOINED = datetime(2026, 1, 1)  # noqa: DTZ001 (as the column has it)
+
+
+class Base(DeclarativeBase):
+    """The application's models."""
+
+
+class Customer(Base):
+    """With what the database makes: a key, a time, a number of two places."""
+
+    __tablename__ = "customer"
+    id: Mapped[int] = mapped_column(primary_key=True)
+    name: Mapped[str] = mapped_column(String(80))
+    email: Mapped[str | None] = mapped_column(String(80))
+    joined: Mapped[datetime] = mapped_column(server_default=text("CURRENT_TIMESTAMP"))
+    balance: Mapped[Decimal] = mapped_column(server_default=text("0"))
+    notes: Mapped[list[Note]] = relationship(
+        back_populates="customer", cascade="all, delete-orphan"
+    )
+
+
+class Note(Base):
+    """A child row."""
+
+    __tablename__ = "note"
+    id: Mapped[int] = mapped_column(primary_key=True)
+    customer_id: Mapped[int] = mapped_column(ForeignKey("customer.id"))
+    body: Mapped[str | None] = mapped_column(Text)
+    customer: Mapped[Customer] = relationship(back_populates="notes")
+
+
+@pytest.fixture
+def written(project: Project) -> Iterator[tuple[Project, DualWrite]]:
+    """A pipeline that streams, its only group in provisional mode, and the layer."""
+    with closing(project.source.connect()) as conn, conn.cursor() as cursor:
+        for statement in TABLES.split(";"):
+            cursor.execute(statement)
+    project.begin()
+    project.catch_up()
+    grant_dual_writes(project)
+    project.run("cutover", "mode", "provisional")
+    dual = dual_write(project)
+    yield project, dual
+    dual.close()
+
+
+def rows(project: Project, query: str) -> list[tuple[object, ...]]:
+    """Rows of the target's tables."""
+    name = project.source.name
+    return project.ask(query.format(customer=f'"{name}".customer', note=f'"{name}".note'))
+
+
+def test_writes_are_there_before_the_stream(written: tuple[Project, DualWrite]) -> None:
+    project, dual = written
+    make = dual_sessionmaker(dual)
+    with make.begin() as session:
+        ada = Customer(name="Ada", email="ada@example.org", notes=[Note(body="a\tb\\n")])
+        session.add_all([ada, Customer(name="Bob", balance=Decimal("1.005"))])
+    assert dual.early.counts.by == {"applied": 1}
+    assert rows(project, "SELECT name, balance FROM {customer} ORDER BY id") == [
+        ("Ada", Decimal(0)),
+        ("Bob", Decimal("1.01")),
+    ]
+    assert rows(project, "SELECT body FROM {note}") == [("a\tb\\n",)]
+
+    with make.begin() as session:
+        ada = session.scalars(select(Customer).where(Customer.name == "Ada")).one()
+        ada.notes.clear()
+        ada.balance += 5
+        with session.begin_nested() as inner:
+            session.add(Customer(name="nobody"))
+            session.flush()
+            inner.rollback()
+    with make.begin() as session:  # over criteria, Core, several rows
+        session.execute(update(Customer).where(Customer.balance < 5).values(name="poor"))
+        session.execute(insert(Customer), [{"id": 10, "name": "x"}, {"id": 11, "name": "y"}])
+        session.execute(delete(Customer).where(Customer.name == "y"))
+    assert dual.early.counts.by == {"applied": 3}
+    assert rows(project, "SELECT id, name FROM {customer} ORDER BY id") == [
+        (1, "Ada"),
+        (2, "poor"),
+        (10, "x"),
+    ]
+    assert rows(project, "SELECT count(*) FROM {note}") == [(0,)]
+    with make() as session:
+        session.add(Customer(name="rolled back"))
+        session.flush()
+        session.rollback()
+    assert dual.early.counts.by == {"applied": 3}
+
+    assert rows(project, "SELECT count(*) FROM dbbridge.applied_ops WHERE NOT confirmed") == [(3,)]
+    project.catch_up()
+    assert rows(project, "SELECT count(*) FROM dbbridge.applied_ops WHERE NOT confirmed") == [(0,)]
+    assert assert_same(project.source, project.target, tables=["customer", "note"]) == 3
+
+
+def test_what_cannot_be_written_early_is_left_to_the_stream(
+    written: tuple[Project, DualWrite],
+) -> None:
+    project, dual = written
+    make = dual_sessionmaker(dual)
+    with make.begin() as session:
+        session.execute(text("INSERT INTO customer (name) VALUES ('text')"))
+    with make.begin() as session:
+        session.add(Customer(id=5, name="five", email="five@example.org"))
+    with project.target.connect() as conn:  # in the way of the next one
+        table = f'"{project.source.name}".customer'
+        conn.execute(f"UPDATE {table} SET email = 'six@example.org' WHERE id = 5".encode())
+    with make.begin() as session:
+        session.add(Customer(name="six", email="six@example.org"))
+    pausing = "UPDATE dbbridge.tables SET paused = %s WHERE source_table = 'note' RETURNING 1"
+    project.ask(pausing, True)
+    with make.begin() as session:
+        session.add(Note(customer_id=5, body="paused"))
+    project.ask(pausing, False)
+    assert dual.early.counts.by == {"not-carried": 1, "applied": 1, "refused": 1, "table": 1}
+    project.catch_up()
+    assert assert_same(project.source, project.target, tables=["customer", "note"]) == 4
+
+    dual.close()
+    strict = dual_write(project, strict=True)
+    with pytest.raises(NotCarried), dual_sessionmaker(strict).begin() as session:
+        session.execute(text("UPDATE customer SET name = 'strict'"))
+    strict.close()
+
+
+def test_a_stale_instance_is_refused_once(written: tuple[Project, DualWrite]) -> None:
+    project, dual = written
+    make = dual_sessionmaker(dual)
+    with make.begin() as session:
+        session.add(Customer(name="before"))
+    project.run("cutover", "reads", "10")
+    dual._looked = float("inf")
+    with pytest.raises(StaleEpoch, match="nothing was written"), make.begin() as session:
+        session.add(Customer(name="stale"))
+    with make.begin() as session:
+        session.add(Customer(name="after"))
+    assert [name for (name,) in rows(project, "SELECT name FROM {customer} ORDER BY id")] == [
+        "before",
+        "after",
+    ]
+
+
+def test_the_target_being_away_hurts_nobody(written: tuple[Project, DualWrite]) -> None:
+    project, dual = written
+    make = dual_sessionmaker(dual)
+    account = project.accounts.name
+    with project.target.connect() as conn:
+        conn.execute(f'ALTER ROLE "{account}" NOLOGIN'.encode())
+        for number in range(3):
+            with make.begin() as session:
+                session.add(Customer(name=f"alone {number}"))
+        assert set(dual.early.counts.by) == {"unreachable"}
+        conn.execute(f'ALTER ROLE "{account}" LOGIN'.encode())
+    project.catch_up()
+    assert assert_same(project.source, project.target, tables=["customer"]) == 3
+
+
+def test_once_the_target_has_authority_it_alone_is_written(
+    written: tuple[Project, DualWrite],
+) -> None:
+    project, dual = written
+    make = dual_sessionmaker(dual)
+    moved = "SET authority = 'target', epoch = epoch + 1"
+    with closing(project.source.connect()) as conn, conn.cursor() as cursor:
+        cursor.execute(f"UPDATE _bridge_authority {moved}")
+    with project.target.connect() as there:
+        there.execute(f"UPDATE dbbridge.authority {moved}".encode())
+        there.execute(f'ALTER TABLE "{project.source.name}".customer ALTER id RESTART 100'.encode())
+    dual._looked = float("-inf")
+    with make.begin() as session:
+        session.add(Customer(name="here", joined=JOINED, balance=Decimal(1)))
+    assert rows(project, "SELECT name FROM {customer}") == [("here",)]
+    with closing(project.source.connect()) as conn, conn.cursor() as cursor:
+        cursor.execute("SELECT count(*) FROM customer")
+        assert cursor.fetchone() == (0,)
+    with project.target.connect() as there:
+        there.execute("UPDATE dbbridge.authority SET epoch = epoch + 1")
+    with pytest.raises(StaleEpoch), make.begin() as session:
+        session.add(Customer(name="stale", joined=JOINED, balance=Decimal(1)))
+    assert rows(project, "SELECT name FROM {customer}") == [("here",)]
