@@ -14,12 +14,7 @@ from bridge.types.base import SourceColumn
 from bridge.types.target import target_of
 
 _NOW = re.compile(r"CURRENT_TIMESTAMP(?:\((\d)\))?")
-_NUMBER = re.compile(r"-?\d+(?:\.\d+)?(?:[eE][-+]?\d+)?")
-_NUMBERS = frozenset(
-    {
-        "tinyint", "smallint", "mediumint", "int", "bigint", "year", "decimal", "float", "double",
-    }
-)  # fmt: skip
+_BITS = re.compile(r"b'([01]+)'")
 _BYTES = frozenset({"binary", "varbinary", "tinyblob", "blob", "mediumblob", "longblob"})
 _DATES = frozenset({"date", "datetime", "timestamp"})
 _PARAMETER = re.compile(r"(?<![:\w\\]):(?=\w)|\\:")
@@ -88,10 +83,9 @@ def _legacy_default(source: SourceColumn) -> Node | None:
         return sql(f"{source.default}{update}" if plain else f"({source.default})")
     if update:
         return _FETCHED
-    if source.data_type in _NUMBERS:
-        return sql(source.default) if _NUMBER.fullmatch(source.default) else _FETCHED
     if source.data_type == "bit":
-        return sql(source.default)
+        bits = _BITS.fullmatch(source.default)
+        return sql(str(int(bits[1], 2))) if bits else _FETCHED
     hidden = source.data_type in _BYTES or not readable(source, source.default)
     zero = source.data_type in _DATES and re.search(r"0000-|-00", source.default)
     return _FETCHED if hidden or zero or "\0" in source.default else literal(source.default)

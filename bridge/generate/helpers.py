@@ -17,7 +17,7 @@ class EnumLabel(sa.TypeDecorator[E]):
         self.store = store
 
     def load_dialect_impl(self, dialect: sa.Dialect) -> sa.types.TypeEngine[Any]:
-        return dialect.type_descriptor(self.store)
+        return self.store
 
     def process_bind_param(self, value: E | None, dialect: sa.Dialect) -> str | None:
         return None if value is None else self.kind(value).value
@@ -38,7 +38,7 @@ class EnumLabels(sa.TypeDecorator[frozenset[E]]):
         self.store = store
 
     def load_dialect_impl(self, dialect: sa.Dialect) -> sa.types.TypeEngine[Any]:
-        return dialect.type_descriptor(self.store)
+        return self.store
 
     def process_bind_param(self, value: frozenset[E] | None, dialect: sa.Dialect) -> Any:
         if value is None:

@@ -7,6 +7,7 @@ rows hold dates that no calendar has: PyMySQL gives those as they are printed (i
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 
 from bridge.generate.layout import Node, call, keyword, literal
@@ -15,6 +16,7 @@ from bridge.types.base import ColumnPlan, SourceColumn
 from bridge.types.integers import source_range
 from bridge.types.target import target_of
 
+_WIDTH = re.compile(r"\((\d+)\)")
 _INTEGERS = {
     "tinyint": "TINYINT",
     "smallint": "SMALLINT",
@@ -38,10 +40,11 @@ def _integer(plan: ColumnPlan) -> Shape:
     source = plan.source
     if target_of(plan).base == "boolean":
         return Shape(call("sa.Boolean"), "bool")
-    width = "1" if source.column_type.lower().startswith("tinyint(1)") else None
+    kind = source.column_type.lower()
+    width = _WIDTH.search(kind) if "zerofill" in kind or kind.startswith("tinyint(1)") else None
     sql = call(
         f"mysql.{_INTEGERS[source.data_type]}",
-        keyword("display_width", width) if width else None,
+        keyword("display_width", width[1]) if width else None,
         *_flags(source),
     )
     return Shape(sql, "int", limits=bounds(*source_range(source)), whole=True)

@@ -19,7 +19,6 @@ from types import ModuleType, UnionType
 from typing import Any, Union, get_args, get_origin
 from uuid import UUID
 
-import psycopg
 import pydantic
 import sqlalchemy as sa
 from psycopg import sql
@@ -105,7 +104,6 @@ def sample(name: str, source: Server, target: Server, folder: Path) -> Iterator[
                 yield _generated(Sample(name, folder, here, there))
             finally:
                 cursor.execute(f"DROP DATABASE {made}")
-                cursor.execute(f"DROP DATABASE IF EXISTS {made}_new")
                 postgres.execute(drop)
 
 
@@ -139,26 +137,41 @@ def _decide(one: Sample) -> None:
 
 
 @contextmanager
-def session(one: Sample, side: str) -> Iterator[tuple[ModuleType, sa.Engine]]:
+def created(one: Sample, side: str) -> Iterator[tuple[ModuleType, sa.Engine]]:
     """A side's module, and an empty database in which its tables were made."""
     module = one.module(side)
-    if side == "legacy":
-        empty = f"{one.source.name}_new"
-        with closing(one.source.connect()) as conn, conn.cursor(Cursor) as cursor:
-            cursor.execute(f"CREATE DATABASE {empty} CHARACTER SET utf8mb4")
-        url = sa.make_url(one.source.url).set(drivername="mysql+pymysql", database=empty)
-        engine = sa.create_engine(url, connect_args={"init_command": "SET foreign_key_checks=0"})
-    else:
-        url = sa.make_url(one.target.url).set(drivername="postgresql+psycopg")
-        options = "-c session_replication_role=replica"
-        engine = sa.create_engine(url, connect_args={"options": options})
-        with psycopg.connect(one.target.url, autocommit=True) as admin:
-            for schema in {table.schema for table in module.Base.metadata.tables.values()}:
-                admin.execute(sql.SQL("CREATE SCHEMA {}").format(sql.Identifier(schema)))
-    try:
+    with _empty_source(one) if side == "legacy" else _empty_target(one, module) as engine:
+        module.Base.metadata.create_all(engine)
         yield module, engine
-    finally:
         engine.dispose()
+
+
+@contextmanager
+def _empty_source(one: Sample) -> Iterator[sa.Engine]:
+    name = f"{one.source.name}_new"
+    url = sa.make_url(one.source.url).set(drivername="mysql+pymysql", database=name)
+    with closing(one.source.connect()) as conn, conn.cursor(Cursor) as cursor:
+        cursor.execute(f"CREATE DATABASE {name} CHARACTER SET utf8mb4")
+        try:
+            yield sa.create_engine(url, connect_args={"init_command": "SET foreign_key_checks=0"})
+        finally:
+            cursor.execute(f"DROP DATABASE {name}")
+
+
+@contextmanager
+def _empty_target(one: Sample, module: ModuleType) -> Iterator[sa.Engine]:
+    url = sa.make_url(one.target.url).set(drivername="postgresql+psycopg")
+    found = {table.schema for table in module.Base.metadata.tables.values()}
+    schemas = [sql.Identifier(schema) for schema in found if schema]
+    with one.target.connect() as admin:
+        for schema in schemas:
+            admin.execute(sql.SQL("CREATE SCHEMA {}").format(schema))
+        try:
+            options = "-c session_replication_role=replica"
+            yield sa.create_engine(url, connect_args={"options": options})
+        finally:
+            for schema in schemas:
+                admin.execute(sql.SQL("DROP SCHEMA {} CASCADE").format(schema))
 
 
 def value(field: pydantic.fields.FieldInfo, number: int) -> Any:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
+from dataclasses import replace
 from decimal import Decimal
 from types import ModuleType
 from typing import Any
@@ -14,8 +16,12 @@ import pytest
 import sqlalchemy as sa
 from sqlalchemy.orm import Session, configure_mappers
 
+from bridge.capture.catalog import read_catalog
+from bridge.names import TableName
+from bridge.types.base import SourceColumn
+from bridge.types.table import ForeignKey, SourceTable
 from compose.local.servers import Server
-from tests.endtoend.generated import Sample, sample, scripts, session, value
+from tests.endtoend.generated import Sample, created, sample, scripts, value
 from tests.endtoend.project import CHECKOUT
 
 NAMES = ("odd", "chinook", "sakila")
@@ -65,9 +71,8 @@ def test_the_types_are_right(samples: dict[str, Sample]) -> None:
 
 @pytest.mark.parametrize("side", SIDES)
 def test_rows_come_back(one: Sample, side: str) -> None:
-    with session(one, side) as (module, engine):
+    with created(one, side) as (module, engine):
         configure_mappers()
-        module.Base.metadata.create_all(engine)
         rows = {(name, n): _row(module, name, n) for name in _classes(module) for n in (1, 2)}
         for number in (1, 2):
             with Session(engine) as writing:
@@ -77,6 +82,55 @@ def test_rows_come_back(one: Sample, side: str) -> None:
         with Session(engine) as reading:
             for (name, number), row in rows.items():
                 _read(reading, module, name, row, number)
+
+
+def test_the_source_has_such_tables(one: Sample) -> None:
+    with created(one, "legacy") as (_, engine), closing(one.source.connect()) as conn:
+        wanted = read_catalog(conn, one.source.name)
+        found = read_catalog(conn, engine.url.database or "")
+    made = {name.table: table for name, table in found.items()}
+    for name, table in wanted.items():
+        here, there = _shown(made[name.table]), _shown(table)
+        for what, shown in there.items():
+            assert here[what] == shown, (name, what)
+
+
+def _shown(table: SourceTable) -> dict[str, Any]:
+    """What models say of a table."""
+    columns = {c.name: c for c in table.columns if c.data_type not in ("point", "geometry")}
+    keys = {key.name: _key(key) for key in table.foreign_keys}
+    kept = {i.name: i for i in table.indexes if i.kind != "SPATIAL"}
+    return {
+        **{name: _column(column) for name, column in columns.items()},
+        "(key)": table.primary_key if table.name.table != "codes" else (),
+        "(indexes)": kept if table.name.table != "codes" else {},
+        "(foreign keys)": keys,
+        "(comment)": table.comment,
+    }
+
+
+def _key(key: ForeignKey) -> ForeignKey:
+    """Wherever its parent is; MySQL does the same for RESTRICT as for NO ACTION."""
+    deleted, updated = (
+        "NO ACTION" if action == "RESTRICT" else action for action in (key.on_delete, key.on_update)
+    )
+    parent = TableName("", key.parent.table)
+    return replace(key, parent=parent, on_delete=deleted, on_update=updated)
+
+
+def _column(column: SourceColumn) -> SourceColumn:
+    """Without its place, and without what the catalogue does not tell in full."""
+    default = None if column.data_type == "varbinary" else column.default
+    expression = re.sub(r"\b_\w+(?=')", "", column.expression)  # the charset of a constant
+    return replace(column, ordinal=0, default=default, expression=expression)
+
+
+def test_the_target_has_such_tables(one: Sample, capsys: pytest.CaptureFixture[str]) -> None:
+    with created(one, "target"):
+        for phase in ("tables", "indexes"):
+            capsys.readouterr()
+            assert one.run("schema", "plan", "--phase", phase) == 0
+            assert "nothing to do: the target has it all" in capsys.readouterr().out
 
 
 def test_both_sides_have_the_same_names(one: Sample) -> None:

@@ -20,6 +20,8 @@ CREATE TABLE log (what int)"""
 
 MODELS = Path("models")
 
+pytestmark = pytest.mark.parametrize("source", ["mariadb"], indirect=True)
+
 
 def texts() -> dict[str, bytes]:
     return {name: (MODELS / name).read_bytes() for name in FILES}
