@@ -110,9 +110,9 @@ def _write(context: Context, folder: Path) -> tuple[list[_File], list[str]]:
 
 
 def _read(path: Path) -> str | None:
-    """The file's text; None if there is none. Raises ConfigError."""
+    """The file's text, whatever ends its lines; None if there is none. Raises ConfigError."""
     try:
-        return path.read_bytes().decode(errors="replace")
+        return path.read_text(encoding="utf-8", errors="replace")
     except FileNotFoundError:
         return None
     except OSError as error:

@@ -80,7 +80,7 @@ def _file(lines: list[str], mark: str) -> str:
 
 def written_here(text: str) -> bool:
     """Whether the file is one of ours."""
-    return text.partition("\n")[0].rstrip("\r") == MARKER
+    return text.partition("\n")[0] == MARKER
 
 
 def stale(text: str, mark: str) -> str:
