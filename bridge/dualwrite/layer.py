@@ -17,7 +17,7 @@ import asyncio
 import threading
 import time
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -40,6 +40,7 @@ from bridge.dualwrite.authority import (
 from bridge.dualwrite.groups import group_of
 from bridge.dualwrite.provisional import Provisional
 from bridge.dualwrite.recorder import KEY, NotCarried, Operation, Recorder
+from bridge.errors import BridgeError, ServerUnreachable
 from bridge.mapping.plan import TablePlan
 from bridge.names import TableName
 
@@ -79,7 +80,7 @@ class DualWrite:
         self.source, self.target = source, target
         self.early = Provisional(sides.pipeline, plans, sides.open_source, sides.open_target)
         self._groups = {name: group_of(name, plan.group) for name, plan in plans.items()}
-        self._known: dict[str, Authority] = {}
+        self._known: dict[str, Authority] | None = None
         self._looked = float("-inf")
         self._lock = threading.Lock()
         self._looking: tuple[pymysql.Connection[Any] | None, psycopg.Connection[Any] | None] = (
@@ -91,9 +92,14 @@ class DualWrite:
             _listen(engine, recorder)
             _take_over_commits(engine, commit)
 
-    def engine(self) -> Engine:
-        """The engine of the side that has authority over all groups; raises Closed."""
-        sides = {one.side for one in self.authorities().values()} or {"source"}
+    def engine(self, tables: Iterable[TableName] | None = None) -> Engine:
+        """The engine of the side that has authority over all groups; raises Closed.
+
+        `tables`: over their groups, where the transaction touches no others.
+        """
+        known = self.authorities()
+        groups = known if tables is None else {self._groups[name] for name in tables}
+        sides = {known[group].side for group in groups if group in known} or {"source"}
         if sides == {"source"}:
             return self.source
         if sides == {"target"}:
@@ -104,11 +110,21 @@ class DualWrite:
         )
 
     def authorities(self) -> dict[str, Authority]:
-        """The groups' rows, at most `LOOK_SECONDS` old."""
+        """The groups' rows, at most `LOOK_SECONDS` old while a side can be asked; none: not set up.
+
+        Older ones do no harm, since each commit is checked. Raises ServerUnreachable where nothing
+        was ever known.
+        """
         with self._lock:
             if time.monotonic() - self._looked > LOOK_SECONDS:
-                self._known = self._look()
+                found = self._look()
+                if found is not None:
+                    self._known = found
                 self._looked = time.monotonic()
+            if self._known is None:
+                raise ServerUnreachable(
+                    "neither side can be asked who has authority", "try again when one is back"
+                )
             return self._known
 
     def close(self) -> None:
@@ -122,41 +138,35 @@ class DualWrite:
 
     # -- authority ---------------------------------------------------------------------------
 
-    def _look(self) -> dict[str, Authority]:
-        """The source's rows where it has authority or cannot tell, else the target's."""
-        try:
-            here = self._ask_source()
-        except (pymysql.Error, OSError):
-            here = {}
+    def _look(self) -> dict[str, Authority] | None:
+        """The source's rows where it has authority, else the later of both; None: nobody tells."""
+        here = self._ask_source()
         if here and all(one.side == "source" for one in here.values()):
             return here
-        try:
-            there = self._ask_target()
-        except psycopg.Error:
-            there = {}
-        if not here:
-            return there
-        return {name: _later(one, there.get(name)) for name, one in here.items()}
+        there = self._ask_target()
+        if here is None or there is None:
+            return there if here is None else here
+        return {name: _later(here.get(name), there.get(name)) for name in here | there}
 
-    def _ask_source(self) -> dict[str, Authority]:
+    def _ask_source(self) -> dict[str, Authority] | None:
         source, target = self._looking
         try:
             source = source or self._sides.open_source()
             self._looking = source, target
             return read_source(source, self._sides.database)
-        except (pymysql.Error, OSError):
+        except (pymysql.Error, OSError, BridgeError):
             self._looking = None, target
-            raise
+            return None
 
-    def _ask_target(self) -> dict[str, Authority]:
+    def _ask_target(self) -> dict[str, Authority] | None:
         source, target = self._looking
         try:
             target = target or self._sides.open_target()
             self._looking = source, target
             return read_target(target, self._sides.pipeline)
-        except psycopg.Error:
+        except (psycopg.Error, BridgeError):
             self._looking = source, None
-            raise
+            return None
 
     def _forget(self) -> None:
         self._looked = float("-inf")
@@ -170,7 +180,7 @@ class DualWrite:
             commit(conn)
             return
         groups = self._concerned(operation, known)
-        op_id = uuid.uuid4()
+        op_id = operation.op_id or uuid.uuid4()
         held = [known[group] for group in groups if group in known]
         sql, values = record_op(self._sides.database, [(one.group, one.epoch) for one in held])
         cursor = conn.cursor()
@@ -183,7 +193,8 @@ class DualWrite:
             self._forget()
             raise stale(groups)
         commit(conn)
-        self._write_early(held, Op(op_id, int(number)), operation)
+        operation.op = Op(op_id, int(number))
+        self._write_early(held, operation.op, operation)
 
     def _concerned(self, operation: Operation, known: Mapping[str, Authority]) -> list[str]:
         """The groups that were written; all, where a statement in text does not tell."""
@@ -194,18 +205,15 @@ class DualWrite:
     def _write_early(self, held: list[Authority], op: Op, operation: Operation) -> None:
         if operation.unknown:
             self.early.counts.add("not-carried")
-        mode = held[0].mode
-        if mode == "cdc" or not operation.touched:
+            return  # half an operation is nothing that anybody has written
+        modes = {one.mode for one in held}
+        if not operation.touched or modes not in ({"shadow"}, {"provisional"}):
             return
-        if len(held) > 1 or operation.unknown:
-            # Half an operation is nothing that anybody has written.
-            self.early.counts.add("several-groups" if len(held) > 1 else "in-part")
-            return
-        one, keep = held[0], mode == "provisional"
-        touched = operation.touched
+        epochs = {one.group: one.epoch for one in held}
+        touched, keep = operation.touched, modes == {"provisional"}
 
         def write() -> None:
-            self.early.write(one.group, one.epoch, op, touched, keep=keep)
+            self.early.write(epochs, op, touched, keep=keep)
 
         if self.source.dialect.is_async:  # the event loop must not wait for it
             await_only(asyncio.to_thread(write))
@@ -247,8 +255,12 @@ def stale(groups: list[str]) -> StaleEpoch:
     )
 
 
-def _later(here: Authority, there: Authority | None) -> Authority:
-    if there is None or there.side == here.side:
+def _later(here: Authority | None, there: Authority | None) -> Authority:
+    if here is None or there is None:
+        known = here or there
+        assert known is not None
+        return known
+    if there.side == here.side:
         return here
     return there if there.epoch > here.epoch else here
 
@@ -264,7 +276,8 @@ def _listen(engine: Engine, recorder: Recorder) -> None:
 
     @event.listens_for(engine, "rollback")
     def rolled_back(conn: Connection) -> None:
-        conn.connection.info.pop(KEY, None)
+        if not conn.invalidated:  # else what it had is gone with it
+            conn.connection.info.pop(KEY, None)
 
     @event.listens_for(engine, "prepare_twophase")
     def prepared(*_: Any) -> None:

@@ -45,7 +45,7 @@ LIMITS = {
 MOST_ROWS = 500
 """Rows of an operation; a larger one is left to the stream."""
 MOST_SESSIONS = 16
-PAUSE, LONGEST_PAUSE = 1.0, 30.0
+PAUSE, LONGEST_PAUSE = 1.0, 10.0
 """Seconds without a try after a side that could not be reached."""
 _REFUSED = {
     "DBW01": "epoch",
@@ -121,14 +121,19 @@ class Provisional:
         self._idle: queue.LifoQueue[_Sessions] = queue.LifoQueue(MOST_SESSIONS)
         self._not_before = 0.0
         self._pause = PAUSE
+        self._resting = threading.Lock()
         self.counts = Counts()
 
-    def write(self, group: str, epoch: int, op: Op, touched: Touched, *, keep: bool = True) -> str:
+    def write(
+        self, epochs: Mapping[str, int], op: Op, touched: Touched, *, keep: bool = True
+    ) -> str:
         """Writes a committed operation; 'applied', or why it is left to the stream.
+
+        `epochs` are those of the groups that it wrote to.
 
         With `keep` false it is tried and rolled back, without a claim ('tried' when it works).
         """
-        done = self._written(group, epoch, op, touched, keep=keep)
+        done = self._written(epochs, op, touched, keep=keep)
         self.counts.add(done)
         return done
 
@@ -140,7 +145,7 @@ class Provisional:
             except queue.Empty:
                 return
 
-    def _written(self, group: str, epoch: int, op: Op, touched: Touched, *, keep: bool) -> str:
+    def _written(self, epochs: Mapping[str, int], op: Op, touched: Touched, *, keep: bool) -> str:
         if sum(map(len, touched.values())) > MOST_ROWS:
             return "too-many-rows"
         if time.monotonic() < self._not_before:
@@ -151,8 +156,8 @@ class Provisional:
             statements = list(self._statements(sessions.source, touched))
             names = {
                 "pipeline": self._pipeline,
-                "group": group,
-                "epoch": epoch,
+                "groups": list(epochs),
+                "epochs": list(epochs.values()),
                 "op": op.op_id,
                 "number": op.seq,
                 "schemas": [name.schema for name in touched],
@@ -202,7 +207,8 @@ class Provisional:
         with target.pipeline():
             target.execute("BEGIN")
             if keep:
-                target.execute(Q["claim"], names)
+                # Its answer is waited for: nothing is sent after a refusal.
+                target.execute(Q["claim"], names).fetchone()
             for sql, values in statements:
                 target.execute(sql.encode(), values)
             target.execute("COMMIT" if keep else "ROLLBACK")
@@ -247,8 +253,11 @@ class Provisional:
             sessions.close()
 
     def _rest(self) -> None:
-        self._not_before = time.monotonic() + self._pause
-        self._pause = min(2 * self._pause, LONGEST_PAUSE)
+        with self._resting:
+            now = time.monotonic()
+            if now >= self._not_before:  # many threads may meet the same outage
+                self._not_before = now + self._pause
+                self._pause = min(2 * self._pause, LONGEST_PAUSE)
 
 
 @dataclass(frozen=True, slots=True)

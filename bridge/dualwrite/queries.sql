@@ -16,7 +16,7 @@ ON CONFLICT (pipeline, grp) DO UPDATE SET epoch = EXCLUDED.epoch, authority = EX
     changed_by = current_user
 
 -- name: claim
-SELECT dbbridge.claim(%(pipeline)s, %(group)s, %(epoch)s, %(op)s, %(number)s, %(schemas)s, %(tables)s)
+SELECT dbbridge.claim(%(pipeline)s, %(groups)s, %(epochs)s, %(op)s, %(number)s, %(schemas)s, %(tables)s)
 
 -- name: hold
 SELECT dbbridge.hold(%(pipeline)s, %(group)s, %(epoch)s)

@@ -11,6 +11,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
+from uuid import UUID
 
 from sqlalchemy import Table, and_, select
 from sqlalchemy.engine import Connection
@@ -18,6 +19,7 @@ from sqlalchemy.sql import operators
 from sqlalchemy.sql.dml import Delete, Insert, Update
 from sqlalchemy.sql.elements import BinaryExpression, BindParameter, BooleanClauseList, TextClause
 
+from bridge.change.batch import Op
 from bridge.dualwrite.values import key_text
 from bridge.errors import BridgeError
 from bridge.mapping.plan import TablePlan
@@ -38,11 +40,17 @@ class NotCarried(BridgeError):
 
 @dataclass(slots=True)
 class Operation:
-    """What a transaction wrote: keys by table, and how many statements are left to the stream."""
+    """What a transaction wrote: keys by table, and how many statements are left to the stream.
+
+    `op_id`: what the operation is to be named, by whoever wants to know it again; `op`: its name
+    and number once it is recorded.
+    """
 
     touched: dict[TableName, set[bytes]] = field(default_factory=dict)
     tables: set[TableName] = field(default_factory=set)
     unknown: int = 0
+    op_id: UUID | None = None
+    op: Op | None = None
 
 
 class Recorder:

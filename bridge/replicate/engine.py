@@ -25,6 +25,7 @@ from bridge.replicate.heartbeat import Heartbeat
 from bridge.replicate.origin import check_settings, obstacle
 from bridge.replicate.plans import Planner
 from bridge.replicate.points import passing
+from bridge.replicate.prune import Pruner
 from bridge.replicate.requests import Requests
 from bridge.replicate.servers import Servers, meaning
 from bridge.replicate.stage import Stages
@@ -76,6 +77,7 @@ class Engine:
         self._source_id = ""
         self.stages = Stages(self._control, servers, lease, planner)
         self._requests = Requests(self._control, servers, lease, self.stages)
+        self._pruner = Pruner(servers, lease)
         self._heartbeat = (
             Heartbeat(servers.source, *servers.heartbeat, lease.pipeline, self._passed)
             if servers.heartbeat
@@ -122,6 +124,7 @@ class Engine:
         applied = self._main.facts().position if self._main else None
         if self._until.reached(tables, applied, self._upper_bound):
             return True
+        self._pruner.tick(self._control)
         self._tick()
         time.sleep(TICK_SECONDS)
         return False

@@ -25,15 +25,17 @@ from bridge.types.table import SourceTable
 OPS_TABLE = "_bridge_op"
 AUTHORITY_TABLE = "_bridge_authority"
 AUTHORITY_VIEW = "_bridge_authority_now"
-OWN_TABLES = frozenset({OPS_TABLE, AUTHORITY_TABLE})
+ANSWERS_TABLE = "_bridge_answer"
+OWN_TABLES = frozenset({OPS_TABLE, AUTHORITY_TABLE, ANSWERS_TABLE})
 """Tables of the bridge in the source's database, which are carried nowhere."""
 
 
 def definitions(database: str) -> dict[str, str]:
     """The statements that make the layer's tables, and a view, in a database of the source."""
     place = quote_mysql(database)
-    ops, authority, view = (
-        f"{place}.{quote_mysql(name)}" for name in (OPS_TABLE, AUTHORITY_TABLE, AUTHORITY_VIEW)
+    ops, authority, view, answers = (
+        f"{place}.{quote_mysql(name)}"
+        for name in (OPS_TABLE, AUTHORITY_TABLE, AUTHORITY_VIEW, ANSWERS_TABLE)
     )
     text = "CHARACTER SET utf8mb4 COLLATE utf8mb4_bin NOT NULL"
     make_ops = (
@@ -52,7 +54,17 @@ def definitions(database: str) -> dict[str, str]:
         f"CREATE OR REPLACE VIEW {view} AS"
         f" SELECT pipeline, grp, epoch, authority, mode, reads_percent FROM {authority}"
     )
-    return {OPS_TABLE: make_ops, AUTHORITY_TABLE: make_authority, AUTHORITY_VIEW: make_view}
+    make_answers = (
+        f"CREATE TABLE IF NOT EXISTS {answers} ("
+        "op_id binary(16) NOT NULL PRIMARY KEY, request binary(32) NOT NULL, answer longblob,"
+        " made timestamp NOT NULL DEFAULT CURRENT_TIMESTAMP, KEY made (made)) ENGINE=InnoDB"
+    )
+    return {
+        OPS_TABLE: make_ops,
+        AUTHORITY_TABLE: make_authority,
+        AUTHORITY_VIEW: make_view,
+        ANSWERS_TABLE: make_answers,
+    }
 
 
 def compile_ops(table_map: TableMap) -> RowDecoder:

@@ -12,7 +12,9 @@ import pytest
 from compose.local import servers
 from compose.local.servers import Server
 from tests.crash.kills import MADE
+from tests.crash.pair import pair
 
+__all__ = ["pair"]
 KILLS = "kills"
 
 

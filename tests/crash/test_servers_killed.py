@@ -2,66 +2,24 @@
 
 from __future__ import annotations
 
-import secrets
-from collections.abc import Iterator
-from contextlib import closing
-from dataclasses import dataclass, replace
-from pathlib import Path
+from dataclasses import replace
 from time import monotonic, sleep
 
-import psycopg
 import pytest
 
-from compose.local import servers
-from compose.local.servers import Server
 from tests.crash.kills import PATIENCE, RATE, Victim, begin, epoch
+from tests.crash.pair import Pair
 from tests.endtoend.fixtures import NewProject
 from tests.endtoend.project import Daemon
 from tests.endtoend.traffic import Traffic
-from tests.fix_servers import SourceDatabase, TargetDatabase
 
 pytestmark = pytest.mark.crash
-
-
-@dataclass
-class Pair:
-    """A source and a target of this test's own."""
-
-    source: Server
-    target: Server
-
-    def kill(self, which: str) -> None:
-        """SIGKILL for one of them."""
-        server: Server = getattr(self, which)
-        server.stop(kill=True)
-
-    def revive(self, which: str) -> None:
-        """On the same data and port."""
-        server: Server = getattr(self, which)
-        setattr(self, which, server.restart())
-
-
-@pytest.fixture(params=["mariadb", "mysql"])
-def pair(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Pair]:
-    """Servers that may be killed, with each kind of source in turn."""
-    both = Pair(
-        servers.start(request.param, tmp_path / "source"),
-        servers.start("postgresql", tmp_path / "target"),
-    )
-    yield both
-    both.source.stop(kill=True)
-    both.target.stop(kill=True)
 
 
 @pytest.fixture
 def victim(pair: Pair, new_project: NewProject, seed: int) -> Victim:
     """A project between them, whose copy takes some seconds."""
-    name = f"t_{secrets.token_hex(5)}"
-    with closing(SourceDatabase(pair.source, "mysql").connect()) as conn:
-        conn.cursor().execute(f"CREATE DATABASE {name} CHARACTER SET utf8mb4")
-    with psycopg.connect(pair.target.url("postgres"), autocommit=True) as admin:
-        admin.execute(f"CREATE DATABASE {name}".encode())
-    project = new_project(SourceDatabase(pair.source, name), TargetDatabase(pair.target, name))
+    project = new_project(*pair.databases())
     victim = begin(project, seed, bulk=200_000)
     traffic = Traffic(project.source, seed, rate=RATE, survives=True)
     return replace(victim, traffic=traffic)

@@ -26,26 +26,24 @@ def grant_dual_writes(project: Project) -> None:
         cursor.execute(f"GRANT SELECT, DELETE ON `{name}`._bridge_op TO {account}")
 
 
-def source_engine(project: Project, driver: str = "mysql+pymysql") -> Engine:
-    """The application's engine for the source."""
+def source_url(project: Project, driver: str = "mysql+pymysql") -> URL:
+    """Where the application finds the source."""
     server = project.source.server
-    return create_engine(
-        URL.create(
-            driver,
-            server.user,
-            server.password,
-            server.host,
-            server.port,
-            project.source.name,
-            {"charset": "utf8mb4"},
-        )
+    return URL.create(
+        driver,
+        server.user,
+        server.password,
+        server.host,
+        server.port,
+        project.source.name,
+        {"charset": "utf8mb4"},
     )
 
 
-def target_engine(project: Project) -> Engine:
-    """The application's engine for the target, in which the schema is found without its name."""
+def target_url(project: Project) -> URL:
+    """Where it finds the target."""
     server = project.target.server
-    url = URL.create(
+    return URL.create(
         "postgresql+psycopg",
         server.user,
         server.password,
@@ -53,7 +51,17 @@ def target_engine(project: Project) -> Engine:
         server.port,
         project.target.name,
     )
-    return create_engine(url, connect_args={"options": f"-csearch_path={project.source.name}"})
+
+
+def source_engine(project: Project) -> Engine:
+    """The application's engine for the source."""
+    return create_engine(source_url(project))
+
+
+def target_engine(project: Project) -> Engine:
+    """The application's engine for the target, in which the schema is found without its name."""
+    path = f"-csearch_path={project.source.name}"
+    return create_engine(target_url(project), connect_args={"options": path})
 
 
 def dual_write(project: Project, *, strict: bool = False) -> DualWrite:

@@ -39,16 +39,19 @@ COMMENT ON COLUMN dbbridge.applied_ops.writer IS
     'the stream brought them.';
 
 CREATE FUNCTION dbbridge.claim(
-    of_pipeline text, of_group text, with_epoch bigint, op uuid, number bigint,
+    of_pipeline text, groups text[], epochs bigint[], op uuid, number bigint,
     schemas text[], tables text[]
 ) RETURNS void LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
     PERFORM pg_advisory_xact_lock_shared(
-        hashtextextended('dbbridge:authority:' || of_pipeline || ':' || of_group, 0));
-    PERFORM 1 FROM dbbridge.authority a
-    WHERE a.pipeline = of_pipeline AND a.grp = of_group AND a.epoch = with_epoch
-      AND a.authority = 'source' AND a.mode = 'provisional';
-    IF NOT FOUND THEN
+        hashtextextended('dbbridge:authority:' || of_pipeline || ':' || g.grp, 0))
+    FROM unnest(groups) AS g (grp);
+    PERFORM 1
+    FROM unnest(groups, epochs) AS g (grp, epoch)
+    LEFT JOIN dbbridge.authority a ON a.pipeline = of_pipeline AND (a.grp, a.epoch) = (g.grp, g.epoch)
+         AND a.authority = 'source' AND a.mode = 'provisional'
+    WHERE a.grp IS NULL;
+    IF FOUND OR cardinality(groups) = 0 THEN
         RAISE EXCEPTION 'the epoch is another one by now' USING ERRCODE = 'DBW01';
     END IF;
     PERFORM 1 FROM dbbridge.ops o WHERE o.pipeline = of_pipeline AND o.pruned < number;

@@ -295,7 +295,7 @@ def test_a_server_that_goes_away_is_no_refusal(rig: Rig) -> None:
 def write_early(rig: Rig, op: Op, row: tuple[int, str, int]) -> None:
     """What a provisional write does in the target."""
     with rig.database.connect(autocommit=False) as conn:
-        call = "SELECT dbbridge.claim('test', 'g', 1, %s, %s, ARRAY['s'], ARRAY['items'])"
+        call = "SELECT dbbridge.claim('test', '{g}', '{1}', %s, %s, ARRAY['s'], ARRAY['items'])"
         conn.execute(call, (op.op_id, op.seq))
         conn.execute("INSERT INTO items VALUES (%s, %s, %s)", row)
 
