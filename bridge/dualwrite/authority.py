@@ -190,13 +190,15 @@ def _write_source(
 def record_op(database: str, groups: Sequence[tuple[str, int]]) -> tuple[str, tuple[object, ...]]:
     """The statement, with its values but for the operation's id, that ends a source's transaction.
 
+    The id goes first, in hexadecimal digits (aiomysql cannot bind bytes).
+
     It inserts the operation if the source has authority over all groups in these epochs, and holds
     their rows until the commit; otherwise it inserts nothing. Its insert id is the number.
     """
     ops, authority = (TableName(database, name).mysql for name in (OPS_TABLE, AUTHORITY_TABLE))
     pairs = ", ".join(["(%s, %s)"] * len(groups))
     sql = (
-        f"INSERT INTO {ops} (op_id, epoch) SELECT %s, MAX(epoch) FROM {authority}"
+        f"INSERT INTO {ops} (op_id, epoch) SELECT UNHEX(%s), MAX(epoch) FROM {authority}"
         f" WHERE (grp, epoch) IN ({pairs}) AND authority = 'source'"
         f" HAVING COUNT(*) = {len(groups)} LOCK IN SHARE MODE"
     )

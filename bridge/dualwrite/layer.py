@@ -185,7 +185,7 @@ class DualWrite:
         sql, values = record_op(self._sides.database, [(one.group, one.epoch) for one in held])
         cursor = conn.cursor()
         try:
-            cursor.execute(sql, (op_id.bytes, *values))
+            cursor.execute(sql, (op_id.hex, *values))
             recorded, number = cursor.rowcount == 1, cursor.lastrowid
         finally:
             cursor.close()
