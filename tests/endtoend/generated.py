@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import datetime as dt
 import importlib
-import os
 import re
 import secrets
-import sys
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
@@ -20,6 +18,7 @@ from typing import Any, Union, get_args, get_origin
 from uuid import UUID
 
 import pydantic
+import pytest
 import sqlalchemy as sa
 from psycopg import sql
 from pymysql.cursors import Cursor
@@ -72,8 +71,6 @@ class Sample:
 
     def module(self, side: str) -> ModuleType:
         """One side, imported."""
-        if str(self.folder) not in sys.path:
-            sys.path.insert(0, str(self.folder))
         return importlib.import_module(f"{self.package}.{side}")
 
 
@@ -86,7 +83,9 @@ def scripts(name: str, kind: str) -> list[Path]:
 
 
 @contextmanager
-def sample(name: str, source: Server, target: Server, folder: Path) -> Iterator[Sample]:
+def sample(
+    name: str, source: Server, target: Server, folder: Path, patch: pytest.MonkeyPatch
+) -> Iterator[Sample]:
     """A sample's databases and files; models are written."""
     folder = folder / name
     made = f"t_{secrets.token_hex(5)}_{name}"
@@ -101,16 +100,18 @@ def sample(name: str, source: Server, target: Server, folder: Path) -> Iterator[
             postgres.execute(drop)
             postgres.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(made)))
             try:
-                yield _generated(Sample(name, folder, here, there))
+                yield _generated(Sample(name, folder, here, there), patch)
             finally:
                 cursor.execute(f"DROP DATABASE {made}")
                 postgres.execute(drop)
 
 
-def _generated(one: Sample) -> Sample:
+def _generated(one: Sample, patch: pytest.MonkeyPatch) -> Sample:
     """As a user does it; the passwords are in variables, as `init` asks for it."""
-    os.environ["LEGACY_PASSWORD"] = one.source.server.password
-    os.environ["MAIN_PASSWORD"] = one.target.server.password
+    patch.setenv("LEGACY_PASSWORD", one.source.server.password)
+    patch.setenv("MAIN_PASSWORD", one.target.server.password)
+    patch.delenv("BRIDGE_ENVIRONMENT", raising=False)
+    patch.syspath_prepend(one.folder)
     found = scripts(one.name, one.source.server.kind)
     wanted = [each for path in found for each in statements(path.read_text())]
     with closing(one.source.connect(init_command="SET foreign_key_checks=0")) as conn:

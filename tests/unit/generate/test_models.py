@@ -19,6 +19,7 @@ from bridge.generate.package import fingerprint, stale, write
 from bridge.mapping.model import ColumnMapping, Defaults, TableMapping
 from bridge.mapping.plan import TablePlan
 from bridge.names import TableName
+from bridge.types import FAMILIES, family_of
 from bridge.types.base import ColumnPlan, Policy, SourceColumn
 from bridge.types.table import ForeignKey, SourceIndex, SourceTable
 from tests.unit.mapping.samples import index
@@ -96,6 +97,23 @@ def shown(module: ModuleType, name: str) -> dict[str, str]:
     return {
         each: str(getattr(f.annotation, "__name__", f.annotation)) for each, f in fields.items()
     }
+
+
+@pytest.mark.parametrize("kind", sorted(name for family in FAMILIES for name in family.names))
+def test_every_type_has_a_model(kind: str, imported: Import) -> None:
+    facts: dict[str, Any] = {"length": 16, "precision": 5, "scale": 2, "charset": "utf8mb4"}
+    labels = ("a", "b") if kind in ("enum", "set") else ()
+    source = SourceColumn("x", 1, kind, kind, labels=labels, **facts)
+    family = family_of(source)
+    assert family
+    choices = [each.target_type for each in family.proposals(source)]
+    columns = [
+        ColumnPlan(replace(source, name=f"x{place}"), f"x{place}", target)
+        for place, target in enumerate(choices)
+    ]
+    found = imported(build([plan("shop.kinds", [ID, *columns])], "shop"))
+    for module in found.values():
+        assert len(module.KindsSchema.model_fields) == 1 + len(choices)
 
 
 def test_types_by_choice(imported: Import) -> None:
