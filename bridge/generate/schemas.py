@@ -47,7 +47,7 @@ def schemas(models: Models, side: Side) -> list[str]:
     fields = ["Field"] if any(_FIELD.match(line) for line in body) else []
     lines += [""] if lines else []
     lines += imports("pydantic", ["BaseModel", "ConfigDict", *checks, *fields])
-    enums = imports(".tables", [labels.name for labels in models.labels])
+    enums = imports(".tables", [each.name for each in models.labels if each.name in words])
     lines += ["", *enums] if enums else []
     return [docstring(_TITLES[side]), "", *lines, "", "", *_BASE.splitlines(), *body]
 

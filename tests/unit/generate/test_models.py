@@ -144,6 +144,8 @@ def test_types_by_choice(imported: Import) -> None:
         "free": "Decimal",
     }  # fmt: skip
     assert models.notes == ("shop.kinds.gap: a set, as text",)
+    assert hasattr(found["legacy"].schemas, "KindsAny")
+    assert not hasattr(found["target"].schemas, "KindsAny")
 
 
 def test_dates_that_are_none(imported: Import) -> None:
