@@ -45,6 +45,7 @@ VERBS: dict[str, tuple[str, str]] = {
     "repair": ("bridge.cli.repair", "Mend what verify found: take those rows from the source."),
     "cutover": ("bridge.cli.cutover", "See and change who has authority over groups of tables."),
     "generate": ("bridge.cli.generate", "Write typed models of both databases from the mapping."),
+    "proxy": ("bridge.cli.proxy", "Take writes and reads over HTTP, for any language."),
     "worker": ("bridge.cli.worker", "Do what verify --via celery asks for (Celery)."),
     "config": ("bridge.cli.config", "Show the resolved settings, secrets masked."),
 }

@@ -20,13 +20,14 @@ from bridge.config.models import (
     DatabaseSettings,
     File,
     PipelineSettings,
+    ProxySettings,
     TlsSettings,
     VerifySettings,
 )
-from bridge.config.urls import masked, masked_url, resolve_broker, resolve_url
+from bridge.config.urls import masked, masked_url, resolve, resolve_broker, resolve_url
 from bridge.databases.broker import Broker
 from bridge.databases.connect import ConnectEndpoint
-from bridge.databases.endpoint import Endpoint, Tls, TlsMode, nearest
+from bridge.databases.endpoint import Endpoint, Secret, Tls, TlsMode, nearest
 from bridge.databases.kafka import KafkaEndpoint
 from bridge.errors import ConfigError
 from bridge.yamlfile import Document, Place
@@ -41,9 +42,11 @@ _NAMING: tuple[tuple[str, str], ...] = (
     ("verify", "source"),
     ("verify", "target"),
     ("verify", "replica"),
+    ("proxy", "source"),
+    ("proxy", "target"),
 )
 """Settings that name a database; the first two have to."""
-_SECRETS = ("password", "secret", "jaas")
+_SECRETS = ("password", "secret", "jaas", "token")
 """What names of secret settings hold, those of Connect's properties among them."""
 
 
@@ -65,6 +68,7 @@ class Settings:
     pipeline: PipelineSettings
     verify: VerifySettings
     celery: CelerySettings
+    proxy: ProxySettings
     origins: Mapping[Place, str]
     environ: Mapping[str, str] = field(repr=False)
 
@@ -128,6 +132,18 @@ class Settings:
         """
         return connect_endpoint(self.pipeline.capture, self.environ, self.origins, self.path)
 
+    def tokens(self) -> dict[str, Secret]:
+        """The proxy's tokens by the names of their callers. Raises ConfigError."""
+        where = self.origins.get(("proxy", "tokens"), str(self.path))
+        found: dict[str, Secret] = {}
+        for each in self.proxy.tokens:
+            if each.name in found:
+                raise ConfigError(
+                    f"{where}: two tokens are named {each.name}", "name one otherwise"
+                )
+            found[each.name] = Secret(resolve(each.token, self.environ, where, self.path.parent))
+        return found
+
     def _files(self, tls: TlsSettings) -> dict[str, str]:
         files = {"ca": tls.ca, "cert": tls.cert, "key": tls.key}
         return {key: str(self.path.parent / value) for key, value in files.items() if value}
@@ -138,15 +154,19 @@ class Settings:
         yield from self._listed(("pipeline",), self.pipeline)
         yield from self._listed(("verify",), self.verify)
         yield from self._listed(("celery",), self.celery)
+        yield from self._listed(("proxy",), self.proxy)
 
     def _listed(self, place: Place, value: Any) -> Iterator[Setting]:
         if isinstance(value, BaseModel):
             value = {name: getattr(value, name) for name in type(value).model_fields}
+        if place == ("proxy", "tokens") and value:
+            value = {each.name: {"token": each.token, "allow": each.allow} for each in value}
         if isinstance(value, Mapping):
             for name, item in value.items():
                 yield from self._listed((*place, name), item)
             return
-        origin = self.origins.get(place, "default")
+        token = place[:2] == ("proxy", "tokens")
+        origin = self.origins.get(place[:2] if token else place, "default")
         if place == ("pipeline", "name") and not value:
             value, origin = self.name, "default: the source database"
         if place == ("pipeline", "capture", "group") and self.pipeline.capture.kind == "kafka":
@@ -187,7 +207,14 @@ def load(path: Path, environ: Mapping[str, str]) -> Settings:
     except ValidationError as error:
         raise _config_error(error, origins, path) from error
     settings = Settings(
-        path, file.databases, file.pipeline, file.verify, file.celery, origins, environ
+        path,
+        file.databases,
+        file.pipeline,
+        file.verify,
+        file.celery,
+        file.proxy,
+        origins,
+        environ,
     )
     _check_names(settings)
     _check_copy(settings)

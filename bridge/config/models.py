@@ -186,6 +186,55 @@ class CelerySettings(Model):
     __str__ = __repr__
 
 
+class TokenSettings(Model):
+    """A caller of the proxy. `allow`: ``TABLE:VERB,…``, ``*`` for all tables or all verbs."""
+
+    name: str = Field(pattern=r"^[A-Za-z0-9_.-]{1,64}$")
+    token: str = Field(min_length=1, repr=False)
+    allow: tuple[str, ...]
+
+    @field_validator("allow")
+    @classmethod
+    def _known_verbs(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for each in value:
+            table, _, verbs = each.rpartition(":")
+            unknown = set(verbs.split(",")) - {"*", "read", "insert", "update", "delete"}
+            if not table or unknown:
+                raise ValueError(f"“{each}” is not like orders:read,insert,update,delete or *:read")
+        return value
+
+
+class ProxyTlsSettings(Model):
+    """The proxy's own certificate and key, files in PEM form."""
+
+    cert: str = ""
+    key: str = ""
+
+
+class ProxyLimits(Model):
+    """What a caller of the proxy may ask for, and how long it is waited for."""
+
+    body_bytes: int = Field(default=1_048_576, ge=1024, le=1_073_741_824)
+    operations: int = Field(default=500, ge=1, le=10_000)
+    requests_per_second: float = Field(default=0, ge=0, le=1_000_000)
+    threads: int = Field(default=16, ge=1, le=200)
+    wait_seconds: float = Field(default=5, ge=0, le=60)
+    lag_seconds: float = Field(default=10, ge=0.1, le=86_400)
+    remember_hours: float = Field(default=24, ge=0.1, le=720)
+
+
+class ProxySettings(Model):
+    """The HTTP service. `source`, `target`: databases whose accounts write, '' the pipeline's."""
+
+    listen: str = Field(default="127.0.0.1:8080", pattern=r"^.+:\d{1,5}$")
+    unencrypted: bool = False
+    source: str = ""
+    target: str = ""
+    tls: ProxyTlsSettings = ProxyTlsSettings()
+    tokens: tuple[TokenSettings, ...] = ()
+    limits: ProxyLimits = ProxyLimits()
+
+
 class File(Model):
     """All of bridge.yaml."""
 
@@ -193,3 +242,4 @@ class File(Model):
     pipeline: PipelineSettings
     verify: VerifySettings = VerifySettings()
     celery: CelerySettings = CelerySettings()
+    proxy: ProxySettings = ProxySettings()

@@ -7,7 +7,7 @@ import ssl
 from typing import Any
 
 import pymysql
-from pymysql.constants import CR, ER
+from pymysql.constants import CLIENT, CR, ER
 from pymysql.cursors import Cursor
 
 from bridge.databases.endpoint import Endpoint, Tls
@@ -57,11 +57,13 @@ def connect(
     read_timeout: float | None = None,
     cursor: type[Cursor] = Cursor,
     database: str | None = None,
+    found_rows: bool = False,
 ) -> pymysql.Connection[Any]:
     """Opens a session in UTC, with utf8mb4, without sql_mode, with autocommit.
 
     `raw` gives every value as the bytes that the server sent. `read_timeout` is in seconds (None:
     wait for ever, as a binlog reader must). `database` replaces the endpoint's; '' selects none.
+    With `found_rows` an UPDATE counts the rows that it found, not those that it changed.
     Raises ServerUnreachable, ServerRefused, ConfigError.
     """
     seconds = int(endpoint.options.get("connect_timeout", CONNECT_TIMEOUT))
@@ -77,6 +79,7 @@ def connect(
         "read_timeout": seconds,
         "cursorclass": cursor,
         "program_name": "dbbridge",
+        "client_flag": CLIENT.FOUND_ROWS if found_rows else 0,
         **_tls(endpoint),
     }
     if endpoint.socket:

@@ -89,6 +89,9 @@ def test_the_examples_of_settings_are_accepted(row: Row, tmp_path: Path) -> None
     for name in way:
         inner = inner.setdefault(name, {})
     inner[last] = YAML(typ="safe").load(row.example.strip("`"))
+    if way == ["proxy", "tokens"]:
+        known = {"name": "shop", "token": "x", "allow": ["*:*"]}
+        document["proxy"]["tokens"] = [known | inner]
     if names == "pipeline.heartbeat.seconds":
         inner["table"] = "bridge.heartbeat"
     path = tmp_path / "bridge.yaml"
@@ -108,7 +111,7 @@ def _complete(name: str, pipeline: dict[str, dict[str, object]]) -> None:
 
 
 def test_the_settings_shown_as_a_whole_are_accepted(tmp_path: Path) -> None:
-    example, kafka = re.findall(r"```yaml\n(.*?)```", text("settings.md"), re.DOTALL)
+    example, kafka, proxy = re.findall(r"```yaml\n(.*?)```", text("settings.md"), re.DOTALL)
     path = tmp_path / "bridge.yaml"
     path.write_text(example)
     instead = re.sub(r"  heartbeat: .*\n", indent(kafka, "  "), example)
@@ -119,6 +122,14 @@ def test_the_settings_shown_as_a_whole_are_accepted(tmp_path: Path) -> None:
     assert found.name == "shop"
     assert found.endpoint("main").password.reveal() == "s"
     assert found.broker().url() == "rediss://:y@queue:6379/0"
+    path.write_text(
+        f"{example.replace('replica:', 'writer:').replace(': replica', ': writer')}{proxy}"
+    )
+    found = config.load(path, {**found.environ, "SHOP_TOKEN": "s", "REPORTS_TOKEN": "r"})
+    assert {name: token.reveal() for name, token in found.tokens().items()} == {
+        "shop": "s",
+        "reports": "r",
+    }
     path.write_text(instead)
     found = config.load(path, found.environ)
     kafka, connect = found.kafka(), found.connect()

@@ -1,0 +1,1 @@
+"""The dual-write layer for applications in any language: JSON over HTTP."""

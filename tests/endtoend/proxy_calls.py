@@ -1,0 +1,146 @@
+"""The proxy as a caller has it: a process with tokens, and plain HTTP."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import re
+import secrets
+import signal
+from collections.abc import Mapping
+from contextlib import closing
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import quote, urlsplit
+
+from ruamel.yaml import YAML
+
+from bridge.replicate.ops import definitions
+from tests.endtoend.project import Daemon, Project
+
+ALL, READER, ORDERS = "all", "reader", "orders"
+_LISTENING = re.compile(r"listening on (\S+)")
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What came back."""
+
+    status: int
+    headers: Mapping[str, str]
+    raw: bytes
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.raw)
+
+    @property
+    def code(self) -> str:
+        """The stable word of a problem."""
+        assert self.headers["content-type"] == "application/problem+json", self
+        body = self.json
+        assert body["status"] == self.status and body["detail"], body
+        assert body["request_id"] == self.headers["x-request-id"]
+        return str(body["type"]).rpartition(":")[2]
+
+
+@dataclass
+class Proxy:
+    """A proxy that runs, and its callers' tokens by name."""
+
+    project: Project
+    tokens: dict[str, str]
+    daemon: Daemon = field(init=False)
+    address: str = field(init=False, default="")
+
+    def start(self, **environment: str) -> None:
+        """Starts it and waits until it listens."""
+        variables = {f"TOKEN_{name.upper()}": token for name, token in self.tokens.items()}
+        self.daemon = self.project.background("proxy", **variables, **environment)
+        self.project.wait_until(lambda: "listening on" in self.daemon.log, 20, daemon=self.daemon)
+        found = _LISTENING.search(self.daemon.log)
+        assert found
+        self.address = found[1]
+
+    def connection(self) -> http.client.HTTPConnection:
+        """A connection of one's own."""
+        url = urlsplit(self.address)
+        return http.client.HTTPConnection(url.hostname or "", url.port, timeout=20)
+
+    def call(
+        self,
+        method: str,
+        path: str,
+        body: Any = None,
+        *,
+        token: str | None = ALL,
+        conn: http.client.HTTPConnection | None = None,
+        **headers: str,
+    ) -> Answer:
+        """One request; header names with _ for -. A body of bytes goes as it is."""
+        given = {name.replace("_", "-"): value for name, value in headers.items()}
+        if token is not None:
+            given["Authorization"] = f"Bearer {self.tokens.get(token, token)}"
+        raw = body if isinstance(body, bytes) or body is None else json.dumps(body).encode()
+        if raw is not None:
+            given.setdefault("Content-Type", "application/json")
+        if conn is None:
+            with closing(self.connection()) as mine:
+                return _sent(mine, method, path, raw, given)
+        return _sent(conn, method, path, raw, given)
+
+    def stop(self) -> None:
+        """SIGTERM, and its good end."""
+        self.daemon.send(signal.SIGTERM)
+        assert self.daemon.wait(10) == 0, self.daemon.log
+
+
+def at(table: str, key: object) -> str:
+    """The path of a row."""
+    text = json.dumps(key) if isinstance(key, list) else str(key)
+    return f"/v1/tables/{quote(table, safe='')}/rows/{quote(text, safe='')}"
+
+
+def _sent(
+    conn: http.client.HTTPConnection,
+    method: str,
+    path: str,
+    body: bytes | None,
+    headers: Mapping[str, str],
+) -> Answer:
+    conn.request(method, path, body, dict(headers))
+    response = conn.getresponse()
+    found = {name.lower(): value for name, value in response.getheaders()}
+    return Answer(response.status, found, response.read())
+
+
+def grants(database: str, account: str) -> list[str]:
+    """What the account that writes for callers needs in the source."""
+    who = f"'{account}'@'%'"
+    return [
+        f"GRANT SELECT, INSERT, UPDATE, DELETE ON `{database}`.* TO {who}",
+        f"GRANT REPLICATION SLAVE, REPLICATION CLIENT ON *.* TO {who}",
+    ]
+
+
+def prepared(project: Project, mode: str = "provisional", **limits: float) -> Proxy:
+    """Tables of the layer, rights, tokens; nothing runs yet."""
+    name = project.source.name
+    with closing(project.source.connect()) as conn, conn.cursor() as cursor:
+        for statement in [*definitions(name).values(), *grants(name, project.accounts.name)]:
+            cursor.execute(statement)
+    project.run("cutover", "mode", mode)
+    path = project.folder / "bridge.yaml"
+    yaml = YAML()
+    document = yaml.load(path)
+    allow = {ALL: ["*:*"], READER: ["*:read"], ORDERS: ["orders:read,insert"]}
+    document["proxy"] = {
+        "listen": "127.0.0.1:0",
+        "tokens": [
+            {"name": each, "token": f"${{TOKEN_{each.upper()}}}", "allow": scopes}
+            for each, scopes in allow.items()
+        ],
+        "limits": limits,
+    }
+    yaml.dump(document, path)
+    return Proxy(project, {each: secrets.token_hex(16) for each in allow})
