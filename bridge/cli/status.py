@@ -78,6 +78,13 @@ def show(context: Context, status: Status) -> None:
     if status.throttled:
         out.line(f"verification waits: {status.throttled}")
     out.line(f"position {status.position or 'none yet'}")
+    for group in status.groups:
+        out.line(
+            f"group {group.name}: authority {group.authority}, mode {group.mode},"
+            f" epoch {group.epoch}, reads {group.reads} %"
+        )
+    if status.unconfirmed:
+        out.line(f"{number(status.unconfirmed)} operations written early are not confirmed yet")
     headers = (
         "table", "state", "copied", "size", "inserts", "updates", "deletes", "quarantined", "proven"
     )  # fmt: skip

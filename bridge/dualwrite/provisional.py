@@ -51,7 +51,7 @@ _REFUSED = {
     "DBW01": "epoch",
     "DBW02": "pruned",
     "DBW03": "table",
-    "DBW04": "applied",
+    "DBW04": "applied-before",
 }
 
 Touched = Mapping[TableName, set[bytes]]

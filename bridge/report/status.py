@@ -19,8 +19,9 @@ from bridge.store.state import (
 
 _KNOWN = """
 SELECT to_regclass('dbbridge.pipeline') IS NOT NULL,
-       to_regclass('dbbridge.overrides') IS NOT NULL"""
-"""The second: whether the control schema is new enough to know of verifications."""
+       to_regclass('dbbridge.overrides') IS NOT NULL,
+       to_regclass('dbbridge.authority') IS NOT NULL"""
+"""Then: whether the control schema is new enough to know of verifications, and of groups."""
 SILENT_SECONDS = 10.0
 """A daemon that has not renewed its lease for so long is said to be silent."""
 
@@ -31,6 +32,27 @@ class Proven:
 
     position: str
     seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """Tables with one authority, as the target has it; `reads` in per cent."""
+
+    name: str
+    authority: str
+    mode: str
+    epoch: int
+    reads: int
+
+    def document(self) -> dict[str, Any]:
+        """As JSON has it."""
+        return {
+            "group": self.name,
+            "state": self.authority,
+            "mode": self.mode,
+            "epoch": self.epoch,
+            "reads": self.reads,
+        }
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +67,10 @@ class Status:
     """The tables that are proven equal."""
     throttled: str = ""
     """Why verification waits at the moment."""
+    groups: tuple[Group, ...] = ()
+    """Those for which a mode was ever set."""
+    unconfirmed: int = 0
+    """Operations that were written early and that the stream has not brought yet."""
 
     @property
     def state(self) -> str:
@@ -107,6 +133,8 @@ class Status:
             "rows_per_second": self.said.get("rows_per_second", 0.0),
             **({"kafka": self.said["kafka"]} if self.said.get("kafka") else {}),
             "throttled": {"by": "verify", "reason": self.throttled} if self.throttled else None,
+            **({"groups": [group.document() for group in self.groups]} if self.groups else {}),
+            **({"unconfirmed_ops": self.unconfirmed} if self.groups else {}),
             "tables": [
                 table_document(table, self._eta(table), self.proven.get(table.source))
                 for table in self.tables
@@ -158,4 +186,9 @@ def read_status(conn: Connection, pipeline: str) -> Status | None:
     proofs = conn.execute(Q["verified_to"], known).fetchall()
     verified = {TableName(schema, table): Proven(*proof) for schema, table, *proof in proofs}
     waits = conn.execute(Q["throttled_verification"], known).fetchone()
-    return Status(pipeline, daemon, position, tables, verified, waits[0] if waits else "")
+    throttled = waits[0] if waits else ""
+    if not found[2]:
+        return Status(pipeline, daemon, position, tables, verified, throttled)
+    groups = tuple(Group(*row) for row in conn.execute(Q["groups"], known))
+    (unconfirmed,) = conn.execute(Q["unconfirmed"], known).fetchone() or (0,)
+    return Status(pipeline, daemon, position, tables, verified, throttled, groups, int(unconfirmed))

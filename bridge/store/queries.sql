@@ -391,3 +391,10 @@ UPDATE dbbridge.ops SET pruned = %(number)s WHERE pipeline = %(pipeline)s AND pr
 
 -- name: drop_ops
 DELETE FROM dbbridge.applied_ops WHERE pipeline = %(pipeline)s AND seq <= %(number)s AND confirmed
+
+-- name: groups
+SELECT grp, authority, mode, epoch, reads_percent FROM dbbridge.authority
+WHERE pipeline = %(pipeline)s ORDER BY grp
+
+-- name: unconfirmed
+SELECT count(*) FROM dbbridge.applied_ops WHERE pipeline = %(pipeline)s AND NOT confirmed

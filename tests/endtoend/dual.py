@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from contextlib import closing
 from unittest import mock
 
@@ -11,19 +12,75 @@ from sqlalchemy.engine import Engine
 
 from bridge.dualwrite.layer import DualWrite
 from bridge.dualwrite.opening import open_dual_write
-from bridge.replicate.ops import definitions
-from tests.endtoend.project import Project
+from bridge.replicate.ops import AUTHORITY_TABLE, definitions
+from tests.endtoend.project import CHECKOUT, Project
+
+DOCUMENT = CHECKOUT / "docs" / "dual-writes.md"
 
 
 def grant_dual_writes(project: Project) -> None:
-    """What an administrator does once: the layer's tables, and the bridge's rights on them."""
-    name = project.source.name
-    account = f"'{project.accounts.name}'@'%'"
+    """What an administrator does once: the layer's tables, and exactly the rights of the document.
+
+    The application's account, which may else write the tables there are, is `app_name`.
+    """
+    name, app = project.source.name, app_name(project)
     with closing(project.source.connect()) as conn, conn.cursor() as cursor:
+        cursor.execute("SHOW TABLES")
+        tables = [str(table) for (table,) in cursor.fetchall()]
+        cursor.execute(f"CREATE USER '{app}'@'%' IDENTIFIED BY '{project.accounts.password}'")
+        for table in tables:
+            rights = "SELECT, INSERT, UPDATE, DELETE"
+            cursor.execute(f"GRANT {rights} ON `{name}`.`{table}` TO '{app}'@'%'")
         for statement in definitions(name).values():
             cursor.execute(statement)
-        cursor.execute(f"GRANT SELECT, INSERT, UPDATE ON `{name}`._bridge_authority TO {account}")
-        cursor.execute(f"GRANT SELECT, DELETE ON `{name}`._bridge_op TO {account}")
+        for line in _grants(project, 0):
+            cursor.execute(line)
+
+
+def has_dual_writes(project: Project) -> bool:
+    """Whether that was done."""
+    with closing(project.source.connect()) as conn, conn.cursor() as cursor:
+        return bool(cursor.execute(f"SHOW TABLES LIKE '{AUTHORITY_TABLE}'"))
+
+
+def grant_on_target(project: Project) -> None:
+    """The same in the target, where the control schema is by now."""
+    app, name = app_name(project), project.source.name
+    with project.target.connect() as conn:
+        conn.execute(f"CREATE ROLE {app} LOGIN PASSWORD '{project.accounts.password}'".encode())
+        conn.execute(f'GRANT USAGE ON SCHEMA "{name}" TO {app}'.encode())
+        rights = "SELECT, INSERT, UPDATE, DELETE"
+        conn.execute(f'GRANT {rights} ON ALL TABLES IN SCHEMA "{name}" TO {app}'.encode())
+        for line in _grants(project, 1):
+            conn.execute(line.encode())
+
+
+def drop_application(project: Project) -> None:
+    """The application's account goes."""
+    app = app_name(project)
+    with closing(project.source.connect()) as conn, conn.cursor() as cursor:
+        cursor.execute(f"DROP USER IF EXISTS '{app}'@'%'")
+    with project.target.connect() as there:
+        if there.execute("SELECT 1 FROM pg_roles WHERE rolname = %s", (app,)).fetchone():
+            there.execute(f"DROP OWNED BY {app} CASCADE".encode())
+            there.execute(f"DROP ROLE {app}".encode())
+
+
+def app_name(project: Project) -> str:
+    """The application's account."""
+    return f"{project.accounts.name}_app"
+
+
+def _grants(project: Project, number: int) -> list[str]:
+    """The lines of a block of the document, for this project's names."""
+    script = re.findall(r"```sql\n(.*?)```", DOCUMENT.read_text(), re.DOTALL)[number]
+    names = {"shop": f"`{project.source.name}`"}
+    accounts = {"bridge": project.accounts.name, "app": app_name(project)}
+    lines = []
+    for line in filter(None, map(str.strip, script.split(";"))):
+        text = re.sub(r"\bshop\b", names["shop"], line)
+        lines.append(re.sub(r"TO (\w+)$", lambda match: f"TO {accounts[match[1]]}", text))
+    return lines
 
 
 def source_url(project: Project, driver: str = "mysql+pymysql") -> URL:
@@ -31,8 +88,8 @@ def source_url(project: Project, driver: str = "mysql+pymysql") -> URL:
     server = project.source.server
     return URL.create(
         driver,
-        server.user,
-        server.password,
+        app_name(project),
+        project.accounts.password,
         server.host,
         server.port,
         project.source.name,
@@ -45,8 +102,8 @@ def target_url(project: Project) -> URL:
     server = project.target.server
     return URL.create(
         "postgresql+psycopg",
-        server.user,
-        server.password,
+        app_name(project),
+        project.accounts.password,
         server.host,
         server.port,
         project.target.name,

@@ -15,7 +15,7 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 from bridge.dualwrite.aio import dual_async_sessionmaker
 from bridge.dualwrite.opening import open_dual_write
 from tests.endtoend.compare import assert_same
-from tests.endtoend.dual import grant_dual_writes, source_url, target_url
+from tests.endtoend.dual import drop_application, grant_dual_writes, source_url, target_url
 from tests.endtoend.project import Project
 
 pytestmark = pytest.mark.parametrize("source", ["mysql"], indirect=True)
@@ -77,3 +77,4 @@ def test_sessions_of_asyncio(project: Project) -> None:
     ]
     project.catch_up()
     assert assert_same(project.source, project.target, tables=["thing"]) == 5
+    drop_application(project)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from contextlib import closing
 from datetime import datetime
@@ -16,7 +17,15 @@ from bridge.dualwrite.layer import DualWrite
 from bridge.dualwrite.recorder import NotCarried
 from bridge.dualwrite.session import dual_sessionmaker
 from tests.endtoend.compare import assert_same
-from tests.endtoend.dual import dual_write, grant_dual_writes
+from tests.endtoend.dual import (
+    DOCUMENT,
+    drop_application,
+    dual_write,
+    grant_dual_writes,
+    grant_on_target,
+    source_engine,
+    target_engine,
+)
 from tests.endtoend.project import Project
 
 TABLES = """
@@ -69,6 +78,9 @@ def written(project: Project) -> Iterator[tuple[Project, DualWrite]]:
     dual = dual_write(project)
     yield project, dual
     dual.close()
+    dual.source.dispose()
+    dual.target.dispose()
+    drop_application(project)
 
 
 def rows(project: Project, query: str) -> list[tuple[object, ...]]:
@@ -115,9 +127,12 @@ def test_writes_are_there_before_the_stream(written: tuple[Project, DualWrite]) 
         session.rollback()
     assert dual.early.counts.by == {"applied": 3}
 
-    assert rows(project, "SELECT count(*) FROM dbbridge.applied_ops WHERE NOT confirmed") == [(3,)]
+    status = project.status()
+    assert status["unconfirmed_ops"] == 3
+    group = {"group": "customer", "state": "source", "mode": "provisional", "epoch": 1, "reads": 0}
+    assert status["groups"] == [group]
     project.catch_up()
-    assert rows(project, "SELECT count(*) FROM dbbridge.applied_ops WHERE NOT confirmed") == [(0,)]
+    assert project.status()["unconfirmed_ops"] == 0
     assert assert_same(project.source, project.target, tables=["customer", "note"]) == 3
 
 
@@ -195,6 +210,7 @@ def test_once_the_target_has_authority_it_alone_is_written(
         there.execute(f"UPDATE dbbridge.authority {moved}".encode())
         there.execute(f'ALTER TABLE "{project.source.name}".customer ALTER id RESTART 100'.encode())
     dual._looked = float("-inf")
+    grant_on_target(project)
     with make.begin() as session:
         session.add(Customer(name="here", joined=JOINED, balance=Decimal(1)))
     assert rows(project, "SELECT name FROM {customer}") == [("here",)]
@@ -206,3 +222,35 @@ def test_once_the_target_has_authority_it_alone_is_written(
     with pytest.raises(StaleEpoch), make.begin() as session:
         session.add(Customer(name="stale", joined=JOINED, balance=Decimal(1)))
     assert rows(project, "SELECT name FROM {customer}") == [("here",)]
+
+
+def test_the_documents_example(
+    written: tuple[Project, DualWrite], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    project, _ = written
+    (code,) = re.findall(r"```python\n(.*?)```", DOCUMENT.read_text(), re.DOTALL)
+    monkeypatch.chdir(project.folder)
+    for name, value in project.accounts.environment.items():
+        monkeypatch.setenv(name, value)
+    names = {
+        "mysql_engine": source_engine(project),
+        "postgres_engine": target_engine(project),
+        "Customer": Customer,
+    }
+    exec(code, names)  # noqa: S102 (the document is ours)
+    assert rows(project, "SELECT name FROM {customer}") == [("Ada",)]
+    assert isinstance(names["dual"], DualWrite)
+    names["dual"].close()
+    project.catch_up()
+    assert assert_same(project.source, project.target, tables=["customer"]) == 1
+
+
+def test_modes_are_checked(project: Project) -> None:
+    with closing(project.source.connect()) as conn, conn.cursor() as cursor:
+        cursor.execute("CREATE TABLE thing (id int PRIMARY KEY)")
+    project.begin()
+    said = project.run("cutover", "mode", "provisonal", code=2).err
+    assert "did you mean provisional" in said or "known: cdc, shadow, provisional" in said
+    assert "known: thing" in project.run("cutover", "mode", "cdc", "--group", "none", code=2).err
+    said = project.run("cutover", "mode", "cdc", code=4).err
+    assert "CREATE TABLE IF NOT EXISTS" in said and "_bridge_op" in said

@@ -7,6 +7,7 @@ import shlex
 from contextlib import closing
 
 from compose.local.servers import Server
+from tests.endtoend.dual import drop_application, grant_dual_writes, has_dual_writes
 from tests.endtoend.project import CHECKOUT, Project
 
 TABLE = "orders"
@@ -44,6 +45,7 @@ def test_the_commands_of_the_readme_work(project: Project, redis: Server) -> Non
     if project.source.server.kind == "mariadb":  # what is shown nowhere else does with one source
         for command in _further(shown):
             _run(project, redis, shlex.split(command)[1:])
+        drop_application(project)
 
 
 def _further(shown: list[str]) -> list[str]:
@@ -76,6 +78,8 @@ def _run(project: Project, redis: Server, words: list[str]) -> None:
             project.sync()
             project.wait_until(project.streaming)
     else:
+        if words[0] == "cutover" and not has_dual_writes(project):
+            grant_dual_writes(project)
         if "--resume" in words:
             project.ask(INTERRUPT)
         project.run(*words)
