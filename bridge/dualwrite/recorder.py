@@ -135,6 +135,8 @@ class Recorder:
         self._note(operation, plan, found)
 
     def _key(self, plan: TablePlan, values: Mapping[str, Any]) -> bytes | None:
+        if not plan.key:
+            return None
         return key_text(plan, [values.get(c.source.name) for c in plan.key_columns])
 
     def _note(self, operation: Operation, plan: TablePlan, keys: Sequence[bytes | None]) -> None:

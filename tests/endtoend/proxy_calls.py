@@ -7,7 +7,7 @@ import json
 import re
 import secrets
 import signal
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass, field
 from typing import Any
@@ -18,6 +18,14 @@ from ruamel.yaml import YAML
 from bridge.replicate.ops import definitions
 from tests.endtoend.project import Daemon, Project
 
+TABLES = """
+CREATE TABLE orders (id bigint unsigned AUTO_INCREMENT PRIMARY KEY, code varchar(60) UNIQUE,
+    amount decimal(30,10), state enum('new','paid') NOT NULL DEFAULT 'new', tags set('a','b','c'),
+    flag tinyint(1), bits bit(10), ratio double, day date, at datetime(3), seen timestamp(6) NULL,
+    span time, year year, raw varbinary(20), doc json, body text);
+CREATE TABLE line (order_id bigint unsigned NOT NULL, name varchar(20) NOT NULL, n int,
+    PRIMARY KEY (order_id, name), FOREIGN KEY (order_id) REFERENCES orders (id));
+CREATE TABLE loose (n int)"""
 ALL, READER, ORDERS = "all", "reader", "orders"
 _LISTENING = re.compile(r"listening on (\S+)")
 
@@ -74,7 +82,6 @@ class Proxy:
         body: Any = None,
         *,
         token: str | None = ALL,
-        conn: http.client.HTTPConnection | None = None,
         **headers: str,
     ) -> Answer:
         """One request; header names with _ for -. A body of bytes goes as it is."""
@@ -84,10 +91,8 @@ class Proxy:
         raw = body if isinstance(body, bytes) or body is None else json.dumps(body).encode()
         if raw is not None:
             given.setdefault("Content-Type", "application/json")
-        if conn is None:
-            with closing(self.connection()) as mine:
-                return _sent(mine, method, path, raw, given)
-        return _sent(conn, method, path, raw, given)
+        with closing(self.connection()) as conn:
+            return _sent(conn, method, path, raw, given)
 
     def stop(self) -> None:
         """SIGTERM, and its good end."""
@@ -123,13 +128,13 @@ def grants(database: str, account: str) -> list[str]:
     ]
 
 
-def prepared(project: Project, mode: str = "provisional", **limits: float) -> Proxy:
+def prepared(project: Project, **limits: float) -> Proxy:
     """Tables of the layer, rights, tokens; nothing runs yet."""
     name = project.source.name
     with closing(project.source.connect()) as conn, conn.cursor() as cursor:
         for statement in [*definitions(name).values(), *grants(name, project.accounts.name)]:
             cursor.execute(statement)
-    project.run("cutover", "mode", mode)
+    project.run("cutover", "mode", "provisional")
     path = project.folder / "bridge.yaml"
     yaml = YAML()
     document = yaml.load(path)
@@ -144,3 +149,20 @@ def prepared(project: Project, mode: str = "provisional", **limits: float) -> Pr
     }
     yaml.dump(document, path)
     return Proxy(project, {each: secrets.token_hex(16) for each in allow})
+
+
+def streaming_proxy(project: Project, **limits: float) -> Iterator[Proxy]:
+    """A proxy before a pipeline whose tables stream; its daemon is the project's first."""
+    with closing(project.source.connect()) as conn, conn.cursor() as cursor:
+        for statement in TABLES.split(";"):
+            cursor.execute(statement)
+    project.init()
+    project.consent_to_lock("loose")
+    project.apply_schema()
+    daemon = project.sync()
+    project.wait_streaming(daemon)
+    proxy = prepared(project, **{"wait_seconds": 0.5, **limits})
+    proxy.start()
+    yield proxy
+    if proxy.daemon.running:
+        proxy.stop()

@@ -5,11 +5,11 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass
+from json import JSONDecodeError
 from typing import Annotated, Any, Literal
 
 import msgspec
 from fastapi import APIRouter, Header, Path, Query, Request, Response
-from fastapi.exceptions import RequestValidationError
 from fastapi.routing import APIRoute
 
 from bridge.dualwrite.http import models
@@ -73,9 +73,8 @@ class _Exact(Request):
         try:
             return exact_json(await self.body())
         except (ValueError, RecursionError) as error:
-            raise RequestValidationError(
-                [{"type": "json_invalid", "loc": ("body",), "msg": "this is no proper JSON"}]
-            ) from error
+            # The kind that FastAPI answers with 422.
+            raise JSONDecodeError("this is no proper JSON", "", 0) from error
 
 
 class _Route(APIRoute):
@@ -275,7 +274,7 @@ def _caller(request: Request) -> Caller:
 
 def _key(table: Carried, text: str) -> dict[str, Any]:
     """A key as the path has it, by its columns."""
-    names = table.key
+    names = table.required_key()
     values: list[Any] = [text]
     if len(names) > 1 or text.startswith("["):
         try:
@@ -287,10 +286,10 @@ def _key(table: Carried, text: str) -> dict[str, Any]:
                 422,
                 "wrong-key",
                 f"this is not the key of {table.name}",
-                f"a JSON array of {', '.join(names) or 'nothing: it has no key'}",
+                f"a JSON array of {', '.join(names)}",
             )
         values = found
-    return dict(zip(names, values, strict=bool(names)))
+    return dict(zip(names, values, strict=True))
 
 
 def _json(value: object, status: int = 200) -> Response:

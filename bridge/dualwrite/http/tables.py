@@ -39,6 +39,14 @@ class Carried:
         """The names of the key's columns; () without a key."""
         return tuple(column.source.name for column in self.plan.key_columns)
 
+    def required_key(self) -> tuple[str, ...]:
+        """The same; raises Problem for a table without a key."""
+        if not self.key:
+            raise Problem(
+                422, "no-key", f"{self.name} has no key", "rows can only be inserted there"
+            )
+        return self.key
+
     def on(self, side: str) -> Table:
         """The table of a side."""
         return self.source if side == "source" else self.target
@@ -63,11 +71,7 @@ class Carried:
 
     def key_values(self, given: Mapping[str, Any], side: str) -> dict[str, Any]:
         """A whole key as a side's driver takes it; raises Problem."""
-        if not self.key:
-            raise Problem(
-                422, "no-key", f"{self.name} has no key", "rows can only be inserted there"
-            )
-        if set(given) != set(self.key) or None in given.values():
+        if set(given) != set(self.required_key()) or None in given.values():
             raise Problem(
                 422, "wrong-key", f"this is not the key of {self.name}", f"it is {self._said_key}"
             )
