@@ -90,7 +90,7 @@ class Daemon:
                 stopping = self._stopping.is_set()
                 if self._patient and isinstance(known, LeaseHeld | LeaseLost):
                     going = True  # whoever takes over ends our session too
-                    self.board.phase, self.board.message = "standing-by", known.message
+                    self.board.phase, self.board.message = "consuming", known.message
                     if self.stand_by():
                         return
                     self._stopping.wait(RENEW_SECONDS)

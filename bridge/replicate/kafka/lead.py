@@ -173,7 +173,7 @@ class Lead:
             if said and said != self._said:
                 log.warning("waiting", reason=said, hint="mend it, and restart it with its tasks")
             self._said = said
-        return self._said
+        return self._said or self._facts.message
 
     def _serve(self) -> None:
         """Carries out requests; consumers of tables that they changed look again."""

@@ -54,6 +54,8 @@ FIRST_PAUSE, LONGEST_PAUSE = 1.0, 30.0
 UNASSIGNED_SECONDS = 8.0
 """How long partitions may be nobody's, while the group hears of topics and shares them out."""
 MOST_SLOTS = 1000
+TOLD_SECONDS = 15.0
+"""librdkafka tries again, and fails again, at least every ten."""
 END_OF_PARTITION, OFFSET_GONE = KafkaError._PARTITION_EOF, KafkaError._AUTO_OFFSET_RESET  # noqa: SLF001
 
 log = structlog.get_logger("dbbridge.consumer")
@@ -79,10 +81,20 @@ class Post:
 
 @dataclass(slots=True)
 class Facts:
-    """What a consumer tells: rows that it has applied, and what it waits for ('': nothing)."""
+    """What a consumer tells: rows that it has applied, and what it waits for."""
 
     rows: int = 0
-    message: str = ""
+    _message: str = ""
+    _told: float = 0.0
+
+    def tell(self, message: str) -> None:
+        """It waits for this; the client says so again as long as it lasts."""
+        self._message, self._told = message, time.monotonic()
+
+    @property
+    def message(self) -> str:
+        """What it waits for; '': nothing."""
+        return self._message if time.monotonic() - self._told < TOLD_SECONDS else ""
 
 
 class Misplaced(BridgeError):
@@ -125,7 +137,7 @@ class Member:
                     static = static and not isinstance(known, Misplaced)
                     if time.monotonic() - began > pause:
                         pause = FIRST_PAUSE
-                    self.facts.message = known.message
+                    self.facts.tell(known.message)
                     log.warning("waiting", reason=known.message, hint=known.hint, seconds=pause)
                     self._stopping.wait(pause)
                     pause = min(2 * pause, LONGEST_PAUSE)
@@ -195,7 +207,7 @@ class _Shift:
     def _on_error(self, error: KafkaError) -> None:
         """Errors of the client itself; those that heal are only told."""
         known = kafka_error(error, self._post.endpoint)
-        self._facts.message = known.message
+        self._facts.tell(known.message)
         if not known.transient:
             raise KafkaException(error)
 

@@ -103,6 +103,9 @@ class KafkaDaemon(Daemon):
 
     def stand_by(self) -> bool:
         """See Daemon: the goal may be reached while another process leads."""
+        waits = self._member.facts.message if self._member else ""
+        if waits:
+            self.board.phase, self.board.message = "waiting", waits
         if self._until.kind == "never":
             return False
         try:
