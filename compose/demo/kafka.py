@@ -38,9 +38,6 @@ UNTOLD = (("orders", "paid_at"), ("products", "released"))
 """Columns that are NOT NULL and hold zero dates."""
 DIFFERENCES = "differences.ndjson"
 ANSWER_SECONDS = 10.0
-# The source says that it is idle after 0.8 of this time (ms), and only then does a connector tell
-# that it has come to the log's end: by default, after 48 s.
-KEEP_ALIVE = {"connect.keep.alive.interval.ms": "2500"}
 
 
 class Kafka:
@@ -101,7 +98,7 @@ class Kafka:
             snapshot="no_data",
             partitions=PARTITIONS,
             exactly_once=True,
-            overrides={**KEEP_ALIVE, **single},
+            overrides=single,
         )
 
     def _remove(self) -> None:

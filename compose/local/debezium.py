@@ -88,6 +88,9 @@ def source(
         "schema.history.internal.store.only.captured.databases.ddl": "true",
         "snapshot.mode": snapshot,
         "heartbeat.interval.ms": str(heartbeat),
+        # The source says that it is idle after 0.8 of this time (ms), and only then does a
+        # connector tell that it has come to the log's end.
+        "connect.keep.alive.interval.ms": "2500",
         "poll.interval.ms": "50",
         **EXACT,
         **WHOLE,

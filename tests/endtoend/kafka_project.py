@@ -22,9 +22,6 @@ from tests.fix_kafka import Kafka
 from tests.fix_servers import SourceDatabase, TargetDatabase
 
 PARTITIONS = 4
-# The source says that it is idle after 0.8 of this time (ms), and only then does a connector tell
-# that it has come to the log's end.
-KEEP_ALIVE = {"connect.keep.alive.interval.ms": "2500"}
 
 
 def _name() -> str:
@@ -83,7 +80,7 @@ class KafkaProject(Project):
             self.source.url,
             prefix=self.prefix,
             bootstrap=self.kafka.bootstrap,
-            overrides={**KEEP_ALIVE, **self._single(single), **(overrides or {})},
+            overrides={**self._single(single), **(overrides or {})},
             **given,
         )
         self.connect.put(self.connector, config)
