@@ -17,7 +17,6 @@ from bridge.change.batch import Image, Op
 from bridge.errors import SourceError, TableStopped
 from bridge.mapping.compile import compile_table
 from bridge.mapping.plan import TablePlan
-from bridge.mapping.propose import propose_table
 from bridge.names import TableName, quote_mysql
 from bridge.types.base import SourceColumn
 from bridge.types.table import SourceTable
@@ -94,6 +93,8 @@ def _op(image: Image | None) -> Op:
 
 @cache
 def _plan(name: TableName) -> TablePlan:
+    from bridge.mapping.propose import propose_table  # a tenth of a verb's start, hardly ever needed
+
     table = SourceTable(
         name,
         "mysql",
