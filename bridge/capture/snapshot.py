@@ -108,6 +108,24 @@ def read_where(
         ]
 
 
+def prepare_lookups(conn: Connection) -> None:
+    """Makes a session fit for `look_up`, for as long as it lasts."""
+    _prepare(conn)
+    conn.query("SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED")
+
+
+def look_up(conn: Connection, plan: TablePlan, condition: str, at: str) -> list[Image]:
+    """The rows under a condition as they are now, in one round trip and without a transaction.
+
+    The session is one that `prepare_lookups` prepared, in autocommit mode. Otherwise like
+    `read_where`.
+    """
+    sql = RowSql(plan)
+    with explained(plan):
+        query = _select(plan, sql.values, [condition])
+        return [convert(plan, row, at) for row in read_rows(conn, query)]
+
+
 def keyless_snapshot(
     connect: Callable[[], Connection], plan: TablePlan
 ) -> tuple[Position, Iterator[bytes]]:

@@ -23,9 +23,10 @@ from typing import Any
 
 import psycopg
 import pymysql
+from psycopg.pq import TransactionStatus
 
 from bridge.capture.keylookup import key_condition
-from bridge.capture.snapshot import read_where
+from bridge.capture.snapshot import look_up, prepare_lookups
 from bridge.change.batch import BadRow, Op
 from bridge.dualwrite.authority import Q
 from bridge.dualwrite.values import fields
@@ -188,7 +189,7 @@ class Provisional:
             ordered = sorted(keys)
             condition = " OR ".join(f"({key_condition(early.plan, key)})" for key in ordered)
             found: set[bytes] = set()
-            for _, image in read_where(source, early.plan, condition, (), "provisional"):
+            for image in look_up(source, early.plan, condition, "provisional"):
                 if isinstance(image, BadRow):
                     raise _Unfit
                 found.add(b"\t".join(image.split(b"\t", early.plan.key)[: early.plan.key]))
@@ -231,6 +232,7 @@ class Provisional:
             return self._idle.get_nowait()
         source = self._open_source()
         try:
+            prepare_lookups(source)
             return _Sessions(source, self._open_target())
         except BaseException:
             source.close()
@@ -241,7 +243,8 @@ class Provisional:
             return
         try:
             if not sessions.target.closed:
-                sessions.target.execute("ROLLBACK")
+                if sessions.target.info.transaction_status != TransactionStatus.IDLE:
+                    sessions.target.execute("ROLLBACK")
                 self._idle.put_nowait(sessions)
                 return
         except (psycopg.Error, queue.Full):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ipaddress
 import os
 import signal
+import sys
 import threading
 from collections.abc import Callable, Mapping
 from contextlib import suppress
@@ -40,6 +41,9 @@ FINISH_SECONDS = 7
 LEAVE_SECONDS = 9.0
 """When the process ends after SIGTERM whatever happens; the servers roll back."""
 PRUNE_SECONDS = 60.0
+SWITCH_SECONDS = 0.0005
+"""How long a thread keeps the interpreter from others that wait for it. Python's 5 ms would cost a
+request that much at each of its answers from a server."""
 SOURCE_SESSION = (
     "SET SESSION sql_mode = 'STRICT_ALL_TABLES,NO_ZERO_DATE,NO_ZERO_IN_DATE',"
     f" innodb_lock_wait_timeout = {LOCK_SECONDS}"
@@ -98,6 +102,8 @@ def _engine(url: str, connect: Callable[[], Any], sessions: int) -> Engine:
         max_overflow=2,
         pool_timeout=STATEMENT_SECONDS,
         pool_recycle=1800,
+        # Every transaction here ends before its session goes back: one round trip less.
+        pool_reset_on_return=None,
     )
 
 
@@ -154,6 +160,7 @@ def serve(
     `files`: certificate and key, '' for none. Raises ConfigError.
     """
     host, port = where(settings)
+    sys.setswitchinterval(SWITCH_SECONDS)
     tables = Tables(plans, database)
     app = make_app(dual, tables, pipeline, tokens, settings.limits)
     config = uvicorn.Config(
