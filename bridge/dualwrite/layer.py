@@ -19,7 +19,7 @@ import time
 import uuid
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import psycopg
 import pymysql
@@ -43,6 +43,8 @@ from bridge.dualwrite.recorder import KEY, NotCarried, Operation, Recorder
 from bridge.errors import BridgeError, ServerUnreachable
 from bridge.mapping.plan import TablePlan
 from bridge.names import TableName
+
+T = TypeVar("T")
 
 LOOK_SECONDS = 1.0
 """How old what is known of the authority may be when a transaction begins."""
@@ -80,7 +82,7 @@ class DualWrite:
         self.source, self.target = source, target
         self.early = Provisional(sides.pipeline, plans, sides.open_source, sides.open_target)
         self._groups = {name: group_of(name, plan.group) for name, plan in plans.items()}
-        self._known: dict[str, Authority] | None = None
+        self._known: dict[str, Authority] = {}
         self._looked = float("-inf")
         self._lock = threading.Lock()
         self._looking: tuple[pymysql.Connection[Any] | None, psycopg.Connection[Any] | None] = (
@@ -113,19 +115,30 @@ class DualWrite:
         """The groups' rows, at most `LOOK_SECONDS` old while a side can be asked; none: not set up.
 
         Older ones do no harm, since each commit is checked. Raises ServerUnreachable where nothing
-        was ever known.
+        is known.
         """
+        if time.monotonic() - self._looked <= LOOK_SECONDS:
+            return self._known
+        return self._wait(self._refreshed)
+
+    def _refreshed(self) -> dict[str, Authority]:
         with self._lock:
             if time.monotonic() - self._looked > LOOK_SECONDS:
                 found = self._look()
-                if found is not None:
-                    self._known = found
+                if found is None and not self._known:
+                    raise ServerUnreachable(
+                        "neither side can be asked who has authority", "try again when one is back"
+                    )
+                self._known = self._known if found is None else found
                 self._looked = time.monotonic()
-            if self._known is None:
-                raise ServerUnreachable(
-                    "neither side can be asked who has authority", "try again when one is back"
-                )
             return self._known
+
+    def _wait(self, work: Callable[[], T]) -> T:
+        """Does it; the event loop of an asynchronous engine goes on meanwhile."""
+        if self.source.dialect.is_async:
+            done: T = await_only(asyncio.to_thread(work))
+            return done
+        return work()
 
     def close(self) -> None:
         """Ends the layer's own sessions; the engines are the application's."""
@@ -175,7 +188,7 @@ class DualWrite:
 
     def _commit_source(self, conn: Any, commit: Callable[[Any], None]) -> None:
         operation: Operation | None = conn.info.pop(KEY, None)
-        known = self.authorities()
+        known = self.authorities() if operation is not None else {}
         if operation is None or not known:  # nothing to record, or nothing set up: the stream alone
             commit(conn)
             return
@@ -215,10 +228,7 @@ class DualWrite:
         def write() -> None:
             self.early.write(epochs, op, touched, keep=keep)
 
-        if self.source.dialect.is_async:  # the event loop must not wait for it
-            await_only(asyncio.to_thread(write))
-        else:
-            write()
+        self._wait(write)
 
     def _commit_target(self, conn: Any, commit: Callable[[Any], None]) -> None:
         operation: Operation | None = conn.info.pop(KEY, None)
@@ -273,6 +283,10 @@ def _listen(engine: Engine, recorder: Recorder) -> None:
     @event.listens_for(engine, "after_execute")
     def after(conn: Connection, statement: Any, *rest: Any) -> None:
         recorder.after(conn, statement, rest[-1])
+
+    @event.listens_for(engine, "before_cursor_execute")
+    def before_cursor(conn: Connection, _: Any, statement: str, *rest: Any) -> None:
+        recorder.before_cursor(conn, statement, rest[1])
 
     @event.listens_for(engine, "rollback")
     def rolled_back(conn: Connection) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ from bridge.mapping.files import read_all
 from bridge.mapping.plan import TablePlan
 from bridge.names import TableName
 
+CONNECT_SECONDS = 2
 READ_SECONDS = 5.0
 """How long the layer's own reads of the source may take."""
 
@@ -39,6 +41,7 @@ def open_dual_write(
     settings = load(Path(config), os.environ)
     here = _endpoint(settings.endpoint(settings.pipeline.source), "mysql")
     there = _endpoint(settings.endpoint(settings.pipeline.target), "postgresql")
+    here, there = _impatient(here), _impatient(there)
     if not here.database:
         raise ConfigError(
             "the source's URL names no database, in which the dual-write layer's tables could be",
@@ -63,6 +66,12 @@ def _endpoint(endpoint: Endpoint, kind: str) -> Endpoint:
     if endpoint.kind != kind:
         raise ConfigError(f"{endpoint.place} is not a {kind} database", "see pipeline.source")
     return endpoint
+
+
+def _impatient(endpoint: Endpoint) -> Endpoint:
+    """No commit of an application waits long for a session of ours."""
+    options = {"connect_timeout": str(CONNECT_SECONDS), **endpoint.options}
+    return replace(endpoint, options=options)
 
 
 def _plans(conn: pymysql.Connection[Any], folder: Path) -> Mapping[TableName, TablePlan]:

@@ -29,6 +29,7 @@ from bridge.capture.keylookup import key_condition
 from bridge.capture.snapshot import look_up, prepare_lookups
 from bridge.change.batch import BadRow, Op
 from bridge.dualwrite.authority import Q
+from bridge.dualwrite.guard import Guard
 from bridge.dualwrite.values import fields
 from bridge.errors import BridgeError
 from bridge.mapping.plan import TablePlan
@@ -46,6 +47,8 @@ LIMITS = {
 MOST_ROWS = 500
 """Rows of an operation; a larger one is left to the stream."""
 MOST_SESSIONS = 16
+LONGEST_SECONDS = 4.0
+"""After which a session is cut off whose server says nothing at all."""
 PAUSE, LONGEST_PAUSE = 1.0, 10.0
 """Seconds without a try after a side that could not be reached."""
 _REFUSED = {
@@ -123,6 +126,7 @@ class Provisional:
         self._not_before = 0.0
         self._pause = PAUSE
         self._resting = threading.Lock()
+        self._guard = Guard(LONGEST_SECONDS)
         self.counts = Counts()
 
     def write(
@@ -154,7 +158,6 @@ class Provisional:
         sessions: _Sessions | None = None
         try:
             sessions = self._borrow()
-            statements = list(self._statements(sessions.source, touched))
             names = {
                 "pipeline": self._pipeline,
                 "groups": list(epochs),
@@ -164,7 +167,9 @@ class Provisional:
                 "schemas": [name.schema for name in touched],
                 "tables": [name.table for name in touched],
             }
-            self._apply(sessions.target, names, statements, keep=keep)
+            with self._guard.watching(sessions.target.fileno()):
+                statements = self._statements(sessions.source, touched)
+                self._apply(sessions.target, names, statements, keep=keep)
         except _Unfit:
             self._give_back(sessions)
             return "refused"

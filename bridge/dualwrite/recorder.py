@@ -13,11 +13,18 @@ from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Table, and_, select
-from sqlalchemy.engine import Connection
+from sqlalchemy import Column, Table, and_, select
+from sqlalchemy.engine import Connection, Dialect
 from sqlalchemy.sql import operators
-from sqlalchemy.sql.dml import Delete, Insert, Update
-from sqlalchemy.sql.elements import BinaryExpression, BindParameter, BooleanClauseList, TextClause
+from sqlalchemy.sql.dml import Delete, Insert, Update, UpdateBase
+from sqlalchemy.sql.elements import (
+    BinaryExpression,
+    BindParameter,
+    BooleanClauseList,
+    Grouping,
+    TextClause,
+)
+from sqlalchemy.types import TypeEngine
 
 from bridge.change.batch import Op
 from bridge.dualwrite.values import key_text
@@ -26,8 +33,9 @@ from bridge.mapping.plan import TablePlan
 from bridge.names import TableName
 
 _WRITES = re.compile(
-    r"\s*(?:/\*.*?\*/\s*|--[^\n]*\n\s*|\()*(?P<verb>insert|update|delete|replace|load|truncate|call|do|handler|with"
-    r"|alter|create|drop|rename)\b",
+    r"\s*(?:/\*.*?\*/\s*|--[^\n]*\n\s*|\()*(?:"
+    r"insert|update|delete|replace|load|truncate|call|do|handler|alter|create|drop|rename|merge"
+    r"|with\b.*?\b(?:insert|update|delete|merge))\b",
     re.IGNORECASE | re.DOTALL,
 )
 KEY = "bridge.operation"
@@ -74,17 +82,30 @@ class Recorder:
                 "a write in AUTOCOMMIT cannot be tied to an operation",
                 "write in a transaction: no isolation_level=AUTOCOMMIT",
             )
-        plan = self._plan(statement)
-        if plan is None and self._foreign(statement):
+        plan, others = self._plan(statement), self._others(statement)
+        if plan is None and self._foreign(statement) and not others:
             return
         operation = operation_of(conn, make=True)
         assert operation is not None
-        if plan is None:
+        operation.tables |= others
+        if plan is not None:
+            operation.tables.add(plan.source)
+        if others:
+            self._unknown(operation, "an update of several tables")
+        elif plan is None:
             self._unknown(operation, "a statement in text changes rows that are not known")
-            return
-        operation.tables.add(plan.source)
-        if isinstance(statement, Update | Delete):
+        elif isinstance(statement, Update | Delete):
             self._criteria(conn, operation, plan, statement, _given(many, params))
+
+    def before_cursor(self, conn: Connection, statement: str, context: Any) -> None:
+        """Before the driver has a statement: text that came past SQLAlchemy, writes in a CTE."""
+        compiled = context.compiled if context is not None else None
+        if compiled is None:  # exec_driver_sql
+            self.before(conn, statement, (), {})
+        elif any(
+            isinstance(cte.element, UpdateBase) for cte in getattr(compiled, "ctes", None) or ()
+        ):
+            self.before(conn, "insert", (), {})
 
     def after(self, conn: Connection, statement: Any, result: Any) -> None:
         """After a statement: the keys of inserted rows."""
@@ -96,12 +117,12 @@ class Recorder:
         if statement.select is not None or statement._post_values_clause is not None:  # noqa: SLF001
             self._unknown(operation, f"{plan.source}: an insert that may change other rows")
             return
-        names = [column.name for column in _table(statement).primary_key]
+        columns = list(_table(statement).primary_key)
         if statement._multi_values:  # noqa: SLF001
             rows: Iterable[Any] = ()
         else:
             rows = result.context.inserted_primary_key_rows
-        keys = [self._key(plan, dict(zip(names, row, strict=True))) for row in rows]
+        keys = [self._row_key(conn, plan, columns, row) for row in rows]
         self._note(operation, plan, keys or [None])
 
     # -- keys --------------------------------------------------------------------------------
@@ -124,15 +145,20 @@ class Recorder:
             return
         found: list[bytes | None] = []
         for values in given or ({},):
-            known = _whole_key(statement, columns, values)
+            known = _whole_key(conn.dialect, statement, columns, values)
             if known is not None:
                 found.append(self._key(plan, known))
                 continue
             query = select(*columns).where(*statement._where_criteria).with_for_update()  # noqa: SLF001
             rows = conn.execute(query, dict(values)).all()
-            names = [column.name for column in columns]
-            found += [self._key(plan, dict(zip(names, row, strict=True))) for row in rows]
+            found += [self._row_key(conn, plan, columns, row) for row in rows]
         self._note(operation, plan, found)
+
+    def _row_key(
+        self, conn: Connection, plan: TablePlan, columns: Sequence[Any], row: Sequence[Any]
+    ) -> bytes | None:
+        values = zip(columns, row, strict=True)
+        return self._key(plan, {c.name: _bound(conn.dialect, c.type, v) for c, v in values})
 
     def _key(self, plan: TablePlan, values: Mapping[str, Any]) -> bytes | None:
         if not plan.key:
@@ -171,6 +197,16 @@ class Recorder:
             and self._name(statement.table) not in self._plans
         )
 
+    def _others(self, statement: Any) -> set[TableName]:
+        """Carried tables beside its own of which it sets columns: MySQL's UPDATE of several."""
+        if not isinstance(statement, Update):
+            return set()
+        named: Iterable[Any] = statement._values or ()  # noqa: SLF001
+        tables = [getattr(column, "table", None) for column in named]
+        names = {self._name(table) for table in tables if isinstance(table, Table)}
+        own = {self._name(statement.table)} if isinstance(statement.table, Table) else set()
+        return (names - own) & self._plans.keys()
+
     def _name(self, table: Table) -> TableName:
         return TableName(table.schema or self._database, table.name)
 
@@ -191,8 +227,10 @@ def _writes(statement: Any) -> bool:
 
 
 def _autocommits(conn: Connection) -> bool:
-    level = conn.get_execution_options().get("isolation_level", "")
-    return str(level).upper() == "AUTOCOMMIT"
+    """By an option of the connection, its engine, or its driver."""
+    driver = conn.connection.dbapi_connection
+    assert driver is not None
+    return bool(conn.dialect.detect_autocommit_setting(driver))
 
 
 def _given(many: Sequence[Any], params: Any) -> list[Mapping[str, Any]]:
@@ -213,7 +251,10 @@ def _changes(statement: Update, given: Sequence[Mapping[str, Any]], keys: set[st
 
 
 def _whole_key(
-    statement: Update | Delete, columns: Sequence[Any], values: Mapping[str, Any]
+    dialect: Dialect,
+    statement: Update | Delete,
+    columns: Sequence[Any],
+    values: Mapping[str, Any],
 ) -> dict[str, Any] | None:
     """The key if the criteria are equality with each of its columns, whatever else there is."""
     found: dict[str, Any] = {}
@@ -221,21 +262,36 @@ def _whole_key(
     for part in _parts(and_(True, *statement._where_criteria)):  # noqa: SLF001
         if not (isinstance(part, BinaryExpression) and part.operator is operators.eq):
             continue
-        name = str(getattr(part.left, "name", ""))
-        if name in names and isinstance(part.right, BindParameter):
-            bind = part.right
-            if bind.key in values:
-                found[name] = values[bind.key]
-            elif not bind.required:
-                found[name] = bind.effective_value
+        if _of_table(part.left, _table(statement)) and isinstance(part.right, BindParameter):
+            bind, name = part.right, part.left.name
+            if name in names and bind.key in values:
+                found[name] = _bound(dialect, bind.type, values[bind.key])
+            elif name in names and not bind.required:
+                found[name] = _bound(dialect, bind.type, bind.effective_value)
     return found if len(found) == len(names) and None not in found.values() else None
 
 
+def _of_table(column: Any, table: Table) -> bool:
+    """Whether it is a column of this very table, not of an alias or a table joined to it."""
+    owner = column.table if isinstance(column, Column) else None
+    return isinstance(owner, Table) and owner.fullname == table.fullname
+
+
+def _bound(dialect: Dialect, kind: TypeEngine[Any], value: Any) -> Any:
+    """The value as the driver is given it; None if the type does not take it."""
+    process = kind.dialect_impl(dialect).bind_processor(dialect)
+    try:
+        return value if process is None or value is None else process(value)
+    except (TypeError, ValueError, LookupError, AttributeError):
+        return None
+
+
 def _parts(clause: Any) -> Iterable[Any]:
+    """What must all be so: through AND and parentheses, not through NOT."""
     if isinstance(clause, BooleanClauseList) and clause.operator is operators.and_:
         for part in clause.clauses:
             yield from _parts(part)
-    elif hasattr(clause, "element") and not isinstance(clause, BinaryExpression):
+    elif isinstance(clause, Grouping):
         yield from _parts(clause.element)
     else:
         yield clause

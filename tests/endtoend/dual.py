@@ -12,6 +12,7 @@ from sqlalchemy.engine import Engine
 
 from bridge.dualwrite.layer import DualWrite
 from bridge.dualwrite.opening import open_dual_write
+from bridge.names import quote_postgres
 from bridge.replicate.ops import AUTHORITY_TABLE, definitions
 from tests.endtoend.project import CHECKOUT, Project
 
@@ -64,6 +65,33 @@ def drop_application(project: Project) -> None:
         if there.execute("SELECT 1 FROM pg_roles WHERE rolname = %s", (app,)).fetchone():
             there.execute(f"DROP OWNED BY {app} CASCADE".encode())
             there.execute(f"DROP ROLE {app}".encode())
+
+
+def move_to_target(project: Project) -> None:
+    """The target has authority over all groups from now on; both sides are equal, and idle.
+
+    It has its foreign keys then, and keys that it generates go on behind those that it has.
+    """
+    phase = ("--phase", "constraints")
+    plan = project.run("schema", "plan", *phase, "--format", "json").json["plan"]
+    project.run("schema", "apply", *phase, "--plan", plan)
+    moved = "SET authority = 'target', epoch = epoch + 1"
+    with closing(project.source.connect()) as conn, conn.cursor() as cursor:
+        cursor.execute(f"UPDATE {AUTHORITY_TABLE} {moved}")
+    with project.target.connect() as there:
+        there.execute(f"UPDATE dbbridge.authority {moved}".encode())
+        identities = there.execute(
+            "SELECT attrelid::regclass::text, attname FROM pg_attribute a JOIN pg_class c"
+            " ON c.oid = attrelid WHERE attidentity <> '' AND relnamespace = %s::regnamespace",
+            (project.source.name,),
+        )
+        for table, column in identities.fetchall():
+            name = quote_postgres(column)
+            there.execute(
+                f"SELECT setval(pg_get_serial_sequence(%s, %s),"
+                f" (SELECT coalesce(max({name}), 0) + 1 FROM {table}), false)".encode(),
+                (table, column),
+            )
 
 
 def app_name(project: Project) -> str:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import re
+import signal
+import time
 from collections.abc import Iterator
 from contextlib import closing
 from datetime import datetime
@@ -14,6 +17,7 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
 
 from bridge.dualwrite.authority import StaleEpoch
 from bridge.dualwrite.layer import DualWrite
+from bridge.dualwrite.provisional import LONGEST_SECONDS
 from bridge.dualwrite.recorder import NotCarried
 from bridge.dualwrite.session import dual_sessionmaker
 from tests.endtoend.compare import assert_same
@@ -196,6 +200,30 @@ def test_the_target_being_away_hurts_nobody(written: tuple[Project, DualWrite]) 
         conn.execute(f'ALTER ROLE "{account}" LOGIN'.encode())
     project.catch_up()
     assert assert_same(project.source, project.target, tables=["customer"]) == 3
+
+
+def test_a_target_that_stands_still_is_not_waited_for(
+    written: tuple[Project, DualWrite],
+) -> None:
+    project, dual = written
+    make = dual_sessionmaker(dual)
+    with make.begin() as session:
+        session.add(Customer(name="first"))
+    sessions = "SELECT pid FROM pg_stat_activity WHERE usename = %s AND application_name = %s"
+    pids = project.ask(sessions, project.accounts.name, "dbbridge dual write")
+    try:
+        for (pid,) in pids:
+            os.kill(pid, signal.SIGSTOP)
+        began = time.monotonic()
+        with make.begin() as session:
+            session.add(Customer(name="second"))
+        assert time.monotonic() - began < 3 * LONGEST_SECONDS
+    finally:
+        for (pid,) in pids:
+            os.kill(pid, signal.SIGCONT)
+    assert dual.early.counts.by == {"applied": 1, "unreachable": 1}
+    project.catch_up()
+    assert assert_same(project.source, project.target, tables=["customer"]) == 2
 
 
 def test_once_the_target_has_authority_it_alone_is_written(
