@@ -80,7 +80,7 @@ def spread(
     ready = threading.Barrier(threads + 1)
 
     def work(number: int) -> None:
-        with contextmanager(one)(made, port) as insert:  # type: ignore[arg-type]
+        with contextmanager(one)(made, port) as insert:
             ready.wait()
             for key in range(first + number, first + rows, threads):
                 began = time.perf_counter()

@@ -7,6 +7,7 @@ import json
 import re
 import secrets
 import signal
+import ssl
 from collections.abc import Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass, field
@@ -60,6 +61,8 @@ class Proxy:
     tokens: dict[str, str]
     daemon: Daemon = field(init=False)
     address: str = field(init=False, default="")
+    context: ssl.SSLContext | None = None
+    """Where it speaks TLS."""
 
     def start(self, **environment: str) -> None:
         """Starts it and waits until it listens."""
@@ -73,6 +76,10 @@ class Proxy:
     def connection(self) -> http.client.HTTPConnection:
         """A connection of one's own."""
         url = urlsplit(self.address)
+        if self.context is not None:
+            return http.client.HTTPSConnection(
+                url.hostname or "", url.port, timeout=20, context=self.context
+            )
         return http.client.HTTPConnection(url.hostname or "", url.port, timeout=20)
 
     def call(
