@@ -136,8 +136,8 @@ def _after_the_switch(proxy: Proxy) -> None:
 VALUES: dict[str, Any] = {
     "amount": "1.5000000000", "state": "paid", "tags": ["b"], "flag": 1, "bits": "513",
     "ratio": 0.5, "day": "2026-02-28", "at": "2026-01-31T10:00:00.125",
-    "seen": "2026-01-31T10:00:00.123456Z", "span": "-100:00:01", "year": 1999, "raw": "AAH/Jw==", "body": "x",
-    "doc": {"a": [1.5, None]},
+    "seen": "2026-01-31T10:00:00.123456Z", "span": "-100:00:01", "year": 1999, "raw": "AAH/Jw==",
+    "body": "x", "doc": {"a": [1.5, None]},
 }  # fmt: skip
 
 
