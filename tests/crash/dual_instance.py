@@ -23,6 +23,7 @@ from sqlalchemy.orm.exc import StaleDataError
 from bridge.dualwrite.authority import StaleEpoch
 from bridge.dualwrite.opening import open_dual_write
 from bridge.dualwrite.session import dual_sessionmaker
+from bridge.errors import ServerUnreachable
 from tests.endtoend.traffic import EXPECTED, GONE
 
 NO_SAVEPOINT = 1305
@@ -205,7 +206,12 @@ def main() -> None:
     source, target, path, config, name, seed, writers = sys.argv[1:]
     here = create_engine(source, pool_size=int(writers), isolation_level="READ COMMITTED")
     there = create_engine(target, connect_args={"options": f"-csearch_path={path}"})
-    dual = open_dual_write(config, source=here, target=there)
+    while True:
+        try:
+            dual = open_dual_write(config, source=here, target=there)
+            break
+        except ServerUnreachable:  # it dies now and then
+            time.sleep(0.2)
     make = dual_sessionmaker(dual)
     threads = [Writer(make, f"{name}/{n}", f"{seed}/{n}") for n in range(int(writers))]
     for thread in threads:

@@ -34,7 +34,7 @@ CREATE TABLE entry (id bigint AUTO_INCREMENT PRIMARY KEY, account_id bigint NOT 
 CREATE TABLE ledger (writer varchar(40) NOT NULL, number int NOT NULL, PRIMARY KEY (writer, number))
 """
 NAMES = ["account", "entry", "ledger"]
-INSTANCES, WRITERS, BYPASSING = 2, 4, 2
+INSTANCES, WRITERS, BYPASSING = 2, 4, 4
 SHORT_SECONDS = 25.0
 UNREACHABLE = 4
 """The exit code of a daemon that finds no server at its start."""
