@@ -19,7 +19,7 @@ from tests.models.dualwrite.rules import BUILT, Rules
 from tests.models.dualwrite.source import Workload
 
 UNIQUE = Workload(bad=0.05, lost=0, operations=0.7, unchanged=0.3, handovers=0.5)
-UNHURT = Workload(bad=0, lost=0)
+PLAIN = Workload(bad=0, lost=0)
 
 
 def test_the_target_becomes_the_source() -> None:
@@ -46,12 +46,16 @@ def test_nothing_is_lost_if_only_the_target_refuses() -> None:
     assert_right("dual writes, coarser unique index", dual_writes(rules, UNIQUE), 10_000)
 
 
-@pytest.mark.parametrize(
-    "rules",
-    [Rules(full_images=False), Rules(versions=">"), Rules(versions=">="), Rules(coarse=True)],
-    ids=["changed columns", "version >", "version >=", "coarser unique index"],
-)
-def test_the_stream_alone_is_right(rules: Rules) -> None:
-    """What the broken forms do wrong is not the stream's."""
-    alone = replace(rules, authority="nobody", exact=False)
-    assert_right("stream without dual writes", dual_writes(alone, UNHURT), 1_000)
+ALONE = {
+    "changed columns": Rules(full_images=False),
+    "version >": Rules(versions=">"),
+    "version >=": Rules(versions=">="),
+    "coarser unique index": Rules(coarse=True),
+}
+
+
+@pytest.mark.parametrize("name", ALONE)
+def test_the_stream_alone_is_right(name: str) -> None:
+    """What these forms do wrong with dual writes is not the stream's fault."""
+    alone = replace(ALONE[name], authority="nobody", exact=False)
+    assert_right(f"no dual writes, {name}", dual_writes(alone, PLAIN), 1_000)
