@@ -16,11 +16,13 @@ import time
 from collections.abc import Callable
 
 from sqlalchemy import ForeignKey, String, create_engine, delete, insert, select, text, update
+from sqlalchemy.engine import Engine
 from sqlalchemy.exc import DBAPIError, IntegrityError
 from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
 from sqlalchemy.orm.exc import StaleDataError
 
 from bridge.dualwrite.authority import StaleEpoch
+from bridge.dualwrite.layer import DualWrite
 from bridge.dualwrite.opening import open_dual_write
 from bridge.dualwrite.session import dual_sessionmaker
 from bridge.errors import ServerUnreachable
@@ -201,17 +203,21 @@ def say(line: str) -> None:
     os.write(sys.stdout.fileno(), f"{line}\n".encode())
 
 
+def opened_layer(config: str, source: Engine, target: Engine) -> DualWrite:
+    """Waits for a source that is dead just now."""
+    while True:
+        try:
+            return open_dual_write(config, source=source, target=target)
+        except ServerUnreachable:
+            time.sleep(0.2)
+
+
 def main() -> None:
     """See the module."""
     source, target, path, config, name, seed, writers = sys.argv[1:]
     here = create_engine(source, pool_size=int(writers), isolation_level="READ COMMITTED")
     there = create_engine(target, connect_args={"options": f"-csearch_path={path}"})
-    while True:
-        try:
-            dual = open_dual_write(config, source=here, target=there)
-            break
-        except ServerUnreachable:  # it dies now and then
-            time.sleep(0.2)
+    dual = opened_layer(config, here, there)
     make = dual_sessionmaker(dual)
     threads = [Writer(make, f"{name}/{n}", f"{seed}/{n}") for n in range(int(writers))]
     for thread in threads:
