@@ -17,7 +17,8 @@ from urllib.parse import quote, urlsplit
 from ruamel.yaml import YAML
 
 from bridge.replicate.ops import definitions
-from tests.endtoend.project import Daemon, Project
+from tests.endtoend.project import CHECKOUT, Daemon, Project
+from tests.endtoend.test_readme import FENCED
 
 TABLES = """
 CREATE TABLE orders (id bigint unsigned AUTO_INCREMENT PRIMARY KEY, code varchar(60) UNIQUE,
@@ -28,6 +29,7 @@ CREATE TABLE line (order_id bigint unsigned NOT NULL, name varchar(20) NOT NULL,
     PRIMARY KEY (order_id, name), FOREIGN KEY (order_id) REFERENCES orders (id));
 CREATE TABLE loose (n int)"""
 ALL, READER, ORDERS = "all", "reader", "orders"
+_ALLOW = {ALL: ["*:*"], READER: ["*:read"], ORDERS: ["orders:read,insert"]}
 _LISTENING = re.compile(r"listening on (\S+)")
 
 
@@ -63,6 +65,11 @@ class Proxy:
     address: str = field(init=False, default="")
     context: ssl.SSLContext | None = None
     """Where it speaks TLS."""
+
+    @property
+    def writer(self) -> str:
+        """The source's account that writes for callers."""
+        return f"w_{self.project.accounts.name}"
 
     def start(self, **environment: str) -> None:
         """Starts it and waits until it listens."""
@@ -126,36 +133,46 @@ def _sent(
     return Answer(response.status, found, response.read())
 
 
-def grants(database: str, account: str) -> list[str]:
-    """What the account that writes for callers needs in the source."""
-    who = f"'{account}'@'%'"
+def _rights(project: Project, writer: str) -> list[str]:
+    """What an administrator gives: to the bridge's account, and to the writer by docs/proxy.md."""
+    name, bridge = project.source.name, f"'{project.accounts.name}'@'%'"
+    text = (CHECKOUT / "docs" / "proxy.md").read_text()
+    (shown,) = [body for language, body in FENCED.findall(text) if language == "sql"]
+    lines = shown.replace("shop.", f"`{name}`.").replace("TO writer", f"TO '{writer}'@'%'")
+    carried, *rest = filter(str.strip, lines.split(";\n"))
     return [
-        f"GRANT SELECT, INSERT, UPDATE, DELETE ON `{database}`.* TO {who}",
-        f"GRANT REPLICATION SLAVE, REPLICATION CLIENT ON *.* TO {who}",
+        f"CREATE USER '{writer}'@'%' IDENTIFIED BY '{project.accounts.password}'",
+        *(carried.replace(".orders", f".{table}") for table in ("orders", "line", "loose")),
+        *rest,
+        f"GRANT SELECT, INSERT, UPDATE ON `{name}`._bridge_authority TO {bridge}",
+        f"GRANT SELECT, DELETE ON `{name}`._bridge_op TO {bridge}",
     ]
 
 
 def prepared(project: Project, **limits: float) -> Proxy:
     """Tables of the layer, rights, tokens; nothing runs yet."""
-    name = project.source.name
+    name, server = project.source.name, project.source.server
+    proxy = Proxy(project, {each: secrets.token_hex(16) for each in _ALLOW})
     with closing(project.source.connect()) as conn, conn.cursor() as cursor:
-        for statement in [*definitions(name).values(), *grants(name, project.accounts.name)]:
+        for statement in [*definitions(name).values(), *_rights(project, proxy.writer)]:
             cursor.execute(statement)
     project.run("cutover", "mode", "provisional")
     path = project.folder / "bridge.yaml"
     yaml = YAML()
     document = yaml.load(path)
-    allow = {ALL: ["*:*"], READER: ["*:read"], ORDERS: ["orders:read,insert"]}
+    place = f"{server.host}:{server.port}/{name}"
+    document["databases"]["writer"] = {"url": f"mysql://{proxy.writer}:${{SOURCE_PW}}@{place}"}
     document["proxy"] = {
         "listen": "127.0.0.1:0",
+        "source": "writer",
         "tokens": [
             {"name": each, "token": f"${{TOKEN_{each.upper()}}}", "allow": scopes}
-            for each, scopes in allow.items()
+            for each, scopes in _ALLOW.items()
         ],
         "limits": limits,
     }
     yaml.dump(document, path)
-    return Proxy(project, {each: secrets.token_hex(16) for each in allow})
+    return proxy
 
 
 def streaming_proxy(project: Project, **limits: float) -> Iterator[Proxy]:
@@ -170,6 +187,10 @@ def streaming_proxy(project: Project, **limits: float) -> Iterator[Proxy]:
     project.wait_streaming(daemon)
     proxy = prepared(project, **{"wait_seconds": 0.5, **limits})
     proxy.start()
-    yield proxy
-    if proxy.daemon.running:
-        proxy.stop()
+    try:
+        yield proxy
+        if proxy.daemon.running:
+            proxy.stop()
+    finally:
+        with closing(project.source.connect()) as conn, conn.cursor() as cursor:
+            cursor.execute(f"DROP USER '{proxy.writer}'@'%'")

@@ -234,13 +234,14 @@ def test_a_side_that_is_away(proxy: Proxy) -> None:
         assert (ready.status, ready.json["target"], ready.json["source"]) == (503, "away", "ok")
         assert proxy.call("GET", "/metrics").status == 200
         conn.execute(f'ALTER ROLE "{account}" LOGIN'.encode())
+    writer = proxy.writer
     with closing(project.source.connect()) as there, there.cursor() as cursor:
-        cursor.execute(f"ALTER USER '{account}'@'%' ACCOUNT LOCK")
-        cursor.execute("SELECT id FROM information_schema.processlist WHERE user = %s", (account,))
+        cursor.execute(f"ALTER USER '{writer}'@'%' ACCOUNT LOCK")
+        cursor.execute("SELECT id FROM information_schema.processlist WHERE user = %s", (writer,))
         for (number,) in cursor.fetchall():
             cursor.execute(f"KILL {number}")
         away = proxy.call("PUT", at("orders", 3), {"values": {}})
         assert away.status == 503, away
         assert proxy.call("GET", at("orders", 2)).status == 503
-        cursor.execute(f"ALTER USER '{account}'@'%' ACCOUNT UNLOCK")
+        cursor.execute(f"ALTER USER '{writer}'@'%' ACCOUNT UNLOCK")
     assert proxy.call("PUT", at("orders", 3), {"values": {}}).status == 200

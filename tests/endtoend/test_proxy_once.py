@@ -9,7 +9,9 @@ from contextlib import closing
 from typing import Any
 
 import pytest
+from sqlalchemy import create_engine
 
+from bridge.dualwrite.http.answers import forget
 from tests.endtoend.project import Project
 from tests.endtoend.proxy_calls import ORDERS, Answer, Proxy, at, streaming_proxy
 
@@ -66,6 +68,25 @@ def test_once(proxy: Proxy) -> None:
 
     _killed(proxy)
     _after_the_switch(proxy)
+    _forgotten(proxy)
+
+
+def _forgotten(proxy: Proxy) -> None:
+    """Answers of a day ago."""
+    with closing(proxy.project.source.connect()) as conn, conn.cursor() as cursor:
+        cursor.execute(
+            "UPDATE _bridge_answer SET made = made - INTERVAL 1 DAY ORDER BY op_id LIMIT 2"
+        )
+    proxy.project.ask("UPDATE dbbridge.answers SET made = made - interval '1 day' RETURNING 1")
+    here, there = proxy.project.source, proxy.project.target
+    for dialect, connect, side, number in (
+        ("mysql+pymysql", lambda: here.connect(autocommit=False), "source", 2),
+        ("postgresql+psycopg", lambda: there.connect(autocommit=False), "target", 1),
+    ):
+        engine = create_engine(f"{dialect}://", creator=connect)
+        assert forget(engine, side, 24) == number
+        assert forget(engine, side, 24) == 0
+        engine.dispose()
 
 
 def _killed(proxy: Proxy) -> None:

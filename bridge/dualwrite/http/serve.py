@@ -170,6 +170,7 @@ def serve(
         ssl_certfile=files[0] or None,
         ssl_keyfile=files[1] or None,
         access_log=False,
+        proxy_headers=False,
         log_config=None,
         server_header=False,
         timeout_graceful_shutdown=FINISH_SECONDS,
