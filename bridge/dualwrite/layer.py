@@ -270,8 +270,8 @@ def _later(here: Authority | None, there: Authority | None) -> Authority:
         known = here or there
         assert known is not None
         return known
-    if there.side == here.side:
-        return here
+    if there.side == here.side:  # each side's writers are held by its own epoch
+        return there if there.side == "target" else here
     return there if there.epoch > here.epoch else here
 
 

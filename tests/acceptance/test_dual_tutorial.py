@@ -8,18 +8,23 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import closing
+from datetime import date
+from typing import Any
 
 import pytest
-from sqlalchemy import URL, create_engine
+from sqlalchemy import URL, create_engine, insert, select
 from sqlalchemy.engine import Engine
 from sqlalchemy.orm import sessionmaker
 
+from bridge.dualwrite.authority import StaleEpoch
 from bridge.dualwrite.layer import DualWrite
+from bridge.dualwrite.recorder import NotCarried
 from bridge.dualwrite.session import dual_sessionmaker
 from tests.acceptance.dual_club import (
     LEFT,
     STEPS,
     TABLES,
+    Membership,
     an_insert_returns_rows_where_the_server_can,
     everything,
     play,
@@ -38,6 +43,7 @@ from tests.endtoend.dual import (
 from tests.endtoend.project import Project
 
 NAMES = ["address", "user_account", "membership", "device"]
+OTHER = {"user_id": 50, "club": "other", "since": date(2020, 1, 1)}
 
 
 @pytest.fixture
@@ -100,6 +106,9 @@ def test_the_tutorial_runs_as_without_the_layer(
     assert project.status()["unconfirmed_ops"] == 0
     assert assert_same(project.source, project.target, tables=NAMES) == len(rows)
 
+    _refuses_what_no_transaction_holds(project, isolation_level="AUTOCOMMIT")
+    _refuses_what_no_transaction_holds(project, connect_args={"autocommit": True})
+
     _empty(project)
     project.catch_up()
     move_to_target(project)
@@ -113,6 +122,31 @@ def test_the_tutorial_runs_as_without_the_layer(
     with closing(project.source.connect()) as conn, conn.cursor() as cursor:
         for table in NAMES:  # nothing of it went there
             assert cursor.execute(f"SELECT * FROM {table}") == 0
+    _refuses_a_stale_write_in_a_cte(project, make)
+
+
+def _refuses_what_no_transaction_holds(project: Project, **options: Any) -> None:
+    autocommitting = dual_write(project, **options)
+    with dual_sessionmaker(autocommitting)() as session:
+        with pytest.raises(NotCarried, match="AUTOCOMMIT"):
+            session.execute(insert(Membership).values(OTHER))
+        assert session.get(Membership, (50, "other")) is None
+    autocommitting.close()
+    autocommitting.source.dispose()
+    autocommitting.target.dispose()
+
+
+def _refuses_a_stale_write_in_a_cte(project: Project, make: sessionmaker[Any]) -> None:
+    with project.target.connect() as there:
+        there.execute("UPDATE dbbridge.authority SET epoch = epoch + 1")
+    query = select(insert(Membership).values(OTHER).returning(Membership.club).cte())
+    with make() as session:
+        assert session.scalars(query).all() == ["other"]
+        with pytest.raises(StaleEpoch):
+            session.commit()
+    with make.begin() as session:
+        assert session.get(Membership, (50, "other")) is None
+        assert session.scalars(query).all() == ["other"]
 
 
 def _empty(project: Project) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 from contextlib import closing
+from typing import Any
 from unittest import mock
 
 from sqlalchemy import URL, create_engine
@@ -138,9 +139,9 @@ def target_url(project: Project) -> URL:
     )
 
 
-def source_engine(project: Project) -> Engine:
+def source_engine(project: Project, **options: Any) -> Engine:
     """The application's engine for the source."""
-    return create_engine(source_url(project))
+    return create_engine(source_url(project), **options)
 
 
 def target_engine(project: Project) -> Engine:
@@ -149,12 +150,12 @@ def target_engine(project: Project) -> Engine:
     return create_engine(target_url(project), connect_args={"options": path})
 
 
-def dual_write(project: Project, *, strict: bool = False) -> DualWrite:
-    """The layer between both engines."""
+def dual_write(project: Project, *, strict: bool = False, **options: Any) -> DualWrite:
+    """The layer between both engines; `options` are those of the source's."""
     with mock.patch.dict(os.environ, project.accounts.environment):
         return open_dual_write(
             project.folder / "bridge.yaml",
-            source=source_engine(project),
+            source=source_engine(project, **options),
             target=target_engine(project),
             strict=strict,
         )
