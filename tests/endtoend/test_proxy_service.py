@@ -184,7 +184,8 @@ def _end(proxy: Proxy) -> None:
 def _waits(proxy: Proxy) -> bool:
     with closing(proxy.project.source.connect()) as conn, conn.cursor() as cursor:
         cursor.execute(
-            "SELECT count(*) FROM information_schema.innodb_trx WHERE trx_state = 'LOCK WAIT'"
+            "SELECT count(*) FROM information_schema.innodb_trx"
+            " WHERE trx_state = 'LOCK WAIT' AND trx_query LIKE '%body%last%'"
         )
         row: Any = cursor.fetchone()
         return bool(row[0])
