@@ -122,7 +122,7 @@ def _change(
     try:
         migrate(target)
         authority.make_tables(source, database)
-        _check_images(source, mode)
+        _check_source(source, mode)
         changed = [
             authority.change(
                 source,
@@ -143,7 +143,7 @@ def _change(
     context.out.next("dbbridge cutover status")
 
 
-def _check_images(source: object, mode: Mode | None) -> None:
+def _check_source(source: object, mode: Mode | None) -> None:
     from typing import Any, cast
 
     if mode != "provisional":
@@ -151,6 +151,13 @@ def _check_images(source: object, mode: Mode | None) -> None:
     with cast(Any, source).cursor() as cursor:
         cursor.execute("SELECT @@GLOBAL.binlog_row_image")
         (image,) = cursor.fetchone()
+        cursor.execute("SHOW GLOBAL VARIABLES LIKE 'binlog_order_commits'")  # MySQL's alone
+        order = cursor.fetchone()
+    if order is not None and str(order[1]).upper() != "ON":
+        raise ConfigError(
+            "commits become visible in another order than they are logged in",
+            "SET GLOBAL binlog_order_commits = ON",
+        )
     if str(image).upper() != "FULL":
         raise ConfigError(
             f"the source logs {image} images, which could not bring back a row that was evicted",

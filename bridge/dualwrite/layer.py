@@ -80,7 +80,9 @@ class DualWrite:
         self._sides = sides
         self._plans = plans
         self.source, self.target = source, target
-        self.early = Provisional(sides.pipeline, plans, sides.open_source, sides.open_target)
+        self.early = Provisional(
+            sides.pipeline, sides.database, plans, sides.open_source, sides.open_target
+        )
         self._groups = {name: group_of(name, plan.group) for name, plan in plans.items()}
         self._known: dict[str, Authority] = {}
         self._looked = float("-inf")

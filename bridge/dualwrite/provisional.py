@@ -34,6 +34,7 @@ from bridge.dualwrite.values import fields
 from bridge.errors import BridgeError
 from bridge.mapping.plan import TablePlan
 from bridge.names import TableName, quote_postgres
+from bridge.replicate.ops import OPS_TABLE
 from bridge.types.base import ColumnPlan
 
 LIMITS = {
@@ -114,11 +115,13 @@ class Provisional:
     def __init__(
         self,
         pipeline: str,
+        database: str,
         plans: Mapping[TableName, TablePlan],
         open_source: Callable[[], pymysql.Connection[Any]],
         open_target: Callable[[], psycopg.Connection[Any]],
     ) -> None:
         self._pipeline = pipeline
+        self._ops = TableName(database, OPS_TABLE).mysql
         self._tables = {name: Early(plan) for name, plan in plans.items()}
         self._open_source = open_source
         self._open_target = open_target
@@ -168,6 +171,8 @@ class Provisional:
                 "tables": [name.table for name in touched],
             }
             with self._guard.watching(sessions.target.fileno()):
+                if not self._knows(sessions.source, op):
+                    return self._behind(sessions)
                 statements = self._statements(sessions.source, touched)
                 self._apply(sessions.target, names, statements, keep=keep)
         except _Unfit:
@@ -183,6 +188,16 @@ class Provisional:
         self._pause = PAUSE
         self._give_back(sessions)
         return "applied" if keep else "tried"
+
+    def _knows(self, source: pymysql.Connection[Any], op: Op) -> bool:
+        """Whether the server that is read has the operation: its rows are not older then."""
+        with source.cursor() as cursor:
+            sql = f"SELECT 1 FROM {self._ops} WHERE seq = %s AND op_id = UNHEX(%s)"
+            return bool(cursor.execute(sql, (op.seq, op.op_id.hex)))
+
+    def _behind(self, sessions: _Sessions) -> str:
+        self._give_back(sessions)
+        return "behind"
 
     def _statements(
         self, source: pymysql.Connection[Any], touched: Touched

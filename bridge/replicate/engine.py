@@ -287,6 +287,7 @@ class Engine:
     def _join(self, tables: Sequence[TableState], frontier: Position) -> None:
         """Brings tables and main stream to the same commit, then makes them one."""
         if self._pipeline().position is None:
+            self._pruner.begin_anew(self._control)
             passing("join.before")
             self.stages.join(tables, frontier, first=self._source_id)
             passing("join.after")

@@ -93,7 +93,9 @@ def _op(image: Image | None) -> Op:
 
 @cache
 def _plan(name: TableName) -> TablePlan:
-    from bridge.mapping.propose import propose_table  # a tenth of a verb's start, hardly ever needed
+    from bridge.mapping.propose import (
+        propose_table,
+    )  # a tenth of a verb's start, hardly ever needed
 
     table = SourceTable(
         name,

@@ -15,6 +15,7 @@ import pymysql
 import structlog
 from pymysql.constants import ER
 
+from bridge.capture.dialect import read_dialect
 from bridge.names import TableName
 from bridge.replicate.ops import OPS_TABLE
 from bridge.replicate.servers import Servers
@@ -58,16 +59,38 @@ class Pruner:
             return
         number = int(row[0])
         try:
-            with conn.transaction():
-                conn.execute("SET LOCAL lock_timeout = '2s'")
-                for (group,) in conn.execute(Q["authority_groups"], names).fetchall():
-                    conn.execute(Q["lock_authority"], {**names, "group": group})
-                self._lease.guard(conn)
-                conn.execute(Q["forget_ops"], {**names, "number": number})
-                conn.execute(Q["drop_ops"], {**names, "number": number})
+            self._forget(conn, number)
         except psycopg.errors.LockNotAvailable:
             return
         self._prune_source(number)
+
+    def begin_anew(self, conn: Connection) -> None:
+        """The stream begins where it never was: what happened before it will not be claimed.
+
+        So all operations that have a number by now are forgotten, before the tables stream. Raises
+        LeaseLost, and psycopg's error where a lock is not had soon.
+        """
+        with closing(self._servers.source()) as source, source.cursor() as cursor:
+            if read_dialect(source).mysql_since(8, 0):
+                cursor.execute("SET SESSION information_schema_stats_expiry = 0")
+            cursor.execute(
+                "SELECT MAX(auto_increment) FROM information_schema.tables"
+                " WHERE table_schema = DATABASE() AND table_name = %s",
+                (OPS_TABLE,),
+            )
+            (following,) = cursor.fetchone() or (None,)
+        if following is not None:
+            self._forget(conn, int(following) - 1)
+
+    def _forget(self, conn: Connection, number: int) -> None:
+        names = {"pipeline": self._lease.pipeline, "number": number}
+        with conn.transaction():
+            conn.execute("SET LOCAL lock_timeout = '2s'")
+            for (group,) in conn.execute(Q["authority_groups"], names).fetchall():
+                conn.execute(Q["lock_authority"], {**names, "group": group})
+            self._lease.guard(conn)
+            conn.execute(Q["forget_ops"], names)
+            conn.execute(Q["drop_ops"], names)
 
     def _prune_source(self, number: int) -> None:
         """Deletes the rows of the source that are old, where its account may."""

@@ -368,7 +368,7 @@ WHERE pipeline = %(pipeline)s AND finished_at IS NULL ORDER BY id DESC LIMIT 1
 INSERT INTO dbbridge.applied_ops (op_id, pipeline, seq, confirmed)
 SELECT op_id, %(pipeline)s, seq, true
 FROM unnest(%(ids)s::uuid[], %(numbers)s::bigint[]) AS o (op_id, seq) ORDER BY op_id
-ON CONFLICT (op_id) DO UPDATE SET confirmed = true
+ON CONFLICT (op_id) DO UPDATE SET confirmed = true, applied_at = now()
 
 -- name: key_of_index
 SELECT pg_get_indexdef(i.indexrelid, n, true)

@@ -10,16 +10,21 @@ from collections.abc import Iterator
 from contextlib import closing
 from datetime import datetime
 from decimal import Decimal
+from typing import Any
+from unittest import mock
+from uuid import uuid4
 
 import pytest
 from sqlalchemy import ForeignKey, String, Text, delete, insert, select, text, update
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
 
+from bridge.change.batch import Op
 from bridge.dualwrite.authority import StaleEpoch
 from bridge.dualwrite.layer import DualWrite
 from bridge.dualwrite.provisional import LONGEST_SECONDS
 from bridge.dualwrite.recorder import NotCarried
 from bridge.dualwrite.session import dual_sessionmaker
+from bridge.names import TableName
 from tests.endtoend.compare import assert_same
 from tests.endtoend.dual import (
     DOCUMENT,
@@ -282,3 +287,32 @@ def test_modes_are_checked(project: Project) -> None:
     assert "known: thing" in project.run("cutover", "mode", "cdc", "--group", "none", code=2).err
     said = project.run("cutover", "mode", "cdc", code=4).err
     assert "CREATE TABLE IF NOT EXISTS" in said and "_bridge_op" in said
+
+
+def test_what_happened_before_the_stream_began_anew_is_forgotten(
+    written: tuple[Project, DualWrite],
+) -> None:
+    project, dual = written
+    held: list[tuple[Any, ...]] = []
+    early = dual.early.write
+    with (
+        mock.patch.object(dual.early, "write", side_effect=lambda *a, **o: held.append((a, o))),
+        dual_sessionmaker(dual).begin() as session,
+    ):
+        session.add(Customer(id=1, name="late", email=None))
+    with closing(project.source.connect()) as conn, conn.cursor() as cursor:
+        cursor.execute("UPDATE customer SET name = 'newer'")
+    project.ask("UPDATE dbbridge.pipeline SET position_kind = NULL, position = NULL RETURNING 1")
+    for table in ("customer", "note"):  # the position is lost: all is copied again
+        project.run("tables", "resync", table)
+    project.catch_up()
+    ((arguments, options),) = held
+    assert early(*arguments, **options) == "pruned"
+    assert assert_same(project.source, project.target, tables=["customer"]) == 1
+
+
+def test_a_source_without_the_operation_is_not_read(written: tuple[Project, DualWrite]) -> None:
+    project, dual = written
+    name = TableName(project.source.name, "customer")
+    epochs = {group: one.epoch for group, one in dual.authorities().items()}
+    assert dual.early.write(epochs, Op(uuid4(), 1), {name: {b"1"}}) == "behind"

@@ -34,6 +34,8 @@ CREATE INDEX applied_ops_by_number ON dbbridge.applied_ops (pipeline, seq);
 CREATE INDEX unconfirmed_ops ON dbbridge.applied_ops (pipeline, applied_at) WHERE NOT confirmed;
 COMMENT ON TABLE dbbridge.applied_ops IS
     'Operations claimed by a provisional write (until the stream confirms them) or by the stream.';
+COMMENT ON COLUMN dbbridge.applied_ops.applied_at IS
+    'When it was claimed last: what the stream confirmed is remembered from then on.';
 COMMENT ON COLUMN dbbridge.applied_ops.writer IS
     'The transaction of the provisional write: rows that have it as their xmin were written before '
     'the stream brought them.';
