@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 from sqlalchemy import delete, insert, update
-from sqlalchemy.engine import Connection, Engine
+from sqlalchemy.engine import Connection, Engine, Transaction
 from sqlalchemy.exc import DBAPIError, IntegrityError
 
 from bridge.dualwrite.http import answers
@@ -106,7 +106,7 @@ class Writes:
         once: Once | None,
     ) -> Outcome:
         with engine.connect() as conn:
-            with conn.begin():
+            with conn.begin() as transaction:
                 operation = operation_of(conn, make=True)
                 assert operation is not None
                 # The recorder knows the source's names only.
@@ -121,8 +121,27 @@ class Writes:
                 results = msgspec.json.encode(done)
                 if once is not None:
                     answers.keep(conn, side, once, results)
+                _commit(transaction, once)
             op = operation.op
         return Outcome(results, answers.token(op.seq, op.op_id) if op else None)
+
+
+def _commit(transaction: Transaction, once: Once | None) -> None:
+    """Commits; whoever loses the connection meanwhile does not know what became of it.
+
+    Only a transaction with a key may then be run again.
+    """
+    try:
+        transaction.commit()
+    except DBAPIError as error:
+        if once is not None or not error.connection_invalidated:
+            raise
+        raise Problem(
+            503,
+            "commit-unknown",
+            "the connection broke during the commit: it may have been written or not",
+            "read the rows before sending it again; with an Idempotency-Key it could be at once",
+        ) from error
 
 
 def _busy() -> Problem:
