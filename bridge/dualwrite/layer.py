@@ -18,6 +18,7 @@ import threading
 import time
 import uuid
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -310,6 +311,13 @@ def _take_over_commits(
     original = dialect.do_commit
 
     def do_commit(dbapi_connection: Any) -> None:
-        commit(dbapi_connection, original)
+        try:
+            commit(dbapi_connection, original)
+        except BaseException:
+            # SQLAlchemy takes a transaction whose commit was called for ended, and hands the
+            # session to the next one, which would commit what this one must not.
+            with suppress(Exception):
+                dbapi_connection.rollback()
+            raise
 
     dialect.do_commit = do_commit

@@ -102,8 +102,6 @@ def _engine(url: str, connect: Callable[[], Any], sessions: int) -> Engine:
         max_overflow=2,
         pool_timeout=STATEMENT_SECONDS,
         pool_recycle=1800,
-        # Every transaction here ends before its session goes back: one round trip less.
-        pool_reset_on_return=None,
     )
 
 
