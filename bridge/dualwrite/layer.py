@@ -40,7 +40,7 @@ from bridge.dualwrite.authority import (
 )
 from bridge.dualwrite.groups import group_of
 from bridge.dualwrite.provisional import Provisional
-from bridge.dualwrite.recorder import KEY, NotCarried, Operation, Recorder
+from bridge.dualwrite.recorder import KEY, NotCarried, Operation, Recorder, TargetRecorder
 from bridge.errors import BridgeError, ServerUnreachable
 from bridge.mapping.plan import TablePlan
 from bridge.names import TableName
@@ -92,10 +92,10 @@ class DualWrite:
             None,
             None,
         )
-        recorder = Recorder(plans, sides.database, strict=strict)
-        for engine, commit in ((source, self._commit_source), (target, self._commit_target)):
-            _listen(engine, recorder)
-            _take_over_commits(engine, commit)
+        _listen(source, Recorder(plans, sides.database, strict=strict))
+        _listen(target, TargetRecorder(plans))
+        _take_over_commits(source, self._commit_source)
+        _take_over_commits(target, self._commit_target)
 
     def engine(self, tables: Iterable[TableName] | None = None) -> Engine:
         """The engine of the side that has authority over all groups; raises Closed.
@@ -197,7 +197,11 @@ class DualWrite:
             return
         groups = self._concerned(operation, known)
         op_id = operation.op_id or uuid.uuid4()
+        # A group without a row was never set up, so the source has it, and the stream brings it.
         held = [known[group] for group in groups if group in known]
+        if not held:
+            commit(conn)
+            return
         sql, values = record_op(self._sides.database, [(one.group, one.epoch) for one in held])
         cursor = conn.cursor()
         try:
@@ -205,12 +209,13 @@ class DualWrite:
             recorded, number = cursor.rowcount == 1, cursor.lastrowid
         finally:
             cursor.close()
-        if not recorded or len(held) < len(groups):
+        if not recorded:
             self._forget()
             raise stale(groups)
         commit(conn)
         operation.op = Op(op_id, int(number))
-        self._write_early(held, operation.op, operation)
+        if len(held) == len(groups):
+            self._write_early(held, operation.op, operation)
 
     def _concerned(self, operation: Operation, known: Mapping[str, Authority]) -> list[str]:
         """The groups that were written; all, where a statement in text does not tell."""

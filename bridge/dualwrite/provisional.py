@@ -23,6 +23,7 @@ from typing import Any
 
 import psycopg
 import pymysql
+import structlog
 from psycopg.pq import TransactionStatus
 
 from bridge.capture.keylookup import key_condition
@@ -58,6 +59,8 @@ _REFUSED = {
     "DBW03": "table",
     "DBW04": "applied-before",
 }
+
+log = structlog.get_logger("dbbridge.dualwrite")
 
 Touched = Mapping[TableName, set[bytes]]
 
@@ -185,6 +188,11 @@ class Provisional:
             self._drop(sessions)
             self._rest()
             return "unreachable"
+        except Exception:
+            # The application's write is committed, so nothing here may look like its failure.
+            log.exception("early-write-failed", operation=str(op.op_id))
+            self._drop(sessions)
+            return "failed"
         self._pause = PAUSE
         self._give_back(sessions)
         return "applied" if keep else "tried"

@@ -62,7 +62,10 @@ class Operation:
 
 
 class Recorder:
-    """Notes what statements on one engine touch; `database` is where unqualified tables are."""
+    """Notes what statements on the source's engine touch.
+
+    `database` is where unqualified tables are.
+    """
 
     def __init__(
         self, plans: Mapping[TableName, TablePlan], database: str, *, strict: bool
@@ -205,10 +208,30 @@ class Recorder:
         tables = [getattr(column, "table", None) for column in named]
         names = {self._name(table) for table in tables if isinstance(table, Table)}
         own = {self._name(statement.table)} if isinstance(statement.table, Table) else set()
-        return (names - own) & self._plans.keys()
+        return {self._plans[name].source for name in (names - own) & self._plans.keys()}
 
     def _name(self, table: Table) -> TableName:
         return TableName(table.schema or self._database, table.name)
+
+
+class TargetRecorder(Recorder):
+    """Notes which carried tables statements on the target's engine write, and no keys.
+
+    Tables are known by their names there; one without a schema is the carried one of that name.
+    """
+
+    def __init__(self, plans: Mapping[TableName, TablePlan]) -> None:
+        super().__init__({plan.target: plan for plan in plans.values()}, "", strict=False)
+        self._schemas = {plan.target.table: plan.target.schema for plan in plans.values()}
+
+    def after(self, conn: Connection, statement: Any, result: Any) -> None:
+        """Nothing: no other side is written."""
+
+    def _criteria(self, *_: Any) -> None:
+        """Nothing, for the same reason."""
+
+    def _name(self, table: Table) -> TableName:
+        return TableName(table.schema or self._schemas.get(table.name, ""), table.name)
 
 
 def operation_of(conn: Connection, *, make: bool = False) -> Operation | None:

@@ -15,7 +15,20 @@ from unittest import mock
 from uuid import uuid4
 
 import pytest
-from sqlalchemy import ForeignKey, String, Text, delete, insert, select, text, update
+from sqlalchemy import (
+    Column,
+    ForeignKey,
+    Integer,
+    MetaData,
+    String,
+    Table,
+    Text,
+    delete,
+    insert,
+    select,
+    text,
+    update,
+)
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
 
 from bridge.change.batch import Op
@@ -257,6 +270,38 @@ def test_once_the_target_has_authority_it_alone_is_written(
     assert rows(project, "SELECT name FROM {customer}") == [("here",)]
 
 
+def test_a_group_that_was_never_set_up_is_the_source_s(
+    written: tuple[Project, DualWrite],
+) -> None:
+    project, dual = written
+    with closing(project.source.connect()) as conn, conn.cursor() as cursor:
+        cursor.execute("DELETE FROM _bridge_authority")
+        cursor.execute(
+            "INSERT INTO _bridge_authority (grp, pipeline, epoch, authority, mode)"
+            " VALUES ('another', 'p', 1, 'source', 'cdc')"
+        )
+    with dual_sessionmaker(dual).begin() as session:
+        session.add(Customer(name="unset"))
+    assert not dual.early.counts.by
+    project.catch_up()
+    assert assert_same(project.source, project.target, tables=["customer"]) == 1
+
+
+def test_a_defect_of_the_early_write_is_no_failure_of_the_application(
+    written: tuple[Project, DualWrite],
+) -> None:
+    project, dual = written
+    make = dual_sessionmaker(dual)
+    with (
+        mock.patch.object(dual.early, "_statements", side_effect=ZeroDivisionError),
+        make.begin() as session,
+    ):
+        session.add(Customer(name="all the same"))
+    assert dual.early.counts.by == {"failed": 1}
+    project.catch_up()
+    assert assert_same(project.source, project.target, tables=["customer"]) == 1
+
+
 def test_the_documents_example(
     written: tuple[Project, DualWrite], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -316,3 +361,35 @@ def test_a_source_without_the_operation_is_not_read(written: tuple[Project, Dual
     name = TableName(project.source.name, "customer")
     epochs = {group: one.epoch for group, one in dual.authorities().items()}
     assert dual.early.write(epochs, Op(uuid4(), 1), {name: {b"1"}}) == "behind"
+
+
+def test_a_table_of_another_name_is_held_on_the_target_too(project: Project) -> None:
+    name = project.source.name
+    with closing(project.source.connect()) as conn, conn.cursor() as cursor:
+        cursor.execute("CREATE TABLE thing (id int PRIMARY KEY)")
+    project.init()
+    path = project.mapping("thing")
+    text_, old = path.read_text(), f"-> {name}.thing"
+    assert old in text_
+    path.write_text(text_.replace(old, f"-> {name}.item"))
+    project.apply_schema()
+    project.catch_up()
+    grant_dual_writes(project)
+    project.run("cutover", "mode", "cdc")
+    moved = "SET authority = 'target', epoch = epoch + 1"
+    with closing(project.source.connect()) as conn, conn.cursor() as cursor:
+        cursor.execute(f"UPDATE _bridge_authority {moved}")
+    project.ask(f"UPDATE dbbridge.authority {moved} RETURNING 1")
+    grant_on_target(project)
+    dual = dual_write(project)
+    items = Table("item", MetaData(), Column("id", Integer, primary_key=True), schema=name)
+    with dual.engine().begin() as there:
+        there.execute(insert(items), {"id": 1})
+    project.ask("UPDATE dbbridge.authority SET epoch = epoch + 1 RETURNING 1")
+    with pytest.raises(StaleEpoch), dual.engine().begin() as there:
+        there.execute(insert(items), {"id": 2})
+    assert project.ask(f'SELECT id FROM "{name}".item') == [(1,)]
+    dual.close()
+    dual.source.dispose()
+    dual.target.dispose()
+    drop_application(project)
