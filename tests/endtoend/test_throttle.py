@@ -71,7 +71,8 @@ def test_it_waits(project: Project, daemon: Daemon) -> None:
     process = project.start("verify")
     project.wait_until(lambda: "paused by dbbridge set" in waits(project), daemon=daemon)
     with Busy(project.source):
-        project.run("set", "verify.paused=default", f"verify.threads_running={BUSY - 4}")
+        # In this order: they are set one after the other, and a verification may be quick.
+        project.run("set", f"verify.threads_running={BUSY - 4}", "verify.paused=default")
         project.wait_until(lambda: f"threads_running: {BUSY - 4}" in waits(project), daemon=daemon)
         assert process.poll() is None
     assert process.wait(30) == 0
