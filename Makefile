@@ -12,7 +12,7 @@ LOCK := UV_CUSTOM_COMPILE_COMMAND="make lock" uv pip compile --universal --pytho
 # Where it is set, each of the many processes would compile the whole program again.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help env demo demo-kafka test soak lint types format lock clean
+.PHONY: help env demo demo-kafka test runbooks soak lint types format lock clean
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -28,6 +28,9 @@ demo-kafka: env ## the same from MySQL, by Debezium and Kafka (needs Java and Ma
 
 test: env ## all tests against real servers (ARGS="-k word" and the like are passed on)
 	@$(RUN) pytest -n 2 --dist loadscope $(ARGS)
+
+runbooks: env ## what the commands of runbooks/ print is written anew, on real servers
+	@DBBRIDGE_RUNBOOKS=write DBBRIDGE_SERVERS=private $(RUN) pytest tests/runbooks $(ARGS)
 
 soak: env ## random load and crashes for DURATION seconds, repeatable by SEED
 	@DBBRIDGE_SOAK_DURATION=$(DURATION) DBBRIDGE_SOAK_SEED=$(SEED) \

@@ -49,7 +49,8 @@ from bridge.mapping.propose import propose_table
 from bridge.names import TableName
 from bridge.replicate.builder import BATCH_ROWS
 from bridge.replicate.daemon import SWITCH_SECONDS
-from bridge.replicate.kafka.member import Member, Post
+from bridge.replicate.kafka.member import Member
+from bridge.replicate.kafka.post import Post
 from bridge.replicate.plans import Planner
 from bridge.sink.target import Target
 from bridge.store.migrate import migrate

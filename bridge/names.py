@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+import shlex
 from dataclasses import dataclass
 
 POSTGRES_NAME_BYTES = 63
 """PostgreSQL cuts longer identifiers silently (NAMEDATALEN - 1)."""
+MYSQL_NAME_CHARACTERS = 64
+"""MySQL refuses longer ones (Identifier Length Limits)."""
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -20,6 +23,11 @@ class TableName:
         return f"{self.schema}.{self.table}"
 
     @property
+    def word(self) -> str:
+        """One word of a command line, whatever it holds."""
+        return shlex.quote(str(self))
+
+    @property
     def mysql(self) -> str:
         """Quoted for MySQL."""
         return f"{quote_mysql(self.schema)}.{quote_mysql(self.table)}"
@@ -28,6 +36,11 @@ class TableName:
     def postgres(self) -> str:
         """Quoted for PostgreSQL."""
         return f"{quote_postgres(self.schema)}.{quote_postgres(self.table)}"
+
+
+def group_option(group: str) -> str:
+    """``--group NAME``, for a command line, whatever the group is called."""
+    return f"--group {shlex.quote(group)}"
 
 
 def quote_mysql(name: str) -> str:
@@ -50,6 +63,14 @@ def literal_postgres(text: str) -> str:
     return "'" + text.replace("'", "''") + "'"
 
 
+def bindable(sql: str) -> str:
+    """SQL for a statement with bound values, in which percent signs of names stand for themselves.
+
+    Placeholders are added afterwards.
+    """
+    return sql.replace("%", "%%")
+
+
 def fit_postgres(name: str) -> str:
     """The name, or its beginning with a hash of the whole where PostgreSQL would cut it.
 
@@ -58,5 +79,17 @@ def fit_postgres(name: str) -> str:
     raw = name.encode()
     if len(raw) <= POSTGRES_NAME_BYTES:
         return name
-    mark = "_" + hashlib.sha256(raw).hexdigest()[:8]
+    mark = _mark(name)
     return raw[: POSTGRES_NAME_BYTES - len(mark)].decode(errors="ignore") + mark
+
+
+def fit_mysql(name: str) -> str:
+    """The same for MySQL, which would refuse it."""
+    if len(name) <= MYSQL_NAME_CHARACTERS:
+        return name
+    mark = _mark(name)
+    return name[: MYSQL_NAME_CHARACTERS - len(mark)] + mark
+
+
+def _mark(name: str) -> str:
+    return "_" + hashlib.sha256(name.encode()).hexdigest()[:8]

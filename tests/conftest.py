@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import re
 import signal
+from collections.abc import Iterator
 
 import hypothesis
 import pytest
@@ -25,7 +27,7 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 
 _KIND = re.compile(r"\[.*(mariadb|mysql)")
 _KAFKA = re.compile("tests/(acceptance|crash|endtoend|integration)/[^:]*kafka")
-_SERVERS = re.compile("tests/(acceptance|crash|endtoend|integration)/")
+_SERVERS = re.compile("tests/(acceptance|contract|crash|endtoend|integration|runbooks)/")
 
 
 class ByKind(LoadScopeScheduling):  # type: ignore[misc]
@@ -41,6 +43,20 @@ class ByKind(LoadScopeScheduling):  # type: ignore[misc]
         if kind:
             return kind[1]
         return "mariadb" if _SERVERS.match(nodeid) else nodeid.partition("::")[0]
+
+
+def pytest_collection_finish() -> None:
+    """What is there before the first test stays, and need not be looked through after each."""
+    gc.collect()
+    gc.freeze()
+
+
+@pytest.fixture(autouse=True)
+def _leaks_are_seen(request: pytest.FixtureRequest) -> Iterator[None]:
+    """A session left open fails the test that left it, not one that runs when it is collected."""
+    yield
+    if _SERVERS.match(request.node.nodeid):
+        gc.collect()
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> ByKind:

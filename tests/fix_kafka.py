@@ -24,7 +24,7 @@ from compose.local import debezium
 from compose.local.rest import Connect
 from compose.local.servers import Server
 
-ANSWER_SECONDS = 30.0
+ANSWER_SECONDS = 60.0
 
 
 @dataclass(frozen=True)

@@ -45,7 +45,7 @@ def _stopped(plan: TablePlan, error: pymysql.Error) -> TableStopped | None:
     if code in _CHANGED:
         return TableStopped(
             f"{plan.source} is not as the mapping knows it: {error.args[-1]}",
-            f"run `dbbridge init` again, then: dbbridge tables resync {plan.source}",
+            f"run `dbbridge init` again, then: dbbridge tables resync {plan.source.word}",
             code="definition-changed",
         )
     if code in _NO_CONSTANT:

@@ -187,7 +187,7 @@ def _locked_snapshot(
             raise TableStopped(
                 f"{plan.source}: writers did not let the table go within {LOCK_SECONDS} s",
                 "look for long transactions on it (SHOW PROCESSLIST), then:"
-                f" dbbridge tables resume {plan.source}",
+                f" dbbridge tables resume {plan.source.word}",
                 code="lock-timeout",
             ) from error
         position = lower_bound(conn, with_snapshot=True)

@@ -37,6 +37,13 @@ Image = bytes | BadRow
 """A whole row as a COPY line without its newline, or why there is none."""
 
 
+def copied_key(image: Image, columns: int) -> bytes:
+    """COPY text of a row's key, which is its first `columns` columns."""
+    if isinstance(image, BadRow):
+        return image.key
+    return b"\t".join(image.split(b"\t", columns)[:columns])
+
+
 @dataclass(slots=True, eq=False)
 class TableOps:
     """Pending changes of one table in one segment.
@@ -103,6 +110,18 @@ class Op:
     seq: int
 
 
+@dataclass(frozen=True, slots=True)
+class Handover:
+    """A marker in the source's log: who has authority over `tables` behind it.
+
+    `number` is the marker's; `live`: their changes are applied again, or no longer.
+    """
+
+    number: int
+    tables: tuple[TableName, ...]
+    live: bool
+
+
 @dataclass(slots=True, eq=False)
 class Batch:
     """Segments and the position, or the offsets, that they lead to.
@@ -111,6 +130,8 @@ class Batch:
     commit. `offsets` are Kafka's, which has no position of its own. `counts` counts row events
     (inserts, updates, deletes) per table; `transactions` whole ones; `source_time` is the source's
     clock (seconds since 1970) at the last commit. `ops` are claimed before any row is written.
+    `handovers` are in the log's order; `violations` counts, per table, row changes that nobody may
+    make while the target has authority.
     """
 
     segments: list[Segment]
@@ -120,6 +141,8 @@ class Batch:
     counts: Mapping[TableName, tuple[int, int, int]] = field(default_factory=dict)
     offsets: tuple[Stretch, ...] = ()
     ops: tuple[Op, ...] = ()
+    handovers: tuple[Handover, ...] = ()
+    violations: Mapping[TableName, int] = field(default_factory=dict)
 
     @property
     def ends(self) -> bool:

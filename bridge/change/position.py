@@ -110,6 +110,16 @@ class Position:
             )
         return self.coordinates >= other.coordinates
 
+    def past(self, bound: Position) -> bool:
+        """Whether everything up to `bound` is also up to here, both of one server.
+
+        Positions of different kinds compare by their binlog coordinates; where those are unknown:
+        no.
+        """
+        if self.kind == bound.kind:
+            return self.covers(bound)
+        return bool(self.file and bound.file) and self.coordinates >= bound.coordinates
+
     @classmethod
     def parse(cls, text: str, file: str = "", offset: int = 0) -> Position:
         """A position as `status` prints it; raises ConfigError."""

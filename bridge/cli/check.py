@@ -18,6 +18,7 @@ class Purpose(StrEnum):
 
     copy = "copy"
     stream = "stream"
+    cutover = "cutover"
 
 
 _ONLY_STREAM = frozenset(
@@ -43,9 +44,13 @@ def check(
 
     Exits with 1 if there are errors. The exact GRANT lines for missing rights are printed.
     """
+    from bridge.cli.check_cutover import check_cutover
     from bridge.cli.survey import survey
 
     context = of(ctx)
+    if purpose is Purpose.cutover:
+        check_cutover(context)
+        return
     found = survey(context).sorted()
     if purpose is Purpose.copy:
         # A copy that the bridge makes by itself does not pass through Kafka.

@@ -23,11 +23,11 @@ if TYPE_CHECKING:
     import typer
 
     from bridge.config import Settings
+    from bridge.databases.ahead import Ahead
     from bridge.databases.endpoint import Endpoint
     from bridge.mapping.model import TableMapping
     from bridge.mapping.plan import TablePlan
     from bridge.names import TableName
-    from bridge.types.table import SourceTable
 
 
 @dataclass
@@ -119,6 +119,16 @@ class Context:
         self.closing.callback(_close, connection)
         return connection
 
+    def target_ahead(self, **options: Any) -> Ahead[psycopg.Connection[tuple[Any, ...]]]:
+        """The same, opened while other things are done."""
+        from bridge.databases import postgres
+        from bridge.databases.ahead import Ahead
+
+        endpoint = self.target_endpoint
+        ahead = Ahead(lambda: postgres.connect(endpoint, **options))
+        self.closing.callback(ahead.close)
+        return ahead
+
     def mappings(self) -> dict[TableName, TableMapping]:
         """The mapping files as they are now. Raises MappingError, ConfigError."""
         from bridge.mapping import files
@@ -150,30 +160,11 @@ class Context:
         Tables that the files leave out are not among them. `tables` picks some by name (``orders``
         or ``shop.orders``). Raises MappingError, ConfigError, ServerUnreachable, ServerRefused.
         """
-        from bridge.capture.catalog import read_catalog
+        from bridge.capture.plans import read_plans
         from bridge.mapping import files
-        from bridge.mapping.compile import compile_table
 
-        chosen = {
-            name: mapping
-            for name, mapping in files.choose(self.mappings(), tables).items()
-            if mapping.target is not None
-        }
-        source = self.source()
-        catalog: dict[TableName, SourceTable] = {}
-        for schema in sorted({name.schema for name in chosen}):
-            wanted = {name.table for name in chosen if name.schema == schema}
-            catalog |= read_catalog(source, schema, wanted)
-        plans = {}
-        for name, mapping in chosen.items():
-            if name not in catalog:
-                raise mapping.error(
-                    ("table",),
-                    f"there is no table {name} in the source",
-                    "remove the file if the table is gone, or run `dbbridge init` again",
-                )
-            plans[name] = compile_table(mapping, catalog[name])
-        return plans
+        chosen = files.choose(self.mappings(), tables)
+        return read_plans(self.source(), chosen)
 
     def _endpoint(self, name: str, kind: str) -> Endpoint:
         endpoint = self.settings.endpoint(name)

@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from bridge.cli import cutover_status, cutover_verbs
 from bridge.cli.context import Context, of
 from bridge.errors import ConfigError
 
 if TYPE_CHECKING:
+    import pymysql
+
     from bridge.dualwrite.authority import Authority, Mode
 
 _Group = Annotated[
     str | None,
     typer.Option("--group", metavar="NAME", help="A group of the mapping files. [default: all]"),
 ]
-NEVER = "-"
 
 
 def register(app: typer.Typer) -> None:
@@ -28,10 +30,17 @@ def register(app: typer.Typer) -> None:
 
     @cutover.command(
         epilog="Example: dbbridge cutover status",
-        help="Show each group's authority, mode and epoch on both sides.",
+        help="Show how the switch of each group stands, who is at it, and what comes next.",
     )
-    def status(ctx: typer.Context, group: _Group = None) -> None:
-        _status(of(ctx), group)
+    def status(
+        ctx: typer.Context,
+        group: _Group = None,
+        history: Annotated[
+            bool, typer.Option("--history", help="Also all that happened to it.")
+        ] = False,
+    ) -> None:
+        context = of(ctx)
+        cutover_status.show(context, groups_of(context, group), history=history)
 
     @cutover.command(
         epilog="Example: dbbridge cutover mode provisional --group orders",
@@ -57,6 +66,8 @@ def register(app: typer.Typer) -> None:
     ) -> None:
         _change(of(ctx), group, reads_percent=percent)
 
+    cutover_verbs.register(cutover)
+
 
 def _mode(context: Context, text: str) -> Mode:
     from bridge.databases.endpoint import nearest
@@ -77,7 +88,8 @@ def _mode(context: Context, text: str) -> Mode:
     return known
 
 
-def _groups(context: Context, chosen: str | None) -> list[str]:
+def groups_of(context: Context, chosen: str | None) -> list[str]:
+    """The named group, or all of the mapping files; raises ConfigError."""
     from bridge.databases.endpoint import nearest
     from bridge.dualwrite.groups import group_of
 
@@ -93,16 +105,6 @@ def _groups(context: Context, chosen: str | None) -> list[str]:
     return [chosen]
 
 
-def _database(context: Context) -> str:
-    database = context.source_endpoint.database
-    if not database:
-        raise ConfigError(
-            "the source's URL names no database, in which the dual-write layer's tables could be",
-            "write it like mysql://…/shop",
-        )
-    return database
-
-
 def _change(
     context: Context,
     group: str | None,
@@ -114,15 +116,16 @@ def _change(
     import pymysql
 
     from bridge.dualwrite import authority
+    from bridge.dualwrite.opening import database_of
     from bridge.replicate.servers import meaning
     from bridge.store.migrate import migrate
 
-    database, groups = _database(context), _groups(context, group)
+    database, groups = database_of(context.source_endpoint), groups_of(context, group)
     source, target = context.source(), context.target(autocommit=True)
     try:
+        _check_source(source, mode)
         migrate(target)
         authority.make_tables(source, database)
-        _check_source(source, mode)
         changed = [
             authority.change(
                 source,
@@ -143,25 +146,20 @@ def _change(
     context.out.next("dbbridge cutover status")
 
 
-def _check_source(source: object, mode: Mode | None) -> None:
-    from typing import Any, cast
+def _check_source(source: pymysql.Connection[Any], mode: Mode | None) -> None:
+    """Raises SourceError or ConfigError where the log could not undo what was written early."""
+    from bridge.replicate.origin import check_settings
 
     if mode != "provisional":
         return
-    with cast(Any, source).cursor() as cursor:
-        cursor.execute("SELECT @@GLOBAL.binlog_row_image")
-        (image,) = cursor.fetchone()
+    check_settings(source)  # full images: they bring back a row that was evicted
+    with source.cursor() as cursor:
         cursor.execute("SHOW GLOBAL VARIABLES LIKE 'binlog_order_commits'")  # MySQL's alone
         order = cursor.fetchone()
     if order is not None and str(order[1]).upper() != "ON":
         raise ConfigError(
             "commits become visible in another order than they are logged in",
             "SET GLOBAL binlog_order_commits = ON",
-        )
-    if str(image).upper() != "FULL":
-        raise ConfigError(
-            f"the source logs {image} images, which could not bring back a row that was evicted",
-            "SET GLOBAL binlog_row_image = FULL, and have applications connect anew",
         )
 
 
@@ -170,25 +168,3 @@ def _said(one: Authority) -> str:
         f"{one.group}: authority {one.side}, mode {one.mode}, reads {one.reads_percent} %,"
         f" epoch {one.epoch}"
     )
-
-
-def _status(context: Context, group: str | None) -> None:
-    from bridge.dualwrite.authority import read_source, read_target
-
-    groups = _groups(context, group)
-    here = read_source(context.source(), _database(context))
-    there = read_target(context.target(autocommit=True), context.pipeline)
-    documents = []
-    for name in groups:
-        mine = here.get(name)
-        document = {
-            "group": name,
-            "source": mine.document() if mine else None,
-            "target": there[name].document() if name in there else None,
-        }
-        documents.append(document)
-        context.out.line(_said(mine) if mine else f"{name}: authority source, mode cdc")
-        if mine != there.get(name):
-            other = there[name].epoch if name in there else NEVER
-            context.out.line(f"  the target says otherwise: epoch {other}")
-    context.out.json({"groups": documents})

@@ -166,7 +166,7 @@ def _state(context: Context, name: TableName) -> dict[str, str]:
         "in quarantine": f"{state.quarantined:,} rows",
     }
     if state.fault is not None:
-        said["stopped"] = f"{state.fault.code}: {state.fault.message}"
+        said["stopped"] = f"{state.fault.code}: {state.why}"
         said["what to do"] = state.fault.hint
     return said
 

@@ -7,7 +7,7 @@ before and after the verb.
 
 from __future__ import annotations
 
-import difflib
+import atexit
 import gc
 import importlib
 import os
@@ -20,6 +20,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
+from bridge.cli import values
 from bridge.cli.context import Context, of
 from bridge.cli.output import Format
 from bridge.errors import BridgeError, ConfigError, ServerRefused
@@ -27,9 +28,9 @@ from bridge.errors import BridgeError, ConfigError, ServerRefused
 INTERRUPTED = 130
 USAGE = 2
 NO_VERDICT = 3
-GARBAGE_OBJECTS = 50_000
+GARBAGE_OBJECTS = 200_000
 """New objects between two looks for garbage in cycles. Python's 700 cost a tenth of a verb's start,
-and the daemon makes no cycles."""
+which makes up to 100,000, and the daemon makes no cycles."""
 
 VERBS: dict[str, tuple[str, str]] = {
     "init": ("bridge.cli.init", "Write bridge.yaml and mappings/ from the live source; merges."),
@@ -38,6 +39,7 @@ VERBS: dict[str, tuple[str, str]] = {
     "schema": ("bridge.cli.schema", "Plan or apply the target's tables, indexes and constraints."),
     "sync": ("bridge.cli.sync", "Copy and stream until told otherwise (the daemon)."),
     "status": ("bridge.cli.status", "Show where the daemon is, table by table."),
+    "events": ("bridge.cli.events", "Show what happened: stops, DDL, operators, cutovers."),
     "tables": ("bridge.cli.tables", "Pause, resume or copy tables again."),
     "quarantine": ("bridge.cli.quarantine", "List, show, retry or discard bad rows."),
     "set": ("bridge.cli.set", "Change a limit while things run, or pause verification."),
@@ -86,9 +88,9 @@ app = typer.Typer(
 )
 
 
-def _set_config(ctx: typer.Context, value: Path | None) -> Path | None:
+def _set_config(ctx: typer.Context, value: str | None) -> str | None:
     if value is not None:
-        of(ctx).config = value
+        of(ctx).config = Path(value)
     return value
 
 
@@ -108,8 +110,14 @@ def _set_debug(ctx: typer.Context, value: bool) -> bool:
 
 
 _Config = Annotated[
-    Path | None,
-    typer.Option("-c", "--config", callback=_set_config, help="Settings. [default: bridge.yaml]"),
+    str | None,
+    typer.Option(
+        "-c",
+        "--config",
+        callback=_set_config,
+        metavar="FILE",
+        help="Settings. [default: bridge.yaml]",
+    ),
 ]
 _Format = Annotated[
     str | None,
@@ -144,12 +152,18 @@ def root(
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Runs the command line; returns the exit code of the contract."""
+    """Runs the command line; returns the exit code of the contract.
+
+    Without `arguments`, those of the process, which ends with it.
+    """
     gc.set_threshold(GARBAGE_OBJECTS)
+    if arguments is None:
+        # At its end Python looks at every object for garbage, which takes a tenth of a short verb.
+        atexit.register(gc.freeze)
     context = Context()
     try:
         with context.closing:
-            result = typer.main.get_command(app).main(
+            result = _command().main(
                 args=list(sys.argv[1:] if arguments is None else arguments),
                 prog_name="dbbridge",
                 standalone_mode=False,
@@ -175,6 +189,13 @@ def _unread() -> int:
     return INTERRUPTED
 
 
+def _command() -> Any:
+    """The root command."""
+    command = typer.main.get_command(app)
+    values.spare(command)
+    return command
+
+
 def _load(verb: str) -> Any:
     """The click command of a verb, with the common options on each of its leaves."""
     verbs = typer.Typer(rich_markup_mode=None)
@@ -194,6 +215,7 @@ def _add_common(command: Any) -> None:
             if taken.isdisjoint(parameter.opts):
                 parameter.expose_value = False
                 command.params.append(parameter)
+    values.spare(command)
 
 
 def _common() -> list[Any]:
@@ -253,6 +275,8 @@ def _usage_hint(error: typer.TyperException) -> str:
         known = [option for parameter in ctx.command.params for option in parameter.opts]
     elif hasattr(ctx.command, "list_commands") and "'" in error.message:
         wrong, known = error.message.split("'")[1], ctx.command.list_commands(ctx)
+    import difflib
+
     close = difflib.get_close_matches(wrong, known, n=1, cutoff=0.5)
     return f"did you mean {close[0]}? {help_line}" if close else help_line
 

@@ -32,6 +32,7 @@ def run(context: Context) -> None:
     from bridge.dualwrite.authority import make_tables
     from bridge.dualwrite.http import serve
     from bridge.dualwrite.http.auth import Tokens
+    from bridge.dualwrite.opening import database_of
     from bridge.errors import ConfigError
     from bridge.observe.logs import set_up
     from bridge.store.migrate import migrate
@@ -52,12 +53,12 @@ def run(context: Context) -> None:
         _endpoint(context, proxy.target, context.target_endpoint),
     )
     plans = context.plans()
-    make_tables(context.source(), places.source.database)
+    make_tables(context.source(), database_of(places.source))
     migrate(context.target(autocommit=True))
     context.closing.close()
     set_up(debug=context.debug)
-    dual = serve.open_layer(context.pipeline, places, plans, proxy.limits.threads)
-    context.closing.callback(dual.close)
+    backend = serve.open_backend(context.pipeline, places, plans, proxy.limits.threads)
+    context.closing.callback(backend.dual.close)
 
     def listening(address: str) -> None:
         context.out.line(f"listening on {address}")
@@ -66,16 +67,7 @@ def run(context: Context) -> None:
 
     folder = settings.path.parent
     files = tuple(str(folder / each) if each else "" for each in (proxy.tls.cert, proxy.tls.key))
-    serve.serve(
-        proxy,
-        tokens,
-        dual,
-        plans,
-        context.pipeline,
-        places.source.database,
-        (files[0], files[1]),
-        listening,
-    )
+    serve.serve(backend, proxy, tokens, (files[0], files[1]), listening)
 
 
 def _endpoint(context: Context, name: str, default: Endpoint) -> Endpoint:

@@ -34,6 +34,20 @@ def at_once() -> Iterator[None]:
 
 
 @contextmanager
+def interrupting() -> Iterator[None]:
+    """SIGTERM interrupts as SIGINT does: what is under way is undone then."""
+
+    def interrupt(_number: int, _frame: FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    handlers = {s: signal.signal(s, interrupt) for s in _SIGNALS}
+    try:
+        yield
+    finally:
+        _restore(handlers)
+
+
+@contextmanager
 def obeyed(daemon: Daemon, stderr: TextIO) -> Iterator[list[int]]:
     """The signals that came; the first SIGTERM or SIGINT ends in order, a second one at once.
 

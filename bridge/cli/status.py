@@ -13,6 +13,7 @@ from bridge.cli.output import number, size
 from bridge.errors import ConfigError
 
 if TYPE_CHECKING:
+    from bridge.report.groups import GroupStatus
     from bridge.report.status import Status
 
 WATCH_SECONDS = 1.0
@@ -79,10 +80,9 @@ def show(context: Context, status: Status) -> None:
         out.line(f"verification waits: {status.throttled}")
     out.line(f"position {status.position or 'none yet'}")
     for group in status.groups:
-        out.line(
-            f"group {group.name}: authority {group.authority}, mode {group.mode},"
-            f" epoch {group.epoch}, reads {group.reads} %"
-        )
+        out.line(f"group {_said(group)}")
+        if group.alarm:
+            out.line(f"  {group.alarm}")
     if status.unconfirmed:
         out.line(f"{number(status.unconfirmed)} operations written early are not confirmed yet")
     headers = (
@@ -105,9 +105,20 @@ def show(context: Context, status: Status) -> None:
     out.table(headers, rows, right=headers[2:8])
     for table in status.tables:
         if table.fault is not None and table.fault.code != "related":
-            out.line(f"{table.source} stands still: {table.fault.message}")
+            out.line(f"{table.source} stands still: {table.why}")
             out.line(f"  way on: {table.fault.hint}")
     out.next(status.next)
+
+
+def _said(group: GroupStatus) -> str:
+    one = group.authority
+    text = (
+        f"{one.group}: {group.state}, authority {one.side}, mode {one.mode},"
+        f" epoch {one.epoch}, reads {one.reads_percent} %"
+    )
+    if group.violations:
+        text += f", {number(group.violations)} changes went around the fence"
+    return text
 
 
 def _parse(text: str) -> tuple[str, str, float]:

@@ -26,6 +26,7 @@ from bridge.mapping.judge import mapping_findings, settle
 from bridge.mapping.model import TableMapping
 from bridge.mapping.plan import TablePlan
 from bridge.names import TableName
+from bridge.replicate.ops import OWN_TABLES
 from bridge.sink.findings import plan_findings, target_findings
 from bridge.store.state import made_targets
 from bridge.types.table import SourceTable
@@ -153,7 +154,7 @@ def _definitions(
     found.add(
         finding("M002", table=str(name), message="no mapping file is about it")
         for name in known
-        if name not in mapped
+        if name not in mapped and name.table not in OWN_TABLES
     )
     found.add(schema_findings(found.catalog, read_dialect(source), _consented(found)))
     found.add(object_findings(source, database))

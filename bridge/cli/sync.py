@@ -71,6 +71,9 @@ def run(context: Context, until: str | None, readers: int) -> None:
 
 
 def _daemon(context: Context, goal: Until, readers: int) -> Daemon:
+    from bridge.cutover.keeper import Attended, Keeper
+    from bridge.cutover.settling import Settler
+    from bridge.cutover.upkeep import Upkeep
     from bridge.databases import mysql, postgres
     from bridge.mapping.files import read_all
     from bridge.replicate.board import Board
@@ -78,7 +81,7 @@ def _daemon(context: Context, goal: Until, readers: int) -> Daemon:
     from bridge.replicate.engine import Engine
     from bridge.replicate.plans import Planner
     from bridge.replicate.servers import Servers
-    from bridge.store.lease import application_name
+    from bridge.store.lease import Lease, application_name
 
     source, copy_source = context.source_endpoint, context.copy_endpoint
     target = context.target_endpoint
@@ -100,13 +103,19 @@ def _daemon(context: Context, goal: Until, readers: int) -> Daemon:
     if context.settings.pipeline.capture.kind == "kafka":
         return _kafka_daemon(context, goal, readers, servers, board, planner, caller)
     plans = planner()
-    return Daemon(
-        servers,
-        board,
-        lambda lease, stopping: Engine(
+
+    def engine(lease: Lease, stopping: threading.Event) -> Attended:
+        keeper = Keeper(
+            context.pipeline, source, target, servers.target, lambda: read_all(mappings)
+        )
+        work = Engine(
             servers, lease, plans, board, stopping, readers=readers, until=goal, caller=caller
-        ),
-    )
+        )
+        upkeep = Upkeep(context.settings, servers.target)
+        settler = Settler(context.settings, servers.target, board)
+        return Attended(work, (keeper, settler, upkeep))
+
+    return Daemon(servers, board, engine)
 
 
 def _kafka_daemon(

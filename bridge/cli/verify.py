@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal, cast
+from typing import TYPE_CHECKING, Annotated, Any, Literal, cast
 
 import typer
 
@@ -18,6 +18,8 @@ from bridge.report.files import listing, writable, write
 from bridge.report.words import left_out, line_of, visible
 
 if TYPE_CHECKING:
+    import psycopg
+
     from bridge.names import TableName
     from bridge.report.verification import Difference, TableVerdict, Verification
     from bridge.verify.ledger import Ledger, Run
@@ -120,14 +122,20 @@ class Wish:
 def run(context: Context, names: list[str], wish: Wish) -> Verification:
     """The comparison; raises ConfigError for a table that nobody knows."""
     from bridge.cli.spread import sender
-    from bridge.store.migrate import migrate
-    from bridge.verify.tables import Followed
 
     to = sender(context) if wish.spread else None
-    chosen, carried = _chosen(context, names)
-    control = context.target(autocommit=True)
+    opening = context.target_ahead(autocommit=True)
+    from bridge.store.migrate import migrate
+    from bridge.verify.pipeline import open_verifier, tables_of
+    from bridge.verify.tables import Followed
+
+    mappings, source = context.mappings(), context.source()
+    control = opening.session
+    carried = tables_of(context.pipeline, source, control, mappings)
+    chosen = _chosen(carried, names)
     migrate(control)
-    verifier = make_verifier(context)
+    verifier = open_verifier(context.pipeline, endpoints(context), source)
+    source.close()
     ledger = verifier.ledger(control)
     fit = {table.name: table for table in chosen if isinstance(table, Followed)}
     run = _resumed(ledger) if wish.resume else None
@@ -146,7 +154,10 @@ def run(context: Context, names: list[str], wish: Wish) -> Verification:
         raise
     result = verifier.finish(ledger, run, chosen, carried)
     result = replace(
-        result, output=listing(wish.outputs), finished_at=time.time(), lag_seconds=_lag(context)
+        result,
+        output=listing(wish.outputs),
+        finished_at=time.time(),
+        lag_seconds=_lag(context, control),
     )
     write(result, wish.outputs, _all_differences(ledger, [table.name for table in chosen]))
     return result
@@ -205,27 +216,25 @@ def _all_differences(
             yield name, difference
 
 
-def _lag(context: Context) -> float | None:
-    from bridge.report.status import read_status
+def _lag(context: Context, control: psycopg.Connection[Any]) -> float | None:
+    from bridge.store.state import read_daemon
 
-    status = read_status(context.target(autocommit=True), context.pipeline)
-    return status.lag_seconds if status else None
+    daemon = read_daemon(control, context.pipeline)
+    return daemon.lag_seconds if daemon else None
 
 
 def _chosen(
-    context: Context, names: list[str]
-) -> tuple[list[Followed | Unfit], dict[TableName, Followed | Unfit]]:
-    """The tables that are to be verified, and all that are carried."""
+    carried: Mapping[TableName, Followed | Unfit], names: list[str]
+) -> list[Followed | Unfit]:
+    """The tables that are to be verified, of all that are carried."""
     from bridge.cli.tables import find
-    from bridge.verify.pipeline import carried_tables
 
-    carried = carried_tables(context.pipeline, endpoints(context), context.mappings())
     if not carried:
         raise ConfigError(
             "the mapping carries no table, so there is nothing to compare", "dbbridge init"
         )
     wanted = [find(name, list(carried)) for name in names] or carried
-    return [carried[name] for name in wanted], carried
+    return [carried[name] for name in wanted]
 
 
 class _Progress:

@@ -9,28 +9,31 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
-
-from pydantic import BaseModel, ValidationError
+from typing import TYPE_CHECKING, Any
 
 from bridge import yamlfile
 from bridge.config.capture import check_capture, connect_endpoint, kafka_endpoint
+from bridge.config.checked import WrongSetting, fields, read, shape
 from bridge.config.models import (
     CelerySettings,
+    CutoverSettings,
     DatabaseSettings,
     File,
+    Model,
     PipelineSettings,
     ProxySettings,
     TlsSettings,
     VerifySettings,
 )
 from bridge.config.urls import masked, masked_url, resolve, resolve_broker, resolve_url
-from bridge.databases.broker import Broker
-from bridge.databases.connect import ConnectEndpoint
 from bridge.databases.endpoint import Endpoint, Secret, Tls, TlsMode, nearest
-from bridge.databases.kafka import KafkaEndpoint
 from bridge.errors import ConfigError
 from bridge.yamlfile import Document, Place
+
+if TYPE_CHECKING:
+    from bridge.databases.broker import Broker
+    from bridge.databases.connect_url import ConnectEndpoint
+    from bridge.databases.kafka import KafkaEndpoint
 
 ENVIRONMENT = "BRIDGE_ENVIRONMENT"
 CONFIG = "BRIDGE_CONFIG"
@@ -44,6 +47,8 @@ _NAMING: tuple[tuple[str, str], ...] = (
     ("verify", "replica"),
     ("proxy", "source"),
     ("proxy", "target"),
+    ("cutover", "source"),
+    ("cutover", "target"),
 )
 """Settings that name a database; the first two have to."""
 _SECRETS = ("password", "secret", "jaas", "token")
@@ -69,6 +74,7 @@ class Settings:
     verify: VerifySettings
     celery: CelerySettings
     proxy: ProxySettings
+    cutover: CutoverSettings
     origins: Mapping[Place, str]
     environ: Mapping[str, str] = field(repr=False)
 
@@ -155,10 +161,11 @@ class Settings:
         yield from self._listed(("verify",), self.verify)
         yield from self._listed(("celery",), self.celery)
         yield from self._listed(("proxy",), self.proxy)
+        yield from self._listed(("cutover",), self.cutover)
 
     def _listed(self, place: Place, value: Any) -> Iterator[Setting]:
-        if isinstance(value, BaseModel):
-            value = {name: getattr(value, name) for name in type(value).model_fields}
+        if isinstance(value, Model):
+            value = {name: getattr(value, name) for name in value.__struct_fields__}
         if place == ("proxy", "tokens") and value:
             value = {each.name: {"token": each.token, "allow": each.allow} for each in value}
         if isinstance(value, Mapping):
@@ -203,9 +210,10 @@ def load(path: Path, environ: Mapping[str, str]) -> Settings:
         _refuse_unknown(document)
         data = _overlaid(data, document.data or {}, (), document, origins)
     try:
-        file = File.model_validate(data, strict=False)
-    except ValidationError as error:
-        raise _config_error(error, origins, path) from error
+        file = read(File, data)
+    except WrongSetting as error:
+        where = _origin(error.place, origins, path)
+        raise ConfigError(f"{where}: {error.message}", error.hint) from error
     settings = Settings(
         path,
         file.databases,
@@ -213,6 +221,7 @@ def load(path: Path, environ: Mapping[str, str]) -> Settings:
         file.verify,
         file.celery,
         file.proxy,
+        file.cutover,
         origins,
         environ,
     )
@@ -248,32 +257,24 @@ def _refuse_unknown(document: Document) -> None:
     _walk(File, document.data, (), document)
 
 
-def _walk(model: type[BaseModel], data: dict[str, Any], place: Place, document: Document) -> None:
-    for key, value in data.items():
+def _walk(model: type[Model], data: Any, place: Place, document: Document) -> None:
+    known = fields(model)
+    for key, value in data.items() if isinstance(data, dict) else ():
         here = (*place, key)
-        if key not in model.model_fields:
-            known = tuple(model.model_fields)
+        if key not in known:
             raise ConfigError(
                 f"{document.at(here)}: unknown key “{key}”",
-                f"known here: {', '.join(known)}{nearest(key, known)}",
+                f"known here: {', '.join(known)}{nearest(key, tuple(known))}",
             )
-        inner = model.model_fields[key].annotation
-        if isinstance(value, dict) and key == "databases" and not place:
-            for name, database in value.items():
-                if isinstance(database, dict):
-                    _walk(DatabaseSettings, database, (*here, name), document)
-        elif isinstance(value, dict) and isinstance(inner, type) and issubclass(inner, BaseModel):
+        holds, inner = shape(known[key].type)
+        if holds == "one":
             _walk(inner, value, here, document)
-
-
-def _config_error(error: ValidationError, origins: Mapping[Place, str], path: Path) -> ConfigError:
-    first = error.errors(include_url=False, include_input=False)[0]
-    place: Place = first["loc"]
-    name = ".".join(map(str, place))
-    if first["type"] == "missing":
-        return ConfigError(f"{_origin(place, origins, path)}: “{name}” is missing", "add it")
-    message = first["msg"].removeprefix("Value error, ")
-    return ConfigError(f"{_origin(place, origins, path)}: {name}: {message}", "correct the value")
+        elif holds == "listed" and isinstance(value, list):
+            for at, each in enumerate(value):
+                _walk(inner, each, (*here, at), document)
+        elif holds == "named" and isinstance(value, dict) and inner is not str:
+            for name, each in value.items():
+                _walk(inner, each, (*here, name), document)
 
 
 def _origin(place: Place, origins: Mapping[Place, str], path: Path) -> str:

@@ -5,14 +5,17 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from bridge.config.models import CaptureSettings, TlsSettings
 from bridge.config.urls import at, resolve, resolve_connect
-from bridge.databases.connect import ConnectEndpoint
 from bridge.databases.endpoint import Secret, Tls
-from bridge.databases.kafka import KafkaEndpoint, Sasl, checked_brokers
 from bridge.errors import ConfigError
 from bridge.yamlfile import Place
+
+if TYPE_CHECKING:
+    from bridge.databases.connect_url import ConnectEndpoint
+    from bridge.databases.kafka import KafkaEndpoint
 
 _CAPTURE: Place = ("pipeline", "capture")
 _TOPIC = re.compile(r"[A-Za-z0-9._-]{1,200}")
@@ -24,7 +27,7 @@ Origins = Mapping[Place, str]
 def check_capture(capture: CaptureSettings, origins: Origins, path: Path) -> None:
     """Refuses settings of Kafka without Kafka, and Kafka without what it takes: ConfigError."""
     here = origins.get(_CAPTURE, str(path))
-    given = [name for name in type(capture).model_fields if name in capture.model_fields_set]
+    given = [name for name in capture.__struct_fields__ if (*_CAPTURE, name) in origins]
     if capture.kind == "binlog":
         for name in given:
             if name != "kind":
@@ -46,6 +49,8 @@ def check_capture(capture: CaptureSettings, origins: Origins, path: Path) -> Non
             f"{_origin(origins, path, 'topics')}: “{capture.topics}” is no beginning of topics",
             "it is topic.prefix of Debezium's connector: letters, digits, dots, - and _",
         )
+    from bridge.databases.kafka import checked_brokers
+
     with at(_origin(origins, path, "brokers")):
         if "${" not in capture.brokers:
             checked_brokers(capture.brokers)
@@ -91,6 +96,8 @@ def kafka_endpoint(
     capture: CaptureSettings, environ: Mapping[str, str], origins: Origins, path: Path
 ) -> KafkaEndpoint:
     """Where Kafka is, secrets resolved; raises ConfigError."""
+    from bridge.databases.kafka import KafkaEndpoint, Sasl, checked_brokers
+
     if capture.kind != "kafka":
         raise ConfigError(
             f"{origins.get(_CAPTURE, path)}: nothing is captured through Kafka",

@@ -6,10 +6,9 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 from urllib.parse import unquote
 
-from bridge.databases.broker import Broker, build_broker, split_broker
-from bridge.databases.connect import ConnectEndpoint, build_connect, split_connect
 from bridge.databases.endpoint import (
     Endpoint,
     Tls,
@@ -18,6 +17,10 @@ from bridge.databases.endpoint import (
     split_url,
 )
 from bridge.errors import ConfigError
+
+if TYPE_CHECKING:
+    from bridge.databases.broker import Broker
+    from bridge.databases.connect_url import ConnectEndpoint
 
 _PLACEHOLDER = re.compile(r"\$\{(file:)?([^{}]*)\}")
 _SHIELD = "\x00{}\x00"
@@ -62,6 +65,8 @@ def resolve_broker(
     url: str, environ: Mapping[str, str], where: str, base: Path, tls: Tls
 ) -> Broker:
     """A broker from a URL with placeholders, as `resolve_url` reads a database's."""
+    from bridge.databases.broker import build_broker, split_broker
+
     with at(where):
         return build_broker(_resolved_parts(url, split_broker, environ, where, base), tls)
 
@@ -70,6 +75,8 @@ def resolve_connect(
     url: str, environ: Mapping[str, str], where: str, base: Path, tls: Tls
 ) -> ConnectEndpoint:
     """Kafka Connect's REST interface from a URL with placeholders, read as a database's."""
+    from bridge.databases.connect_url import build_connect, split_connect
+
     with at(where):
         return build_connect(_resolved_parts(url, split_connect, environ, where, base), tls)
 

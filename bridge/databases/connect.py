@@ -11,33 +11,17 @@ import json
 import ssl
 import urllib.error
 import urllib.request
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
 
-from bridge.databases.endpoint import Secret, Tls, checked_port, nearest, split_address
+from bridge.databases.connect_url import ConnectEndpoint
+from bridge.databases.endpoint import Tls, nearest
 from bridge.errors import BridgeError, ConfigError, ServerRefused, ServerUnreachable
 
-PORTS = {"http": 8083, "https": 443}
 ANSWER_SECONDS = 10.0
 _BUSY = frozenset({409, 429, 500, 502, 503, 504})
 """Answers that go away: the workers share out their work anew, or a proxy waits for one."""
-
-
-@dataclass(frozen=True, slots=True)
-class ConnectEndpoint:
-    """A worker's address, without the login; `tls` None: not encrypted."""
-
-    url: str
-    user: str = ""
-    password: Secret = field(default_factory=lambda: Secret(""))
-    tls: Tls | None = None
-
-    @property
-    def place(self) -> str:
-        """What messages call it, never with the password."""
-        return self.url
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,35 +40,6 @@ class ConnectorStatus:
     def running(self) -> bool:
         """Whether the connector and all its tasks run, of which there has to be one."""
         return {self.state, *self.tasks} == {"RUNNING"} and bool(self.tasks)
-
-
-def split_connect(url: str) -> dict[str, str]:
-    """The raw parts of a URL, as `endpoint.split_url` gives a database's; raises ConfigError."""
-    scheme, separator, rest = url.partition("://")
-    if not separator or scheme.lower() not in PORTS:
-        raise ConfigError(
-            "the URL of Kafka Connect begins with http:// or https://",
-            "write it like http://connect:8083",
-        )
-    return {"scheme": scheme.lower(), **split_address(rest)}
-
-
-def build_connect(parts: Mapping[str, str], tls: Tls) -> ConnectEndpoint:
-    """Where a worker is, from the decoded parts of `split_connect`; raises ConfigError."""
-    scheme, host = parts["scheme"], parts["host"] or "localhost"
-    port = checked_port(parts, PORTS[scheme], "Kafka Connect")
-    if parts["query"]:
-        raise ConfigError(
-            "the URL of Kafka Connect has no options", "write it like http://connect:8083"
-        )
-    bracketed = f"[{host}]" if ":" in host else host
-    path = parts["database"].strip("/")
-    return ConnectEndpoint(
-        url=f"{scheme}://{bracketed}:{port}" + (f"/{path}" if path else ""),
-        user=parts["user"],
-        password=Secret(parts["password"]),
-        tls=tls if scheme == "https" else None,
-    )
 
 
 class ConnectClient:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
@@ -194,6 +193,8 @@ def tls_mode(word: str) -> TlsMode:
 
 def nearest(word: str, known: Mapping[str, object] | frozenset[str] | tuple[str, ...]) -> str:
     """``; did you mean “x”?`` for the known word closest to a wrong one, or ''."""
+    import difflib  # which only those wait for who mistyped a word
+
     close = difflib.get_close_matches(word, list(known), n=1, cutoff=0.6)
     return f"; did you mean “{close[0]}”?" if close else ""
 

@@ -58,15 +58,20 @@ def connect(
     cursor: type[Cursor] = Cursor,
     database: str | None = None,
     found_rows: bool = False,
+    many_statements: bool = False,
 ) -> pymysql.Connection[Any]:
     """Opens a session in UTC, with utf8mb4, without sql_mode, with autocommit.
 
     `raw` gives every value as the bytes that the server sent. `read_timeout` is in seconds (None:
     wait for ever, as a binlog reader must). `database` replaces the endpoint's; '' selects none.
-    With `found_rows` an UPDATE counts the rows that it found, not those that it changed.
+    With `found_rows` an UPDATE counts the rows that it found, not those that it changed;
+    with `many_statements` one text may hold several.
     Raises ServerUnreachable, ServerRefused, ConfigError.
     """
     seconds = int(endpoint.options.get("connect_timeout", CONNECT_TIMEOUT))
+    flags = (CLIENT.FOUND_ROWS if found_rows else 0) | (
+        CLIENT.MULTI_STATEMENTS if many_statements else 0
+    )
     arguments: dict[str, Any] = {
         "user": endpoint.user,
         # Bytes, since PyMySQL would encode a str as latin1.
@@ -79,7 +84,7 @@ def connect(
         "read_timeout": seconds,
         "cursorclass": cursor,
         "program_name": "dbbridge",
-        "client_flag": CLIENT.FOUND_ROWS if found_rows else 0,
+        "client_flag": flags,
         **_tls(endpoint),
     }
     if endpoint.socket:

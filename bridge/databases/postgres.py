@@ -91,6 +91,15 @@ def conninfo(
     return make_conninfo("", **{name: value for name, value in arguments.items() if value != ""})
 
 
+def limit_locks(conn: psycopg.Connection[Any], seconds: float) -> None:
+    """How long each lock is waited for until the transaction ends; at least a millisecond.
+
+    0 would wait for ever (manual, "lock_timeout").
+    """
+    milliseconds = max(1, round(seconds * 1000))
+    conn.execute("SELECT set_config('lock_timeout', %s, true)", (f"{milliseconds}ms",))
+
+
 def target_error(error: Exception, endpoint: Endpoint | None = None) -> BridgeError:
     """What an error of the target's driver means; errors that broke the connection are transient.
 
@@ -109,6 +118,10 @@ def target_error(error: Exception, endpoint: Endpoint | None = None) -> BridgeEr
         not state and isinstance(error, (psycopg.OperationalError, psycopg.InterfaceError))
     ):
         return ServerUnreachable(f"{place} cannot be reached: {text}", _unreachable_hint(lowered))
+    if state == "53100":
+        return ServerUnreachable(
+            f"{place}: {text}", "make room on the target's disk, and give the command again"
+        )
     return ServerRefused(f"{place}: {text} ({state})" if state else f"{place}: {text}")
 
 

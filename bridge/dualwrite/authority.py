@@ -11,22 +11,39 @@ again.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from typing import Any, Literal
+from dataclasses import replace
+from functools import cache
+from typing import Any
 
 import psycopg
 import pymysql
 from pymysql.constants import ER
 
+from bridge.cutover.journal import Journal
+from bridge.databases.postgres import limit_locks
 from bridge.errors import BridgeError, ServerRefused
-from bridge.names import TableName
+from bridge.names import TableName, bindable
 from bridge.replicate.ops import AUTHORITY_TABLE, OPS_TABLE, definitions
+from bridge.store.authority import Authority, Mode, Side, read_authorities
 from bridge.store.sql import queries
 from bridge.store.state import Q as STORE
 
+__all__ = [
+    "MODES",
+    "Authority",
+    "Mode",
+    "Side",
+    "change",
+    "make_tables",
+    "read_source",
+    "read_target",
+    "record_op",
+    "record_op_or_fail",
+    "write_source",
+    "write_target",
+]
+
 Q = queries("bridge.dualwrite", "queries.sql")
-Side = Literal["source", "target", "closed"]
-Mode = Literal["cdc", "shadow", "provisional"]
 MODES: tuple[Mode, ...] = ("cdc", "shadow", "provisional")
 LOCK_SECONDS = 10
 """How long a change waits for transactions of writers."""
@@ -44,36 +61,17 @@ class Closed(BridgeError):
     transient = True
 
 
-@dataclass(frozen=True, slots=True)
-class Authority:
-    """The row of a group on one side; `reads_percent` of reads may go to the side without it."""
-
-    group: str
-    epoch: int
-    side: Side = "source"
-    mode: Mode = "cdc"
-    reads_percent: int = 0
-
-    def document(self) -> dict[str, Any]:
-        """As JSON has it."""
-        return {
-            "group": self.group,
-            "epoch": self.epoch,
-            "authority": self.side,
-            "mode": self.mode,
-            "reads_percent": self.reads_percent,
-        }
-
-
-def read_source(conn: pymysql.Connection[Any], database: str) -> dict[str, Authority]:
-    """The source's rows by group; none if the tables are not made yet."""
-    return _rows(conn, database, "", ())
-
-
-def _rows(
-    conn: pymysql.Connection[Any], database: str, condition: str, values: tuple[object, ...]
+def read_source(
+    conn: pymysql.Connection[Any], database: str, *, locked: str | None = None
 ) -> dict[str, Authority]:
-    table = TableName(database, AUTHORITY_TABLE).mysql
+    """The source's rows by group; none if the tables are not made yet.
+
+    With `locked` that group's alone, once those who hold it are through, and held until the end of
+    the transaction.
+    """
+    condition = "" if locked is None else " WHERE grp = %s FOR UPDATE"
+    values = () if locked is None else (locked,)
+    table = bindable(TableName(database, AUTHORITY_TABLE).mysql)
     try:
         with conn.cursor() as cursor:
             cursor.execute(
@@ -90,10 +88,9 @@ def _rows(
 def read_target(conn: psycopg.Connection[Any], pipeline: str) -> dict[str, Authority]:
     """The target's rows by group; none if the control schema is not made yet."""
     try:
-        rows = conn.execute(Q["authorities"], {"pipeline": pipeline}).fetchall()
+        return {one.group: one for one in read_authorities(conn, pipeline)}
     except (psycopg.errors.UndefinedTable, psycopg.errors.InvalidSchemaName):
         return {}
-    return {str(row[0]): Authority(*row) for row in rows}
 
 
 def make_tables(conn: pymysql.Connection[Any], database: str) -> None:
@@ -133,8 +130,8 @@ def change(
 ) -> Authority:
     """Sets mode or reads of a group on both sides under a new epoch, which it returns.
 
-    Raises StaleEpoch where the two sides do not agree on who has authority (a switch is to be ended
-    first), and the drivers' errors where a lock is not had within `LOCK_SECONDS`.
+    Raises Busy while a switch is under way, StaleEpoch where the two sides do not agree on who has
+    authority, and the drivers' errors where a lock is not had within `LOCK_SECONDS`.
     """
     source.autocommit(False)
     with source.cursor() as cursor:
@@ -142,20 +139,20 @@ def change(
     try:
         with target.transaction():
             names = {"pipeline": pipeline, "group": group}
-            target.execute(f"SET LOCAL lock_timeout = '{LOCK_SECONDS}s'".encode())
+            limit_locks(target, LOCK_SECONDS)
             target.execute(STORE["ensure_pipeline"], names)
             target.execute(Q["ensure_ops"], names)
-            target.execute(Q["lock_group"], names)
+            target.execute(STORE["lock_authority"], names)
+            Journal(target, pipeline).require_rest(group)
             there = read_target(target, pipeline).get(group)
-            here = _rows(source, database, " WHERE grp = %s FOR UPDATE", (group,)).get(group)
+            here = read_source(source, database, locked=group).get(group)
             now = _next(group, here, there)
             if mode is not None:
                 now = replace(now, mode=mode)
             if reads_percent is not None:
                 now = replace(now, reads_percent=reads_percent)
-            row = {**now.document(), "pipeline": pipeline}
-            target.execute(Q["set_authority"], row)
-        _write_source(source, database, pipeline, now)
+            write_target(target, pipeline, now)
+        write_source(source, database, pipeline, now)
         source.commit()
     except BaseException:
         source.rollback()
@@ -173,10 +170,16 @@ def _next(group: str, here: Authority | None, there: Authority | None) -> Author
     return replace(known, epoch=1 + max(a.epoch for a in (here, there, known) if a is not None))
 
 
-def _write_source(
+def write_target(conn: psycopg.Connection[Any], pipeline: str, now: Authority) -> None:
+    """Makes the target's row what `now` says, in the open transaction, which holds its lock."""
+    conn.execute(Q["set_authority"], {**now.document(), "pipeline": pipeline})
+
+
+def write_source(
     conn: pymysql.Connection[Any], database: str, pipeline: str, now: Authority
 ) -> None:
-    table = TableName(database, AUTHORITY_TABLE).mysql
+    """The same for the source's row."""
+    table = bindable(TableName(database, AUTHORITY_TABLE).mysql)
     with conn.cursor() as cursor:
         cursor.execute(
             f"INSERT INTO {table} (epoch, authority, mode, reads_percent, grp, pipeline)"
@@ -187,7 +190,11 @@ def _write_source(
         )
 
 
-def record_op(database: str, groups: Sequence[tuple[str, int]]) -> tuple[str, tuple[object, ...]]:
+Groups = Sequence[tuple[str, int]]
+"""Names with epochs."""
+
+
+def record_op(database: str, groups: Groups) -> tuple[str, tuple[object, ...]]:
     """The statement, with its values but for the operation's id, that ends a source's transaction.
 
     The id goes first, in hexadecimal digits (aiomysql cannot bind bytes).
@@ -195,11 +202,34 @@ def record_op(database: str, groups: Sequence[tuple[str, int]]) -> tuple[str, tu
     It inserts the operation if the source has authority over all groups in these epochs, and holds
     their rows until the commit; otherwise it inserts nothing. Its insert id is the number.
     """
-    ops, authority = (TableName(database, name).mysql for name in (OPS_TABLE, AUTHORITY_TABLE))
-    pairs = ", ".join(["(%s, %s)"] * len(groups))
-    sql = (
-        f"INSERT INTO {ops} (op_id, epoch) SELECT UNHEX(%s), MAX(epoch) FROM {authority}"
-        f" WHERE (grp, epoch) IN ({pairs}) AND authority = 'source'"
-        f" HAVING COUNT(*) = {len(groups)} LOCK IN SHARE MODE"
+    ops, epoch = _op(database, len(groups))
+    return f"INSERT INTO {ops} (op_id, epoch) SELECT UNHEX(%s), {epoch}", _flat(groups)
+
+
+def record_op_or_fail(database: str, groups: Groups) -> tuple[str, tuple[object, ...]]:
+    """The same where more follows at once, which must not be executed without authority.
+
+    Instead of inserting nothing it fails, also where the statement before it found no row: the
+    epoch is NULL then, which the VALUES of one row never turn into something else, whatever
+    sql_mode is (manual, "INSERT Statement").
+    """
+    ops, epoch = _op(database, len(groups))
+    known = f"IF(ROW_COUNT() > 0, (SELECT {epoch}), NULL)"
+    return f"INSERT INTO {ops} (op_id, epoch) VALUES (UNHEX(%s), {known})", _flat(groups)
+
+
+@cache
+def _op(database: str, groups: int) -> tuple[str, str]:
+    """The table of operations, and what selects the epoch if there is authority over the groups."""
+    ops, authority = (
+        bindable(TableName(database, name).mysql) for name in (OPS_TABLE, AUTHORITY_TABLE)
     )
-    return sql, tuple(value for pair in groups for value in pair)
+    pairs = ", ".join(["(%s, %s)"] * groups)
+    return ops, (
+        f"MAX(epoch) FROM {authority} WHERE (grp, epoch) IN ({pairs}) AND authority = 'source'"
+        f" HAVING COUNT(*) = {groups} LOCK IN SHARE MODE"
+    )
+
+
+def _flat(groups: Groups) -> tuple[object, ...]:
+    return tuple(value for pair in groups for value in pair)

@@ -17,6 +17,7 @@ import asyncio
 import threading
 import time
 import uuid
+import weakref
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -24,8 +25,9 @@ from typing import Any, TypeVar
 
 import psycopg
 import pymysql
+from pymysql.constants import ER
 from sqlalchemy import event
-from sqlalchemy.engine import Connection, Engine
+from sqlalchemy.engine import Connection, Engine, ExceptionContext
 from sqlalchemy.util import await_only
 
 from bridge.change.batch import Op
@@ -33,15 +35,19 @@ from bridge.dualwrite.authority import (
     Authority,
     Closed,
     Q,
+    Side,
     StaleEpoch,
     read_source,
     read_target,
     record_op,
 )
+from bridge.dualwrite.behind import Behind
 from bridge.dualwrite.groups import group_of
-from bridge.dualwrite.provisional import Provisional
-from bridge.dualwrite.recorder import KEY, NotCarried, Operation, Recorder, TargetRecorder
-from bridge.errors import BridgeError, ServerUnreachable
+from bridge.dualwrite.heartbeat import Heartbeat
+from bridge.dualwrite.provisional import Committed, Provisional
+from bridge.dualwrite.reading import Place, Reading, Wish
+from bridge.dualwrite.recorder import KEY, WRITTEN, NotCarried, Operation, Recorder, TargetRecorder
+from bridge.errors import BridgeError, ConfigError, ServerUnreachable
 from bridge.mapping.plan import TablePlan
 from bridge.names import TableName
 
@@ -49,6 +55,10 @@ T = TypeVar("T")
 
 LOOK_SECONDS = 1.0
 """How old what is known of the authority may be when a transaction begins."""
+CLOSED_SECONDS = 0.05
+"""The same while nobody has it: whoever waits is to go on as soon as somebody does."""
+FENCED = frozenset({ER.TABLEACCESS_DENIED_ERROR, ER.COLUMNACCESS_DENIED_ERROR, 1290})
+"""What a source's fence says to who has begun before it (1290: read_only)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +76,8 @@ class DualWrite:
 
     `source` and `target` are the application's engines (of an async engine: its `sync_engine`).
     `plans` are the carried tables. `strict` refuses what cannot be written early; otherwise it is
-    left to the stream and counted.
+    left to the stream and counted. `behind`: commits do not wait for their early writes, which
+    are made right behind them.
     """
 
     def __init__(
@@ -77,13 +88,16 @@ class DualWrite:
         target: Engine,
         *,
         strict: bool = False,
+        behind: bool = False,
     ) -> None:
         self._sides = sides
-        self._plans = plans
+        self.database = sides.database
         self.source, self.target = source, target
         self.early = Provisional(
             sides.pipeline, sides.database, plans, sides.open_source, sides.open_target
         )
+        self._behind = Behind(self.early) if behind else None
+        self._reading = Reading(sides.pipeline, sides.open_target)
         self._groups = {name: group_of(name, plan.group) for name, plan in plans.items()}
         self._known: dict[str, Authority] = {}
         self._looked = float("-inf")
@@ -92,8 +106,12 @@ class DualWrite:
             None,
             None,
         )
+        epochs = weakref.WeakMethod(self._epochs)
+        self.heartbeat = Heartbeat(sides.open_target, sides.pipeline, epochs)
         _listen(source, Recorder(plans, sides.database, strict=strict))
         _listen(target, TargetRecorder(plans))
+        for engine in (source, target):
+            event.listen(engine, "handle_error", self._failed)
         _take_over_commits(source, self._commit_source)
         _take_over_commits(target, self._commit_target)
 
@@ -114,19 +132,56 @@ class DualWrite:
             "try the transaction again in a moment",
         )
 
+    def reads(
+        self, group: str, wish: Wish | None = None, tables: Iterable[TableName] | None = None
+    ) -> Engine:
+        """The engine for reads of a group, or of some of its tables (names in the source).
+
+        As many per cent of them as the group's row says, and those that wish for it, go to the
+        target while it may answer. Raises Closed, and ConfigError for a group that is not there.
+        """
+        side = self.reads_side(group, wish, tables)
+        return self.source if side == "source" else self.target
+
+    def reads_side(
+        self, group: str, wish: Wish | None = None, tables: Iterable[TableName] | None = None
+    ) -> Place:
+        """The same side by its name."""
+        named = [name for name, of in self._groups.items() if of == group]
+        if not named:
+            raise ConfigError(
+                f"there is no group “{group}”",
+                "there are: " + ", ".join(sorted(set(self._groups.values()))[:20]),
+            )
+        known, asked = self.authorities().get(group), wish or Wish()
+        chosen = named if tables is None else tables
+        return self._wait(lambda: self._reading.side(group, known, chosen, asked))
+
     def authorities(self) -> dict[str, Authority]:
         """The groups' rows, at most `LOOK_SECONDS` old while a side can be asked; none: not set up.
 
         Older ones do no harm, since each commit is checked. Raises ServerUnreachable where nothing
         is known.
         """
-        if time.monotonic() - self._looked <= LOOK_SECONDS:
+        self.heartbeat.start()
+        if self._fresh():
             return self._known
         return self._wait(self._refreshed)
 
+    def fresh(self) -> dict[str, Authority]:
+        """The same without asking anybody; none where somebody has to be asked."""
+        return self._known if self._fresh() else {}
+
+    def _epochs(self) -> dict[str, int]:
+        return {name: known.epoch for name, known in self._refreshed().items()}
+
+    def _fresh(self) -> bool:
+        closed = any(one.side == "closed" for one in self._known.values())
+        return time.monotonic() - self._looked <= (CLOSED_SECONDS if closed else LOOK_SECONDS)
+
     def _refreshed(self) -> dict[str, Authority]:
         with self._lock:
-            if time.monotonic() - self._looked > LOOK_SECONDS:
+            if not self._fresh():
                 found = self._look()
                 if found is None and not self._known:
                     raise ServerUnreachable(
@@ -145,7 +200,11 @@ class DualWrite:
 
     def close(self) -> None:
         """Ends the layer's own sessions; the engines are the application's."""
+        self.heartbeat.stop()
+        if self._behind is not None:
+            self._behind.close()
         self.early.close()
+        self._reading.close()
         with self._lock:
             for conn in self._looking:
                 if conn is not None:
@@ -187,22 +246,32 @@ class DualWrite:
     def _forget(self) -> None:
         self._looked = float("-inf")
 
+    def _failed(self, context: ExceptionContext) -> None:
+        """A statement that a fence has stopped is one of an instance that does not know yet."""
+        error = context.original_exception
+        side: Side = "source" if context.dialect is self.source.dialect else "target"
+        operation = context.connection.info.get(KEY) if context.connection else None
+        if operation is None or not _fenced(error):
+            return
+        self._forget()
+        known = self.authorities()
+        groups = self.concerned(operation, known)
+        if any(known[group].side != side for group in groups if group in known):
+            raise stale(groups) from error
+
     # -- commits -----------------------------------------------------------------------------
 
     def _commit_source(self, conn: Any, commit: Callable[[Any], None]) -> None:
         operation: Operation | None = conn.info.pop(KEY, None)
         known = self.authorities() if operation is not None else {}
-        if operation is None or not known:  # nothing to record, or nothing set up: the stream alone
-            commit(conn)
-            return
-        groups = self._concerned(operation, known)
-        op_id = operation.op_id or uuid.uuid4()
+        groups = [] if operation is None else self.concerned(operation, known)
         # A group without a row was never set up, so the source has it, and the stream brings it.
         held = [known[group] for group in groups if group in known]
-        if not held:
+        if operation is None or not held:
             commit(conn)
             return
-        sql, values = record_op(self._sides.database, [(one.group, one.epoch) for one in held])
+        op_id = operation.op_id or uuid.uuid4()
+        sql, values = record_op(self.database, [(one.group, one.epoch) for one in held])
         cursor = conn.cursor()
         try:
             cursor.execute(sql, (op_id.hex, *values))
@@ -213,12 +282,19 @@ class DualWrite:
             self._forget()
             raise stale(groups)
         commit(conn)
-        operation.op = Op(op_id, int(number))
-        if len(held) == len(groups):
-            self._write_early(held, operation.op, operation)
+        conn.info[WRITTEN] = op = Op(op_id, int(number))
+        self.recorded(operation, op, groups, held)
 
-    def _concerned(self, operation: Operation, known: Mapping[str, Authority]) -> list[str]:
-        """The groups that were written; all, where a statement in text does not tell."""
+    def recorded(
+        self, operation: Operation, op: Op, groups: list[str], held: list[Authority]
+    ) -> None:
+        """What follows the commit of an operation that was recorded as `op`: the early write."""
+        operation.op = op
+        if len(held) == len(groups):
+            self._write_early(held, op, operation)
+
+    def concerned(self, operation: Operation, known: Mapping[str, Authority]) -> list[str]:
+        """The groups that an operation writes; all, where a statement in text does not tell."""
         if operation.unknown:
             return sorted(known)
         return sorted({self._groups[name] for name in operation.tables})
@@ -230,13 +306,12 @@ class DualWrite:
         modes = {one.mode for one in held}
         if not operation.touched or modes not in ({"shadow"}, {"provisional"}):
             return
-        epochs = {one.group: one.epoch for one in held}
-        touched, keep = operation.touched, modes == {"provisional"}
-
-        def write() -> None:
-            self.early.write(epochs, op, touched, keep=keep)
-
-        self._wait(write)
+        one = Committed({each.group: each.epoch for each in held}, op, operation.touched)
+        keep = modes == {"provisional"}
+        if self._behind is not None and keep:
+            self._behind.add(one)
+        else:
+            self._wait(lambda: self.early.write(one, keep=keep))
 
     def _commit_target(self, conn: Any, commit: Callable[[Any], None]) -> None:
         operation: Operation | None = conn.info.pop(KEY, None)
@@ -246,7 +321,7 @@ class DualWrite:
         known = self.authorities()
         cursor = conn.cursor()
         try:
-            for group in self._concerned(operation, known):
+            for group in self.concerned(operation, known):
                 names = {"pipeline": self._sides.pipeline, "group": group}
                 cursor.execute(Q["hold"], {**names, "epoch": known[group].epoch})
         except (psycopg.Error, KeyError) as error:
@@ -262,6 +337,13 @@ class DualWrite:
         finally:
             cursor.close()
         commit(conn)
+
+
+def _fenced(error: BaseException) -> bool:
+    """Whether a driver of either side says that the right to write was taken away."""
+    if isinstance(error, psycopg.Error):
+        return error.sqlstate == "42501"
+    return bool(error.args) and error.args[0] in FENCED
 
 
 def stale(groups: list[str]) -> StaleEpoch:

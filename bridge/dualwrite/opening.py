@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
@@ -13,17 +12,14 @@ import psycopg
 import pymysql
 from sqlalchemy.engine import Engine
 
-from bridge.capture.catalog import read_catalog
+from bridge.capture.plans import read_plans
 from bridge.config import load
 from bridge.databases import mysql, postgres
 from bridge.databases.endpoint import Endpoint
 from bridge.dualwrite.layer import DualWrite, Sides
 from bridge.dualwrite.provisional import LIMITS
 from bridge.errors import ConfigError
-from bridge.mapping.compile import compile_table
 from bridge.mapping.files import read_all
-from bridge.mapping.plan import TablePlan
-from bridge.names import TableName
 
 CONNECT_SECONDS = 2
 READ_SECONDS = 5.0
@@ -39,14 +35,19 @@ def open_dual_write(
     ServerUnreachable and ServerRefused.
     """
     settings = load(Path(config), os.environ)
-    here = _endpoint(settings.endpoint(settings.pipeline.source), "mysql")
-    there = _endpoint(settings.endpoint(settings.pipeline.target), "postgresql")
-    here, there = _impatient(here), _impatient(there)
-    if not here.database:
-        raise ConfigError(
-            "the source's URL names no database, in which the dual-write layer's tables could be",
-            "write it like mysql://…/shop",
-        )
+    sides = open_sides(
+        settings.name,
+        settings.endpoint(settings.pipeline.source),
+        settings.endpoint(settings.pipeline.target),
+    )
+    with closing(sides.open_source()) as conn:
+        plans = read_plans(conn, read_all(settings.mappings))
+    return DualWrite(sides, plans, source, target, strict=strict)
+
+
+def open_sides(pipeline: str, source: Endpoint, target: Endpoint) -> Sides:
+    """How the layer reaches both sides by the pipeline's accounts; raises ConfigError."""
+    here, there = _impatient(source, "mysql"), _impatient(target, "postgresql")
 
     def open_source() -> pymysql.Connection[Any]:
         return mysql.connect(here, read_timeout=READ_SECONDS)
@@ -56,28 +57,22 @@ def open_dual_write(
             there, autocommit=True, application_name="dbbridge dual write", settings=LIMITS
         )
 
-    sides = Sides(settings.name, here.database, open_source, open_target)
-    with closing(open_source()) as conn:
-        plans = _plans(conn, settings.mappings)
-    return DualWrite(sides, plans, source, target, strict=strict)
+    return Sides(pipeline, database_of(here), open_source, open_target)
 
 
-def _endpoint(endpoint: Endpoint, kind: str) -> Endpoint:
+def database_of(source: Endpoint) -> str:
+    """Where the layer's tables are in the source; raises ConfigError if its URL names none."""
+    if not source.database:
+        raise ConfigError(
+            "the source's URL names no database, in which the dual-write layer's tables could be",
+            "write it like mysql://…/shop",
+        )
+    return source.database
+
+
+def _impatient(endpoint: Endpoint, kind: str) -> Endpoint:
+    """No commit of an application waits long for a session of ours."""
     if endpoint.kind != kind:
         raise ConfigError(f"{endpoint.place} is not a {kind} database", "see pipeline.source")
-    return endpoint
-
-
-def _impatient(endpoint: Endpoint) -> Endpoint:
-    """No commit of an application waits long for a session of ours."""
     options = {"connect_timeout": str(CONNECT_SECONDS), **endpoint.options}
     return replace(endpoint, options=options)
-
-
-def _plans(conn: pymysql.Connection[Any], folder: Path) -> Mapping[TableName, TablePlan]:
-    carried = {name: m for name, m in read_all(folder).items() if m.target is not None}
-    plans: dict[TableName, TablePlan] = {}
-    for schema in sorted({name.schema for name in carried}):
-        tables = read_catalog(conn, schema, {n.table for n in carried if n.schema == schema})
-        plans |= {name: compile_table(carried[name], table) for name, table in tables.items()}
-    return plans

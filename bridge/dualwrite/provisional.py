@@ -6,6 +6,9 @@ rows so (`dbbridge.claim`). Why that converges: whatever happened to such a row 
 operation in the source's log, which the stream has not come to, or the claim is refused. A row that
 the target has already is left alone, so that each row written early has its change to come.
 
+Several operations go in one transaction where they come together: each is claimed, and rows are
+written of those that could be.
+
 It never fails the application's write: what goes wrong here is counted, and the stream does it.
 """
 
@@ -14,12 +17,14 @@ from __future__ import annotations
 import queue
 import threading
 import time
+import traceback
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
+from uuid import UUID
 
 import psycopg
 import pymysql
@@ -28,14 +33,15 @@ from psycopg.pq import TransactionStatus
 
 from bridge.capture.keylookup import key_condition
 from bridge.capture.snapshot import look_up, prepare_lookups
-from bridge.change.batch import BadRow, Op
+from bridge.change.batch import BadRow, Op, copied_key
 from bridge.dualwrite.authority import Q
-from bridge.dualwrite.guard import Guard
-from bridge.dualwrite.values import fields
+from bridge.dualwrite.watchdog import Watchdog
 from bridge.errors import BridgeError
 from bridge.mapping.plan import TablePlan
-from bridge.names import TableName, quote_postgres
+from bridge.names import TableName, bindable, quote_postgres
 from bridge.replicate.ops import OPS_TABLE
+from bridge.sink.cascade import fields
+from bridge.sink.target import comparable
 from bridge.types.base import ColumnPlan
 
 LIMITS = {
@@ -44,11 +50,16 @@ LIMITS = {
     "lock_timeout": "300ms",
     "statement_timeout": "2s",
     "idle_in_transaction_session_timeout": "2s",
+    # One that is lost in a crash was never made, and the stream brings its rows: a commit of the
+    # stream, which is waited for, has all before it in the target's log.
+    "synchronous_commit": "off",
 }
 """Of the target's sessions: a provisional write holds nobody up."""
 MOST_ROWS = 500
 """Rows of an operation; a larger one is left to the stream."""
 MOST_SESSIONS = 16
+MOST_BUSY = 2
+"""Operations that wait for a lock in vain, one by one, before the others are left to the stream."""
 LONGEST_SECONDS = 4.0
 """After which a session is cut off whose server says nothing at all."""
 PAUSE, LONGEST_PAUSE = 1.0, 10.0
@@ -59,10 +70,29 @@ _REFUSED = {
     "DBW03": "table",
     "DBW04": "applied-before",
 }
+_ALL_REFUSED = frozenset({"epoch", "table", "refused", "busy", "failed"})
+"""What one operation may have that the others in its transaction have not."""
 
 log = structlog.get_logger("dbbridge.dualwrite")
 
 Touched = Mapping[TableName, set[bytes]]
+Values = tuple[str | None, ...]
+Statements = dict[tuple[TableName, bytes], tuple[str, Values]]
+"""What makes a row, by its key, as the source has it; in the order in which they go."""
+
+
+@dataclass(frozen=True, slots=True)
+class Committed:
+    """An operation that the source has: the epochs of the groups that it wrote to, and its keys."""
+
+    epochs: Mapping[str, int]
+    op: Op
+    touched: Touched
+
+    @property
+    def rows(self) -> int:
+        """How many keys it touched."""
+        return sum(map(len, self.touched.values()))
 
 
 @dataclass(slots=True)
@@ -87,29 +117,29 @@ class Early:
     @cached_property
     def upsert(self) -> str:
         """Makes a row what it is given as; one that is so already is not touched."""
-        plan, names = self.plan, [quote_postgres(c.target_name) for c in self.plan.columns]
+        plan, names = self.plan, [_name(column) for column in self.plan.columns]
         values = ", ".join(f"%s::{column.target_type}" for column in plan.columns)
         key = ", ".join(names[: plan.key])
         rest = names[plan.key :]
         sql = (
-            f"INSERT INTO {plan.target.postgres} AS t ({', '.join(names)})"
+            f"INSERT INTO {bindable(plan.target.postgres)} AS t ({', '.join(names)})"
             f" OVERRIDING SYSTEM VALUE VALUES ({values}) ON CONFLICT ({key}) DO "
         )
         if not rest:
             return f"{sql}NOTHING"
         changed = [f"{name} = EXCLUDED.{name}" for name in rest]
         others = plan.columns[plan.key :]
-        old = ", ".join(_comparable(f"t.{n}", c) for n, c in zip(rest, others, strict=True))
-        new = ", ".join(_comparable(f"EXCLUDED.{n}", c) for n, c in zip(rest, others, strict=True))
+        old = ", ".join(comparable(f"t.{n}", c) for n, c in zip(rest, others, strict=True))
+        new = ", ".join(comparable(f"EXCLUDED.{n}", c) for n, c in zip(rest, others, strict=True))
         return f"{sql}UPDATE SET {', '.join(changed)} WHERE ROW({old}) IS DISTINCT FROM ROW({new})"
 
     @cached_property
     def delete(self) -> str:
         """Removes the row of a key."""
         same = " AND ".join(
-            f"{quote_postgres(c.target_name)} = %s::{c.target_type}" for c in self.plan.key_columns
+            f"{_name(column)} = %s::{column.target_type}" for column in self.plan.key_columns
         )
-        return f"DELETE FROM {self.plan.target.postgres} WHERE {same}"
+        return f"DELETE FROM {bindable(self.plan.target.postgres)} WHERE {same}"
 
 
 class Provisional:
@@ -124,7 +154,7 @@ class Provisional:
         open_target: Callable[[], psycopg.Connection[Any]],
     ) -> None:
         self._pipeline = pipeline
-        self._ops = TableName(database, OPS_TABLE).mysql
+        self._ops = bindable(TableName(database, OPS_TABLE).mysql)
         self._tables = {name: Early(plan) for name, plan in plans.items()}
         self._open_source = open_source
         self._open_target = open_target
@@ -132,21 +162,31 @@ class Provisional:
         self._not_before = 0.0
         self._pause = PAUSE
         self._resting = threading.Lock()
-        self._guard = Guard(LONGEST_SECONDS)
+        self._watchdog = Watchdog(LONGEST_SECONDS)
         self.counts = Counts()
 
-    def write(
-        self, epochs: Mapping[str, int], op: Op, touched: Touched, *, keep: bool = True
-    ) -> str:
+    def write(self, one: Committed, *, keep: bool = True) -> str:
         """Writes a committed operation; 'applied', or why it is left to the stream.
-
-        `epochs` are those of the groups that it wrote to.
 
         With `keep` false it is tried and rolled back, without a claim ('tried' when it works).
         """
-        done = self._written(epochs, op, touched, keep=keep)
+        (done,) = self._written([one], keep=keep)
         self.counts.add(done)
         return done
+
+    def write_all(self, many: Sequence[Committed]) -> None:
+        """Writes operations in one transaction, or one by one where that is refused.
+
+        Together they have at most `MOST_ROWS` rows, or are one.
+        """
+        done = self._written(many, keep=True)
+        refused = len(many) > 1 and done[0] in _ALL_REFUSED
+        busy = 0
+        for one, what in zip(many, done, strict=True):
+            if refused and busy < MOST_BUSY:
+                busy += self.write(one) == "busy"
+            else:
+                self.counts.add(what)
 
     def close(self) -> None:
         """Ends the sessions."""
@@ -156,91 +196,119 @@ class Provisional:
             except queue.Empty:
                 return
 
-    def _written(self, epochs: Mapping[str, int], op: Op, touched: Touched, *, keep: bool) -> str:
-        if sum(map(len, touched.values())) > MOST_ROWS:
-            return "too-many-rows"
+    def _written(self, many: Sequence[Committed], *, keep: bool) -> list[str]:
+        """What became of each."""
+        if sum(one.rows for one in many) > MOST_ROWS:
+            return ["too-many-rows"] * len(many)
         if time.monotonic() < self._not_before:
-            return "unreachable"
+            return ["unreachable"] * len(many)
         sessions: _Sessions | None = None
         try:
             sessions = self._borrow()
-            names = {
-                "pipeline": self._pipeline,
-                "groups": list(epochs),
-                "epochs": list(epochs.values()),
-                "op": op.op_id,
-                "number": op.seq,
-                "schemas": [name.schema for name in touched],
-                "tables": [name.table for name in touched],
-            }
-            with self._guard.watching(sessions.target.fileno()):
-                if not self._knows(sessions.source, op):
-                    return self._behind(sessions)
-                statements = self._statements(sessions.source, touched)
-                self._apply(sessions.target, names, statements, keep=keep)
-        except _Unfit:
+            with self._watchdog.watching(sessions.target.fileno()):
+                done = self._tried(sessions, many, keep=keep)
+        except _Left as left:
             self._give_back(sessions)
-            return "refused"
+            return [str(left)] * len(many)
         except psycopg.Error as error:
             self._give_back(sessions)
-            return self._refusal(error)
+            return [self._refusal(error)] * len(many)
         except (pymysql.Error, OSError, BridgeError):
             self._drop(sessions)
             self._rest()
-            return "unreachable"
-        except Exception:
+            return ["unreachable"] * len(many)
+        except Exception:  # noqa: BLE001 (told below)
             # The application's write is committed, so nothing here may look like its failure.
-            log.exception("early-write-failed", operation=str(op.op_id))
+            # Its text, since structlog as an application has it may print every local variable.
+            log.error(
+                "early-write-failed",
+                operations=[str(one.op.op_id) for one in many],
+                traceback=traceback.format_exc(),
+            )
             self._drop(sessions)
-            return "failed"
+            return ["failed"] * len(many)
         self._pause = PAUSE
         self._give_back(sessions)
-        return "applied" if keep else "tried"
+        return done
 
-    def _knows(self, source: pymysql.Connection[Any], op: Op) -> bool:
-        """Whether the server that is read has the operation: its rows are not older then."""
+    def _tried(self, sessions: _Sessions, many: Sequence[Committed], *, keep: bool) -> list[str]:
+        known = self._known(sessions.source, many)
+        there = [one for one in many if one.op in known]
+        if not there:
+            return ["behind"] * len(many)
+        together = _together(there)
+        statements = self._statements(sessions.source, together)
+        if len(there) > 1 and any(key not in together[name] for name, key in statements):
+            raise _Left("refused")  # spelled otherwise than an operation knows it: whose is it?
+        target = sessions.target
+        with target.pipeline():
+            target.execute("BEGIN")
+            claimed = self._claimed(target, there) if keep else known
+            wanted = {
+                (name, key)
+                for one in there
+                if one.op in claimed
+                for name, keys in one.touched.items()
+                for key in keys
+            }
+            for place, (sql, values) in statements.items():
+                if len(there) == 1 or place in wanted:
+                    target.execute(sql.encode(), values)
+            target.execute("COMMIT" if keep else "ROLLBACK")
+        done = "applied" if keep else "tried"
+        return [
+            done if one.op in claimed else "applied-before" if one.op in known else "behind"
+            for one in many
+        ]
+
+    def _known(self, source: pymysql.Connection[Any], many: Sequence[Committed]) -> set[Op]:
+        """Those that the server which is read has: its rows are not older then."""
+        marks = ", ".join(["%s"] * len(many))
         with source.cursor() as cursor:
-            sql = f"SELECT 1 FROM {self._ops} WHERE seq = %s AND op_id = UNHEX(%s)"
-            return bool(cursor.execute(sql, (op.seq, op.op_id.hex)))
+            cursor.execute(
+                f"SELECT seq, HEX(op_id) FROM {self._ops} WHERE seq IN ({marks})",
+                [one.op.seq for one in many],
+            )
+            return {Op(UUID(name), int(seq)) for seq, name in cursor.fetchall()}
 
-    def _behind(self, sessions: _Sessions) -> str:
-        self._give_back(sessions)
-        return "behind"
+    def _claimed(self, target: psycopg.Connection[Any], many: Sequence[Committed]) -> set[Op]:
+        """Those that are claimed now; the answer is waited for: nothing is sent after a refusal."""
+        epochs = sorted({pair for one in many for pair in one.epochs.items()})
+        tables = {name for one in many for name in one.touched}
+        names: dict[str, Any] = {
+            "pipeline": self._pipeline,
+            "groups": [group for group, _ in epochs],
+            "epochs": [epoch for _, epoch in epochs],
+            "schemas": [name.schema for name in tables],
+            "tables": [name.table for name in tables],
+        }
+        if len(many) == 1:  # which is told why not
+            op = many[0].op
+            target.execute(Q["claim"], {**names, "op": op.op_id, "number": op.seq}).fetchone()
+            return {op}
+        ops = {one.op.op_id: one.op for one in many}
+        names |= {"ops": list(ops), "numbers": [op.seq for op in ops.values()]}
+        return {ops[name] for (name,) in target.execute(Q["claim_all"], names).fetchall()}
 
-    def _statements(
-        self, source: pymysql.Connection[Any], touched: Touched
-    ) -> list[tuple[str, list[str | None]]]:
+    def _statements(self, source: pymysql.Connection[Any], touched: Touched) -> Statements:
         """What makes the touched rows as the source has them, deletes first."""
-        deletes, upserts = [], []
-        for name, keys in touched.items():
+        deletes: Statements = {}
+        upserts: Statements = {}
+        for name, keys in sorted(touched.items(), key=lambda item: str(item[0])):
             early = self._tables[name]
             ordered = sorted(keys)
             condition = " OR ".join(f"({key_condition(early.plan, key)})" for key in ordered)
-            found: set[bytes] = set()
+            found: dict[bytes, bytes] = {}
             for image in look_up(source, early.plan, condition, "provisional"):
                 if isinstance(image, BadRow):
-                    raise _Unfit
-                found.add(b"\t".join(image.split(b"\t", early.plan.key)[: early.plan.key]))
-                upserts.append((early.upsert, fields(image)))
-            deletes += [(early.delete, fields(key)) for key in ordered if key not in found]
-        return deletes + upserts
-
-    def _apply(
-        self,
-        target: psycopg.Connection[Any],
-        names: Mapping[str, Any],
-        statements: list[tuple[str, list[str | None]]],
-        *,
-        keep: bool,
-    ) -> None:
-        with target.pipeline():
-            target.execute("BEGIN")
-            if keep:
-                # Its answer is waited for: nothing is sent after a refusal.
-                target.execute(Q["claim"], names).fetchone()
-            for sql, values in statements:
-                target.execute(sql.encode(), values)
-            target.execute("COMMIT" if keep else "ROLLBACK")
+                    raise _Left("refused")
+                found[copied_key(image, early.plan.key)] = image
+            for key, image in found.items():
+                upserts[name, key] = early.upsert, fields(image)
+            for key in ordered:
+                if key not in found:
+                    deletes[name, key] = early.delete, fields(key)
+        return deletes | upserts
 
     def _refusal(self, error: psycopg.Error) -> str:
         state = error.sqlstate or ""
@@ -303,9 +371,17 @@ class _Sessions:
             self.target.close()
 
 
-class _Unfit(Exception):
-    """A row has no form in the target."""
+class _Left(Exception):
+    """The operation is left to the stream, and why."""
 
 
-def _comparable(name: str, column: ColumnPlan) -> str:
-    return f"{name}::text" if column.target_type == "json" else name
+def _together(many: Sequence[Committed]) -> Touched:
+    touched: dict[TableName, set[bytes]] = {}
+    for one in many:
+        for name, keys in one.touched.items():
+            touched.setdefault(name, set()).update(keys)
+    return touched
+
+
+def _name(column: ColumnPlan) -> str:
+    return bindable(quote_postgres(column.target_name))

@@ -40,6 +40,8 @@ _WRITES = re.compile(
 )
 KEY = "bridge.operation"
 """Where a connection keeps the operation of its transaction."""
+WRITTEN = "bridge.written"
+"""Where it keeps the name of the last one that was committed."""
 
 
 class NotCarried(BridgeError):
@@ -50,6 +52,7 @@ class NotCarried(BridgeError):
 class Operation:
     """What a transaction wrote: keys by table, and how many statements are left to the stream.
 
+    `told`: whoever executes the statements says himself what they touch, and none is looked at.
     `op_id`: what the operation is to be named, by whoever wants to know it again; `op`: its name
     and number once it is recorded.
     """
@@ -57,6 +60,7 @@ class Operation:
     touched: dict[TableName, set[bytes]] = field(default_factory=dict)
     tables: set[TableName] = field(default_factory=set)
     unknown: int = 0
+    told: bool = False
     op_id: UUID | None = None
     op: Op | None = None
 
@@ -102,6 +106,9 @@ class Recorder:
 
     def before_cursor(self, conn: Connection, statement: str, context: Any) -> None:
         """Before the driver has a statement: text that came past SQLAlchemy, writes in a CTE."""
+        operation = operation_of(conn)
+        if operation is not None and operation.told:
+            return
         compiled = context.compiled if context is not None else None
         if compiled is None:  # exec_driver_sql
             self.before(conn, statement, (), {})

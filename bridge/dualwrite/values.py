@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import date, datetime
-from decimal import Decimal
+from decimal import Decimal, localcontext
 
 from bridge.capture.rowsql import family
 from bridge.errors import BadValue
 from bridge.mapping.plan import TablePlan
 from bridge.types.base import NULL, ColumnPlan
 
+MOST_DIGITS = 100
+"""More than MySQL's 65 before and 38 behind the point; Python's own 28 would refuse such a key."""
 _CODECS = {"utf8mb4": "utf-8", "utf8mb3": "utf-8", "utf8": "utf-8", "ascii": "ascii"}
 
 
@@ -46,7 +48,8 @@ def _raw(column: ColumnPlan, value: object) -> bytes | None:
         padded = bytes(value).ljust(source.length or 0, b"\0")
         return padded if source.data_type == "binary" else bytes(value)
     if isinstance(value, Decimal | int) and source.data_type == "decimal":
-        scaled = Decimal(value).quantize(Decimal(1).scaleb(-(source.scale or 0)))
+        with localcontext(prec=MOST_DIGITS):
+            scaled = Decimal(value).quantize(Decimal(1).scaleb(-(source.scale or 0)))
         return f"{scaled:f}".encode()
     if isinstance(value, datetime) and source.data_type == "datetime" and value.tzinfo is None:
         exact = value.microsecond % 10 ** (6 - source.fsp) == 0
@@ -55,17 +58,3 @@ def _raw(column: ColumnPlan, value: object) -> bytes | None:
     if isinstance(value, date) and not isinstance(value, datetime) and source.data_type == "date":
         return value.isoformat().encode()
     return None
-
-
-def fields(line: bytes) -> list[str | None]:
-    """The values of a COPY line, as PostgreSQL's input functions take them."""
-    return [None if field == NULL else _unescaped(field.decode()) for field in line.split(b"\t")]
-
-
-def _unescaped(text: str) -> str:
-    if "\\" not in text:
-        return text
-    parts = text.split("\\\\")
-    return "\\".join(
-        part.replace("\\t", "\t").replace("\\n", "\n").replace("\\r", "\r") for part in parts
-    )

@@ -10,6 +10,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from bridge.mapping.yamltext import by_number
+
 WIDTH = 100
 _INDENT = "    "
 _ESCAPES = {"\\": "\\\\", "\n": "\\n", "\r": "\\r", "\t": "\\t"}
@@ -136,9 +138,4 @@ def _escaped(character: str, quote: str) -> str:
         return _ESCAPES[character]
     if character == quote:
         return f"\\{quote}"
-    if character.isprintable():
-        return character
-    code = ord(character)
-    if code < 0x100:
-        return f"\\x{code:02x}"
-    return f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
+    return by_number(character)

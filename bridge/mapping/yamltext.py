@@ -37,12 +37,15 @@ def comment(text: str) -> str:
     return " ".join("".join(c if c.isprintable() else " " for c in text).split())
 
 
-def _escaped(character: str) -> str:
-    if character in '"\\':
-        return "\\" + character
+def by_number(character: str) -> str:
+    """The character if it is printable, else its number, as YAML and Python both write it."""
     if character.isprintable():
         return character
     code = ord(character)
     if code < 0x100:
         return f"\\x{code:02x}"
     return f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
+
+
+def _escaped(character: str) -> str:
+    return "\\" + character if character in '"\\' else by_number(character)

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import re
 import sys
 from collections.abc import MutableMapping
+from functools import lru_cache
 from typing import Any, Literal, TextIO
 
+import msgspec
 import structlog
 
 _URL_PASSWORD = re.compile(r"(\w+://[^:/@\s]*:)[^@\s]+@")
@@ -26,7 +29,7 @@ def set_up(
     if console:
         renderer = structlog.dev.ConsoleRenderer(colors=out.isatty())
     else:
-        renderer = structlog.processors.JSONRenderer()
+        renderer = structlog.processors.JSONRenderer(serializer=_json)
     structlog.configure(
         processors=[
             structlog.contextvars.merge_contextvars,
@@ -42,12 +45,25 @@ def set_up(
     )
 
 
+def _json(event: dict[str, Any], **_: object) -> str:
+    try:
+        line = msgspec.json.encode(event, enc_hook=repr)
+    except UnicodeEncodeError:  # bytes of a file's name that are no UTF-8
+        return json.dumps(event, default=repr)
+    return msgspec.json.format(line, indent=0).decode()  # on one line, spaced as json.dumps does
+
+
+@lru_cache(1000)
+def _secret(name: str) -> bool:
+    return any(word in name.lower() for word in _SECRET_NAMES)
+
+
 def mask_secrets(
     _logger: object, _method: str, event: MutableMapping[str, Any]
 ) -> MutableMapping[str, Any]:
     """Replaces values of secret names, and passwords inside URLs, by ***."""
     for name, value in event.items():
-        if any(word in name.lower() for word in _SECRET_NAMES):
+        if _secret(name):
             event[name] = "***"
         elif isinstance(value, str) and "://" in value:
             event[name] = _URL_PASSWORD.sub(r"\1***@", value)

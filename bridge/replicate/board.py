@@ -34,6 +34,8 @@ class Board:
     rows_per_second: float = 0.0
     backlog_bytes: int | None = None
     kafka: list[dict[str, Any]] = field(default_factory=list)
+    settling: dict[str, Any] = field(default_factory=dict)
+    """Whether what an operator leaves of a cutover could be undone; empty: nobody has looked."""
     _lock: threading.Lock = field(default_factory=threading.Lock)
     _last: tuple[float, int] = (0.0, 0)
 
@@ -107,4 +109,5 @@ class Board:
                 "rows_per_second": round(self.rows_per_second, 1),
                 "backlog_bytes": self.backlog_bytes,
                 **({"kafka": self.kafka} if self.kafka else {}),
+                **({"settling": self.settling} if self.settling else {}),
             }

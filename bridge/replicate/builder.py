@@ -7,20 +7,21 @@ closed before a cascade that could reach rows which are pending in it (see bridg
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from bridge.capture.binlog import events as ev
 from bridge.capture.binlog.rows import RowDecoder, compile_decoder
 from bridge.capture.binlog.statements import classify
 from bridge.capture.binlog.table_map import table_map, table_name
-from bridge.change.batch import BadRow, Batch, Cascade, Image, Op, Segment, TableOps
+from bridge.change.batch import Batch, Image, Segment, TableOps
 from bridge.change.position import Position, Progress
 from bridge.errors import SourceError, TableStopped
 from bridge.names import TableName
-from bridge.replicate.family import ParentRole, parent_roles
+from bridge.replicate.family import ParentRole, cascades, parent_roles
 from bridge.replicate.merge import merge
-from bridge.replicate.ops import OPS_TABLE, compile_ops, inserted
+from bridge.replicate.ops import put_away
+from bridge.replicate.signs import Signs, place
 from bridge.sink.target import Target
 
 BATCH_ROWS = 10_000
@@ -53,12 +54,13 @@ class _Route:
 class _Mapped:
     """What a table id means: the table map's bytes, and the route with its decoder if followed.
 
-    A decoder without a route: the dual-write layer's operations.
+    `other`: what rows of a table mean that is not followed, but says something nevertheless.
     """
 
     body: bytes
-    route: _Route | None
-    decoder: RowDecoder | None
+    route: _Route | None = None
+    decoder: RowDecoder | None = None
+    other: Callable[[int, bytes], None] | None = None
 
 
 class Builder:
@@ -67,7 +69,8 @@ class Builder:
     `until` (a position, or binlog coordinates alone) ends the stream: `reached` becomes true at the
     first point outside a transaction that is not before it, and nothing later is taken in. `at_end`
     says that the source had nothing more to send. `over_copy`: the changes pass over rows that were
-    copied later than they happened. `with_ops`: operations of the dual-write layer are told too.
+    copied later than they happened. `with_own`: what the bridge's own tables say is heeded too. The
+    `switched` among the targets are watched, not followed, until a marker says otherwise.
     """
 
     def __init__(
@@ -77,7 +80,8 @@ class Builder:
         until: Position | None = None,
         *,
         over_copy: bool = False,
-        with_ops: bool = False,
+        with_own: bool = False,
+        switched: Iterable[TableName] = (),
     ) -> None:
         targets = list(targets)
         roles = parent_roles(target.plan.table for target in targets)
@@ -92,8 +96,7 @@ class Builder:
         self._committed: tuple[bytes | None, bytes] | None = None
         self._until = until
         self._over_copy = over_copy
-        self._with_ops = with_ops
-        self._ops_met: list[Op] = []
+        self._signs = Signs(self.progress, own=with_own, switched=switched)
         self._mysql_gtid: tuple[str, int] | None = None
         self._mariadb_gtid: tuple[int, int, int] | None = None
         self._in_transaction = False
@@ -159,8 +162,8 @@ class Builder:
                     )
                 if mapped.route is not None:
                     self._change(mapped, kinds[code], event)
-                elif mapped.decoder is not None:
-                    self._ops_met += inserted(mapped.decoder, kinds[code], event, self._at(event))
+                elif mapped.other is not None:
+                    mapped.other(kinds[code], event)
             elif code == ev.XID:
                 self._commit(event)
             elif code == ev.GTID:
@@ -202,6 +205,11 @@ class Builder:
             self._mariadb_gtid = None
         self._in_transaction = False
         self._touched.clear()
+        signs = self._signs
+        signs.echo = False
+        if signs.markers:
+            signs.hand_over(self._routes.keys())
+            self._maps.clear()  # table ids mean something else now
         self._transactions += 1
         self._committed = (self._group, event)
         self._passed(event)
@@ -221,7 +229,7 @@ class Builder:
     def _query(self, event: bytes) -> None:
         query = ev.query(event)
         statement = classify(query.statement, query.database, query.sql_mode)
-        if statement.kind == "begin":
+        if statement.kind in ("begin", "xa-start"):
             self._in_transaction = True
             return
         if statement.kind == "rollback" and self._touched:
@@ -242,6 +250,11 @@ class Builder:
             hit = [name for name in self._routes if name.schema in named]
         else:
             hit = [name for name in tables if name in self._routes]
+        switched = self._signs.switched
+        for name in switched.intersection(hit):
+            if query.statement != put_away(name):
+                self._signs.violate(name)
+        hit = [name for name in hit if name not in switched]
         if hit:
             text = " ".join(query.statement.split())[:200]
             if kind == "dml":
@@ -253,7 +266,7 @@ class Builder:
     def _stopped(self, name: TableName, code: str, what: str) -> TableStopped:
         stop = TableStopped(
             f"{name}: {what} (after {self.progress.file}:{self.progress.offset})",
-            f"{_FIRST.get(code, '')}dbbridge tables resync {name}",
+            f"{_FIRST.get(code, '')}dbbridge tables resync {name.word}",
             code,
         )
         stop.table = name
@@ -304,17 +317,20 @@ class Builder:
 
     def _map(self, event: bytes) -> None:
         name = table_name(event)
+        mapped = _Mapped(event[25:])
         route = self._routes.get(name)
-        decoder = None
-        if route is not None:
+        if name in self._signs.switched:
+            mapped.other = self._signs.watch(name)
+        elif route is not None:
+            mapped.route = route
             try:
-                decoder = compile_decoder(route.target.plan, table_map(event))
+                mapped.decoder = compile_decoder(route.target.plan, table_map(event))
             except TableStopped as stop:
                 stop.table = route.name
                 raise
-        elif self._with_ops and name.table == OPS_TABLE:
-            decoder = compile_ops(table_map(event))
-        self._maps[event[19:25]] = _Mapped(event[25:], route, decoder)
+        else:
+            mapped.other = self._signs.heed(name, event)
+        self._maps[event[19:25]] = mapped
 
     def _change(self, mapped: _Mapped, kind: int, event: bytes) -> None:
         route, decoder = mapped.route, mapped.decoder
@@ -322,7 +338,7 @@ class Builder:
         assert decoder is not None
         name = route.name
         self._touched.add(name)
-        at = self._at(event)
+        at = place(self.progress, event)
         role = route.role
         cascading = (
             role is not None
@@ -345,9 +361,6 @@ class Builder:
         self._rows += n
         self._bytes += len(event)
 
-    def _at(self, event: bytes) -> str:
-        return f"{self.progress.file}:{int.from_bytes(event[13:17], 'little')}"
-
     def _ops(self, name: TableName) -> TableOps:
         ops = self._tables.get(name)
         if ops is None:
@@ -357,16 +370,7 @@ class Builder:
     def _cascade(self, route: _Route, pairs: Sequence[tuple[Image | None, Image | None]]) -> None:
         role = route.role
         assert role is not None
-        places = [
-            next(i for i, c in enumerate(route.target.plan.columns) if c.source.name == column)
-            for column in role.columns
-        ]
-        found = []
-        for before, after in pairs:
-            old = _referenced(before, places, route)
-            new = None if after is None else _referenced(after, places, route)
-            if old != new:
-                found.append(Cascade(route.name, role.columns, old, new))
+        found = cascades(role, route.target.plan, pairs)
         if not found:
             return
         if self._over_copy and any(role.harms_copy(deleted=c.new is None) for c in found):
@@ -384,7 +388,9 @@ class Builder:
         return route.name in route.role.descendants and route.name in self._tables
 
     def _truncate(self, name: TableName) -> None:
-        if name in self._routes:
+        if name in self._signs.switched:
+            self._signs.violate(name)
+        elif name in self._routes:
             self._tables[name] = TableOps(truncate=True)
             self._rows += 1
 
@@ -394,6 +400,7 @@ class Builder:
         self._tables = segment.tables
 
     def _take(self, position: Position | None) -> Batch:
+        ops, handovers, violations = self._signs.take()
         batch = Batch(
             segments=self._segments,
             position=position,
@@ -404,9 +411,10 @@ class Builder:
                 for name, route in self._routes.items()
                 if any(route.counts)
             },
-            ops=tuple(self._ops_met),
+            ops=ops,
+            handovers=handovers,
+            violations=violations,
         )
-        self._ops_met.clear()
         for route in self._routes.values():
             route.counts[:] = (0, 0, 0)
         self._segments = []
@@ -415,18 +423,3 @@ class Builder:
         if position is not None:
             self._moved = False
         return batch
-
-
-def _referenced(image: Image | None, places: list[int], route: _Route) -> bytes:
-    """The fields at `places`; of a row that cannot be represented only the key's are known."""
-    if isinstance(image, BadRow):
-        known = image.key.split(b"\t") if max(places) < route.target.plan.key else []
-    else:
-        known = image.split(b"\t") if image is not None else []
-    if not known:
-        raise TableStopped(
-            f"{route.name}: a row that cannot be represented has child rows to be changed with it",
-            "give the column a policy in the mapping, then resync the table",
-            "bad-parent",
-        )
-    return b"\t".join(known[place] for place in places)

@@ -203,7 +203,7 @@ class Engine:
         state = self._pipeline()
         if self._main is not None or state.position is None:
             return
-        members = [t for t in tables if t.active and t.stage == "streaming"]
+        members = [table for table in _members(tables) if self.stages.is_there(table)]
         checkpoint = PipelineCheckpoint(self._lease, self._source_id)
         self._main = self._stream(members, state.position, checkpoint, None, catching_up=False)
         self._main.start()
@@ -235,8 +235,16 @@ class Engine:
         over_copy: bool = False,
     ) -> Stream:
         targets = self.stages.targets(tables)
-        # A claim means that all of the operation is applied, which the main stream alone can say.
-        builder = Builder(targets, start, until, over_copy=over_copy, with_ops=not catching_up)
+        builder = Builder(
+            targets,
+            start,
+            until,
+            over_copy=over_copy,
+            # A claim means that all of the operation is applied, which the main stream alone can
+            # say; and markers are about its tables.
+            with_own=not catching_up,
+            switched=[table.source for table in tables if table.stage == "switched"],
+        )
         applier = Applier(self._servers.target(), targets, checkpoint, self._quarantine)
         servers = self._servers
         return Stream(
@@ -336,7 +344,7 @@ class Engine:
 
     def _advance_main(self, end: Position) -> Position:
         """Brings the main stream's tables to `end` while the others wait there."""
-        members = [t for t in self._tables() if t.active and t.stage == "streaming"]
+        members = [t for t in _members(self._tables()) if self.stages.is_there(t)]
         start = self._pipeline().position
         assert start is not None
         checkpoint = PipelineCheckpoint(self._lease, self._source_id)
@@ -372,13 +380,18 @@ class Engine:
             raise meaning(error) from error
 
 
+def _members(tables: Sequence[TableState]) -> list[TableState]:
+    """Whom the main stream follows, or watches."""
+    return [t for t in tables if t.active and t.stage in ("streaming", "switched")]
+
+
 def _with_way_on(stop: TableStopped, tables: Sequence[TableState]) -> TableStopped:
     """Without GTIDs the stream of a copy begins with the log's current file, old DDL included."""
     by_file = any(t.until and t.frontier and t.frontier.kind == "file" for t in tables)
-    if by_file and stop.code == "ddl":
+    if by_file and stop.code == "ddl" and stop.table:
         stop.hint = (
             "dbbridge init, then FLUSH BINARY LOGS on the source (without GTIDs a stream begins"
-            f" with the current file), then: dbbridge tables resync {stop.table}"
+            f" with the current file), then: dbbridge tables resync {stop.table.word}"
         )
     return stop
 

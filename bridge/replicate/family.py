@@ -10,6 +10,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
+from bridge.change.batch import BadRow, Cascade, Image
+from bridge.errors import TableStopped
+from bridge.mapping.plan import TablePlan
 from bridge.names import TableName
 from bridge.types.table import ForeignKey, SourceTable
 
@@ -77,6 +80,38 @@ def parent_roles(tables: Iterable[SourceTable]) -> Mapping[TableName, ParentRole
         )
         for parent, mine in links.items()
     }
+
+
+def cascades(
+    role: ParentRole, plan: TablePlan, pairs: Iterable[tuple[Image | None, Image | None]]
+) -> list[Cascade]:
+    """What changes of a parent's rows (before, after) do to its children; raises TableStopped."""
+    places = [
+        next(i for i, c in enumerate(plan.columns) if c.source.name == column)
+        for column in role.columns
+    ]
+    found = []
+    for before, after in pairs:
+        old = _referenced(before, places, plan)
+        new = None if after is None else _referenced(after, places, plan)
+        if old != new:
+            found.append(Cascade(plan.source, role.columns, old, new))
+    return found
+
+
+def _referenced(image: Image | None, places: list[int], plan: TablePlan) -> bytes:
+    """The fields at `places`; of a row that cannot be represented only the key's are known."""
+    if isinstance(image, BadRow):
+        known = image.key.split(b"\t") if max(places) < plan.key else []
+    else:
+        known = image.split(b"\t") if image is not None else []
+    if not known:
+        raise TableStopped(
+            f"{plan.source}: a row that cannot be represented has child rows to be changed with it",
+            "give the column a policy in the mapping, then resync the table",
+            "bad-parent",
+        )
+    return b"\t".join(known[place] for place in places)
 
 
 @dataclass(frozen=True, slots=True)

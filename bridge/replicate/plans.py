@@ -6,7 +6,7 @@ takes effect when the table is copied again.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Container, Iterable, Mapping
 from typing import Any
 
 import pymysql
@@ -45,9 +45,14 @@ class Planner:
         self._tables = self._catalogue({*self._files, *also})
         self._applied.clear()
 
-    def wanted(self) -> dict[TableName, tuple[TablePlan, dict[str, Any]]]:
-        """Every table that the files carry: its plan, and the document to be kept."""
-        return {name: self.from_file(name) for name in self._files}
+    def wanted(
+        self, besides: Container[TableName] = ()
+    ) -> dict[TableName, tuple[TablePlan, dict[str, Any]]]:
+        """Every table that the files carry: its plan, and the document to be kept.
+
+        Not those `besides`, which may be gone from the source.
+        """
+        return {name: self.from_file(name) for name in self._files if name not in besides}
 
     def from_file(self, name: TableName) -> tuple[TablePlan, dict[str, Any]]:
         """One table's plan and document as the files are now; raises MappingError."""
@@ -121,7 +126,8 @@ class Planner:
 def _changed(name: TableName, what: str) -> TableStopped:
     stop = TableStopped(
         what,
-        f"bring the mapping up to date with dbbridge init, then: dbbridge tables resync {name}",
+        "bring the mapping up to date with dbbridge init, then:"
+        f" dbbridge tables resync {name.word}",
         "definition-changed",
     )
     stop.table = name

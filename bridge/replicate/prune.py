@@ -16,7 +16,8 @@ import structlog
 from pymysql.constants import ER
 
 from bridge.capture.dialect import read_dialect
-from bridge.names import TableName
+from bridge.databases.postgres import limit_locks
+from bridge.names import TableName, bindable
 from bridge.replicate.ops import OPS_TABLE
 from bridge.replicate.servers import Servers
 from bridge.store.lease import Lease
@@ -25,6 +26,8 @@ from bridge.store.state import Connection, Q
 EVERY_SECONDS = 60.0
 KEEP_SECONDS = 600.0
 """How long a claim is remembered; a provisional write is refused by its limits long before."""
+LOCK_SECONDS = 2.0
+"""How long claims that are under way are waited for."""
 KEEP_DAYS = 2
 """How long the source remembers operations, which are the applications' idempotency keys too."""
 MOST_ROWS = 10_000
@@ -85,7 +88,7 @@ class Pruner:
     def _forget(self, conn: Connection, number: int) -> None:
         names = {"pipeline": self._lease.pipeline, "number": number}
         with conn.transaction():
-            conn.execute("SET LOCAL lock_timeout = '2s'")
+            limit_locks(conn, LOCK_SECONDS)
             for (group,) in conn.execute(Q["authority_groups"], names).fetchall():
                 conn.execute(Q["lock_authority"], {**names, "group": group})
             self._lease.guard(conn)
@@ -99,7 +102,7 @@ class Pruner:
             (database,) = cursor.fetchone() or (None,)
             if database is None:
                 return
-            table = TableName(str(database), OPS_TABLE).mysql
+            table = bindable(TableName(str(database), OPS_TABLE).mysql)
             try:
                 cursor.execute(
                     f"DELETE FROM {table} WHERE seq <= %s AND made < NOW() - INTERVAL %s DAY"

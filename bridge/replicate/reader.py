@@ -175,7 +175,7 @@ class Reader:
             raise TableStopped(
                 f"{name} is defined otherwise than when its copy began",
                 f"bring the mapping up to date with dbbridge init, then: dbbridge tables resync"
-                f" {name}",
+                f" {name.word}",
                 "definition-changed",
             )
         return plan

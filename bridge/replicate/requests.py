@@ -105,7 +105,13 @@ class Requests:
         states = [t for t in self._stages.tables() if t.source == name]
         if not states:
             return f"refused: {name} is not followed"
-        family = sorted(map(str, self._stages.family(name)))
+        members = self._stages.family(name)
+        if any(t.stage == "switched" and t.source in members for t in self._stages.tables()):
+            return (
+                f"refused: the target has authority over {name}, whose rows must not be taken from"
+                " the source; dbbridge cutover reverse gives it back"
+            )
+        family = sorted(map(str, members))
         if verb == "retry":
             return self._retry(states[0], int(argument))
         {
@@ -147,7 +153,9 @@ class Requests:
         if isinstance(image, BadRow):
             answer = f"entry {entry} stays: {image.code} in {image.column} ({image.text})"
             if self._stages.edited(state):
-                return f"{answer}; dbbridge tables resync {state.source} takes the edited mapping"
+                return (
+                    f"{answer}; dbbridge tables resync {state.source.word} takes the edited mapping"
+                )
             return answer
         left = self._conn.execute(
             Q["quarantine_list"], {"pipeline": self._lease.pipeline, "id": entry}

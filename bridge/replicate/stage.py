@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import closing, contextmanager
 from dataclasses import replace
 from typing import Any
@@ -13,7 +12,6 @@ import structlog
 from psycopg.types.json import Jsonb
 
 from bridge.capture.binlog.positions import (
-    logs_replicated,
     lower_bound,
     replica_lower_bound,
     upper_bound,
@@ -25,9 +23,11 @@ from bridge.replicate.family import families
 from bridge.replicate.job import Job
 from bridge.replicate.plans import Planner
 from bridge.replicate.points import passing
+from bridge.replicate.readying import IndexBuilder, check_new, exists, table_stopped
 from bridge.replicate.servers import Servers
 from bridge.sink import ddl, swap
 from bridge.sink.target import Target
+from bridge.store.authority import group_of, read_authorities
 from bridge.store.checkpoint import PipelineCheckpoint
 from bridge.store.lease import Lease
 from bridge.store.state import (
@@ -58,11 +58,24 @@ class Stages:
         return read_tables(self._conn, self._pipeline)
 
     def register(self) -> None:
-        """Takes up the tables that the mapping files carry and the control schema does not know."""
+        """Takes up the tables that the mapping files carry and the control schema does not know.
+
+        Not into a group that the target has: the source's rows are old ones there.
+        """
         known = {table.source: table for table in self.tables()}
         self._planner.refresh(known)
-        for name, (plan, document) in self._planner.wanted().items():
-            if name not in known:
+        switched = {name for name, table in known.items() if table.stage == "switched"}
+        groups = read_authorities(self._conn, self._pipeline)
+        elsewhere = {one.group for one in groups if one.side != "source"}
+        for name, (plan, document) in self._planner.wanted(besides=switched).items():
+            if name not in known and (group := group_of(name, document)) in elsewhere:
+                self.note(
+                    "not-copied",
+                    name,
+                    f"the source has no authority over group {group}, which its mapping file names;"
+                    " name another group, or restart dbbridge sync once the source has it again",
+                )
+            elif name not in known:
                 with self._transaction() as conn:
                     self._add(
                         conn, plan.source, 1, plan.target, document, plan.version, plan.table.rows
@@ -72,10 +85,10 @@ class Stages:
                     "mapping",
                     name,
                     "the mapping file differs from the applied one, which stays in force;"
-                    f" dbbridge tables resync {name} takes the new one",
+                    f" dbbridge tables resync {name.word} takes the new one",
                 )
         for table in self.tables():
-            if table.active:
+            if table.active and self.is_there(table):
                 try:
                     self._planner.applied(table)
                 except TableStopped as stop:
@@ -87,6 +100,10 @@ class Stages:
             Target(self._planner.applied(t), t.generation, t.target, t.quarantined > 0)
             for t in tables
         ]
+
+    def is_there(self, table: TableState) -> bool:
+        """Whether it can be followed or watched: once the target has it, it may go."""
+        return table.stage != "switched" or self._planner.source_table(table) is not None
 
     def edited(self, table: TableState) -> bool:
         """Whether the mapping file says something else than what the table goes on with."""
@@ -121,11 +138,15 @@ class Stages:
         if new:
             start = self.copied_from()
             for name in self._planner.changed_since([t.source for t in new]):
-                self.stop(_stop(name, "definition-changed", "its definition changed since init"))
+                self.stop(
+                    table_stopped(name, "definition-changed", "its definition changed since init")
+                )
                 return []
             for table in new:
                 try:
-                    self._check_new(table)
+                    plan = self._planner.applied(table)
+                    tied = not plan.key and len(self.family(table.source)) > 1
+                    check_new(self._conn, self._servers, plan, table, tied=tied)
                 except TableStopped as stop:
                     self.stop(stop)
                     return []
@@ -153,43 +174,6 @@ class Stages:
                 "turn them on (gtid_mode=ON), or take copy_from out of bridge.yaml",
             )
         return start
-
-    def _check_new(self, table: TableState) -> None:
-        plan = self._planner.applied(table)
-        if not plan.key and len(self.family(table.source)) > 1:
-            raise _stop(
-                table.source,
-                "keyless-in-cascade",
-                "it has no key, and cascading foreign keys tie it to other tables",
-                "name a unique NOT NULL key in its mapping file, or leave the table out",
-            )
-        if not plan.key and self._servers.replica:
-            with closing(self._servers.copy_source()) as source:
-                if not logs_replicated(source):
-                    raise _stop(
-                        table.source,
-                        "needs-replica-log",
-                        "it has no key, and the replica that it is copied from does not log",
-                        "set log_bin and log_slave_updates=ON there, or take copy_from out of"
-                        " bridge.yaml",
-                    )
-        if not self._exists(table.target):
-            raise _stop(
-                table.source,
-                "no-target",
-                f"there is no table {table.target} in the target",
-                "make it: dbbridge schema apply, then: dbbridge tables resume " + str(table.source),
-            )
-        some = self._conn.execute(
-            f"SELECT EXISTS (SELECT FROM {table.target.postgres})".encode()
-        ).fetchone()
-        if some and some[0]:
-            raise _stop(
-                table.source,
-                "target-not-empty",
-                f"{table.target} holds rows already",
-                "empty it if they may go, then: dbbridge tables resume " + str(table.source),
-            )
 
     def copied(self, conn: psycopg.Connection[Any], job: Job) -> None:
         """A table's last chunk is in: notes what its stream must pass, and gathers statistics."""
@@ -235,43 +219,8 @@ class Stages:
         """
         plan = replace(self._planner.applied(table), target=table.target)
         wanted = [each for each in ddl.indexes(plan) if unique or not each.unique]
-        with closing(self._servers.target()) as conn, ThreadPoolExecutor(1) as pool:
-            work = pool.submit(self._build, conn, table, wanted)
-            try:
-                while not work.done():
-                    wait([work], timeout=0.1)
-                    tick()
-            except BaseException:
-                conn.cancel_safe()
-                raise
-            work.result()
+        IndexBuilder(self._servers, self._lease, table, wanted).run(tick)
         passing("index.built")
-
-    def _build(
-        self, conn: Connection, table: TableState, statements: Sequence[ddl.Statement]
-    ) -> None:
-        conn.execute("SET maintenance_work_mem = '256MB'")
-        for statement in statements:
-            try:
-                with conn.transaction():
-                    self._lease.guard(conn)
-                    conn.execute(statement.sql.encode())
-            except (
-                psycopg.IntegrityError,
-                psycopg.ProgrammingError,
-                psycopg.errors.ProgramLimitExceeded,
-            ) as error:
-                raise _stop(
-                    table.source,
-                    "index-failed",
-                    f"{statement.name} cannot be built: {error.diag.message_primary}",
-                    "mend it or leave the index out in the mapping file, then: dbbridge tables"
-                    f" resume {table.source}",
-                ) from error
-        conn.execute(f"ANALYZE {table.target.postgres}".encode())
-        with conn.transaction():
-            self._lease.guard(conn)
-            conn.execute(Q["indexed"], {"pipeline": self._pipeline, **table.key})
 
     def join(
         self,
@@ -334,7 +283,9 @@ class Stages:
         """
         for name in sorted({table.source for table in tables}):
             self.stop(
-                _stop(name, code, f"it cannot go on: {what}", f"dbbridge tables resync {name}")
+                table_stopped(
+                    name, code, f"it cannot go on: {what}", f"dbbridge tables resync {name.word}"
+                )
             )
         if main:
             with self._transaction() as conn:
@@ -344,7 +295,7 @@ class Stages:
         family = self.family(name)
         with self._transaction() as conn:
             for table in self.tables():
-                if table.source not in family:
+                if table.source not in family or table.stage == "switched":
                     continue
                 fault: dict[str, str | None] = {"code": None, "error": None, "hint": None}
                 if stop is not None:
@@ -352,7 +303,7 @@ class Stages:
                     fault = {
                         "code": stop.code if mine else "related",
                         "error": stop.message if mine else f"stands still with {name}",
-                        "hint": stop.hint if mine else f"dbbridge explain {name}",
+                        "hint": stop.hint if mine else f"dbbridge explain {name.word}",
                     }
                 ddl_seen = int(stop is not None and stop.code == "ddl" and table.source == name)
                 conn.execute(
@@ -388,7 +339,7 @@ class Stages:
             oldest = mine[0]
             served = oldest.stage in ("catching-up", "streaming")
             generation = oldest.generation + 1 if served else oldest.generation
-            while served and self._exists(swap.beside(plan.target, generation)):
+            while served and exists(self._conn, swap.beside(plan.target, generation)):
                 generation += 1  # somebody's own table has that name
             relation = swap.beside(plan.target, generation) if served else plan.target
             if not served:
@@ -400,10 +351,6 @@ class Stages:
                 )
             self._planner.refresh(table.source for table in tables)
         self.note("resync", name, "by an operator")
-
-    def _exists(self, relation: TableName) -> bool:
-        found = self._conn.execute("SELECT to_regclass(%s)", (relation.postgres,)).fetchone()
-        return bool(found and found[0])
 
     def _forget(self, table: TableState) -> None:
         with self._transaction() as conn:
@@ -457,13 +404,3 @@ class Stages:
         with self._conn.transaction():
             self._lease.guard(self._conn)
             yield self._conn
-
-
-def _stop(name: TableName, code: str, what: str, hint: str = "") -> TableStopped:
-    stop = TableStopped(
-        f"{name}: {what}",
-        hint or f"run dbbridge init, then: dbbridge tables resync {name}",
-        code,
-    )
-    stop.table = name
-    return stop

@@ -122,9 +122,7 @@ class Stream:
         builder = self._builder
         if self._outstanding == 0 and not builder.pending:
             return builder.progress.covers(position)
-        if position.kind == "file":
-            return self._position.coordinates >= position.coordinates
-        return self._position.covers(position)
+        return self._position.past(position)
 
     # -- reading -----------------------------------------------------------------------------
 

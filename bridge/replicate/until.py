@@ -59,8 +59,9 @@ class Until:
     def _all_take_part(tables: Sequence[TableState]) -> None:
         for table in tables:
             if not table.active:
-                fault = f": {table.fault.message}" if table.fault else ""
-                hint = table.fault.hint if table.fault else f"dbbridge tables resume {table.source}"
+                fault = f": {table.why}" if table.fault else ""
+                resume = f"dbbridge tables resume {table.source.word}"
+                hint = table.fault.hint if table.fault else resume
                 raise Inconclusive(f"{table.source} is {table.state}{fault}", hint)
             if table.quarantined:
                 raise Inconclusive(

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from bridge.names import TableName
+from bridge.report.groups import GroupStatus, read_groups
 from bridge.store.state import (
     Connection,
     DaemonState,
@@ -20,10 +21,8 @@ from bridge.store.state import (
 _KNOWN = """
 SELECT to_regclass('dbbridge.pipeline') IS NOT NULL,
        to_regclass('dbbridge.overrides') IS NOT NULL,
-       to_regclass('dbbridge.authority') IS NOT NULL"""
+       to_regclass('dbbridge.way_back') IS NOT NULL"""
 """Then: whether the control schema is new enough to know of verifications, and of groups."""
-SILENT_SECONDS = 10.0
-"""A daemon that has not renewed its lease for so long is said to be silent."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,27 +31,6 @@ class Proven:
 
     position: str
     seconds: float
-
-
-@dataclass(frozen=True, slots=True)
-class Group:
-    """Tables with one authority, as the target has it; `reads` in per cent."""
-
-    name: str
-    authority: str
-    mode: str
-    epoch: int
-    reads: int
-
-    def document(self) -> dict[str, Any]:
-        """As JSON has it."""
-        return {
-            "group": self.name,
-            "state": self.authority,
-            "mode": self.mode,
-            "epoch": self.epoch,
-            "reads": self.reads,
-        }
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,8 +45,8 @@ class Status:
     """The tables that are proven equal."""
     throttled: str = ""
     """Why verification waits at the moment."""
-    groups: tuple[Group, ...] = ()
-    """Those for which a mode was ever set."""
+    groups: tuple[GroupStatus, ...] = ()
+    """Those for which a mode was ever set or a switch was begun."""
     unconfirmed: int = 0
     """Operations that were written early and that the stream has not brought yet."""
 
@@ -77,7 +55,7 @@ class Status:
         """running, silent (its holder says nothing), or stopped (no daemon)."""
         if self.daemon is None:
             return "stopped"
-        return "running" if self.daemon.silent_seconds < SILENT_SECONDS else "silent"
+        return "silent" if self.daemon.silent else "running"
 
     @property
     def said(self) -> Mapping[str, Any]:
@@ -94,26 +72,25 @@ class Status:
         """The command that comes next."""
         for table in self.tables:
             if table.fault is not None:
-                return f"dbbridge explain {table.source}"
+                return f"dbbridge explain {table.source.word}"
         if any(table.quarantined for table in self.tables):
             return "dbbridge quarantine list"
         if self.state != "running":
             return "dbbridge sync"
         if any(table.paused for table in self.tables):
             return "dbbridge tables resume NAME"
-        if all(table.stage == "streaming" for table in self.tables):
+        if all(table.stage in ("streaming", "switched") for table in self.tables):
             return "dbbridge verify"
         return "dbbridge status --watch"
 
     @property
     def lag_seconds(self) -> float | None:
         """By how much the stream is behind the source; None: no daemon says so now."""
-        lag = self.said.get("lag_seconds")
-        return float(lag) if lag is not None and self.state == "running" else None
+        return self.daemon.lag_seconds if self.daemon else None
 
     def _eta(self, table: TableState) -> float | None:
         """Seconds until the table is copied at today's rate; None: not known."""
-        if table.stage in ("catching-up", "streaming"):
+        if table.stage in ("catching-up", "streaming", "switched"):
             return 0.0
         left = sum(max(0, t.rows_estimated - t.rows_copied) for t in self.tables if t.active)
         rate = self.said.get("rows_per_second") or 0.0
@@ -133,7 +110,7 @@ class Status:
             "rows_per_second": self.said.get("rows_per_second", 0.0),
             **({"kafka": self.said["kafka"]} if self.said.get("kafka") else {}),
             "throttled": {"by": "verify", "reason": self.throttled} if self.throttled else None,
-            **({"groups": [group.document() for group in self.groups]} if self.groups else {}),
+            **({"groups": [one.document() for one in self.groups]} if self.groups else {}),
             **({"unconfirmed_ops": self.unconfirmed} if self.groups else {}),
             "tables": [
                 table_document(table, self._eta(table), self.proven.get(table.source))
@@ -159,6 +136,7 @@ def table_document(
         "deletes": table.deletes,
         "ddl": table.ddl,
         "quarantined": table.quarantined,
+        "violations": table.violations,
         "verified_to": proven.position if proven else None,
         "verified_seconds_ago": round(proven.seconds, 1) if proven else None,
         "frontier": str(table.frontier) if table.frontier else None,
@@ -189,6 +167,6 @@ def read_status(conn: Connection, pipeline: str) -> Status | None:
     throttled = waits[0] if waits else ""
     if not found[2]:
         return Status(pipeline, daemon, position, tables, verified, throttled)
-    groups = tuple(Group(*row) for row in conn.execute(Q["groups"], known))
+    groups = read_groups(conn, pipeline, tables, verified)
     (unconfirmed,) = conn.execute(Q["unconfirmed"], known).fetchone() or (0,)
     return Status(pipeline, daemon, position, tables, verified, throttled, groups, int(unconfirmed))

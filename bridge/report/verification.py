@@ -189,7 +189,7 @@ class Verification:
         for wanted in ("mismatch", "inconclusive"):
             for table in self.tables:
                 if table.verdict == wanted:
-                    return table.hint or f"dbbridge explain {table.table}"
+                    return table.hint or f"dbbridge explain {table.table.word}"
         return "dbbridge status" if self.tables else "dbbridge init"
 
     def document(self) -> dict[str, Any]:

@@ -19,6 +19,7 @@ from bridge.change.batch import BadRow, Batch, Image, Segment, TableOps
 from bridge.errors import TableStopped
 from bridge.names import TableName
 from bridge.sink.cascade import Cascades
+from bridge.sink.handover import hand_over, tell_violations
 from bridge.sink.ops import claim, evict
 from bridge.sink.quarantine import Quarantine
 from bridge.sink.target import Target
@@ -217,7 +218,7 @@ class Applier:
             if found != len(fewer):
                 raise TableStopped(
                     f"{target.source}: {len(fewer) - found} rows to delete are not in the target",
-                    f"copy the table again: dbbridge tables resync {target.source}",
+                    f"copy the table again: dbbridge tables resync {target.source.word}",
                     "row-not-found",
                 )
         if more:
@@ -243,6 +244,10 @@ class Applier:
         self._staged[target.source] = None
 
     def _note(self, batch: Batch) -> None:
+        if batch.handovers:
+            hand_over(self._conn, self._quarantine.pipeline, batch.handovers)
+        if batch.violations:
+            tell_violations(self._conn, self._quarantine.pipeline, batch)
         for name, counts in batch.counts.items():
             mine = self._counts.setdefault(name, [0, 0, 0])
             for i in range(3):
@@ -293,7 +298,7 @@ def _blame(name: TableName, *, careful: bool) -> Iterator[None]:
 def _stop(name: TableName, error: psycopg.Error) -> TableStopped:
     stop = TableStopped(
         f"{name}: PostgreSQL refused the change: {error.diag.message_primary or error}",
-        f"mend the target table, then: dbbridge tables resume {name}",
+        f"mend the target table, then: dbbridge tables resume {name.word}",
         f"refused-{error.sqlstate}",
     )
     stop.table = name

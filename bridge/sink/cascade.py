@@ -263,7 +263,7 @@ def _refuse_alike(conn: psycopg.Connection[Any], link: Link, old: list[Values]) 
             f"{name}: a cascade that the source did not log changed rows that refer to their parent"
             f" in another spelling ({', '.join(link.key.columns)})",
             "make child and parent rows agree in the source, or copy again after each such cascade:"
-            f" dbbridge tables resync {name}",
+            f" dbbridge tables resync {name.word}",
             "caseless-cascade",
         )
         stop.table = name
@@ -286,7 +286,7 @@ def _refuse_quarantined(child: Target) -> None:
             f"{child.source}: a cascade that the source did not log may have changed rows which are"
             " in quarantine",
             "mend the quarantined rows in the source or give their columns a policy, then: dbbridge"
-            f" tables resync {child.source}",
+            f" tables resync {child.source.word}",
             "cascade-in-quarantine",
         )
         stop.table = child.source

@@ -160,7 +160,7 @@ class _Copier:
                 f"more than {self._most_bad} rows of a chunk cannot be represented, the last"
                 f" one because of: {error.diag.message_primary}",
                 "give the column another type or a policy in the mapping file, then:"
-                f" dbbridge tables resync {self._plan.source}",
+                f" dbbridge tables resync {self._plan.source.word}",
                 "too-many-bad-rows",
             ) from error
 

@@ -104,6 +104,11 @@ def apply_steps(
         progress(step)
 
 
+def absent(existing: Existing, plans: Sequence[TablePlan]) -> list[Constraint]:
+    """Constraints and triggers that the target does not have, under any name."""
+    return [wanted for wanted in constraints(plans)[0] if not _found(existing, wanted)[0]]
+
+
 def _no_table(plan: TablePlan) -> Finding:
     return finding(
         "T030",

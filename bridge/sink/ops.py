@@ -15,6 +15,7 @@ from typing import Any
 import psycopg
 
 from bridge.change.batch import Op
+from bridge.names import bindable
 from bridge.sink.target import Target
 from bridge.store.state import Q
 
@@ -37,11 +38,13 @@ def evict(conn: psycopg.Connection[Any], pipeline: str, target: Target, index: s
 
     Whether anything was.
     """
-    relation = target.relation.postgres
-    named = {"relation": relation, "index": index}
-    parts = [str(part) for (part,) in conn.execute(Q["key_of_index"], named)]
+    if conn.execute(Q["any_early"], {"pipeline": pipeline}).fetchone() is None:
+        return False
+    named = {"relation": target.relation.postgres, "index": index}
+    parts = [bindable(part) for (part,) in conn.execute(Q["key_of_index"], named)]
     if not parts:
         return False
+    relation = bindable(target.relation.postgres)
     values = ", ".join(f"{part} AS part_{n}" for n, part in enumerate(parts))
     same = " AND ".join(f"old.part_{n} = new.part_{n}" for n in range(len(parts)))
     deleted = conn.execute(

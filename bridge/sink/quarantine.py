@@ -67,7 +67,7 @@ class Quarantine:
                 f"{target.source}: more than {self.most_rows} rows cannot be represented,"
                 f" the last one because of {bad[-1].code} in {bad[-1].column}",
                 f"give the column a policy in its mapping file, then: dbbridge tables resync"
-                f" {target.source}",
+                f" {target.source.word}",
                 "too-many-bad-rows",
             )
             stop.table = target.source

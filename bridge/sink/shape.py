@@ -74,5 +74,5 @@ def _finding(plan: TablePlan, column: str, message: str, *, ours: bool) -> Findi
     target = str(plan.target)
     if not ours:
         return finding("T030", table=target, column=column, message=message)
-    hint = f"dbbridge tables resync {plan.source}"
+    hint = f"dbbridge tables resync {plan.source.word}"
     return finding("T033", table=target, column=column, message=message, hint=hint)

@@ -52,7 +52,7 @@ def swap(conn: Connection, plan: TablePlan, *, old: TableName, new: TableName) -
     except psycopg.errors.DependentObjectsStillExist as error:
         stop = TableStopped(
             f"{plan.source}: {old} cannot be replaced: {error.diag.message_detail}",
-            f"drop what hangs on it, then: dbbridge tables resume {plan.source}",
+            f"drop what hangs on it, then: dbbridge tables resume {plan.source.word}",
             "swap-refused",
         )
         stop.table = plan.source

@@ -98,8 +98,8 @@ class Target:
         """
         names = _names(self.plan.columns)
         pairs = list(zip(names, self.plan.columns, strict=True))
-        listed = ", ".join(_comparable(n, c) for n, c in pairs)
-        aliased = ", ".join(f"{_comparable(n, c)} AS c{i}" for i, (n, c) in enumerate(pairs))
+        listed = ", ".join(comparable(n, c) for n, c in pairs)
+        aliased = ", ".join(f"{comparable(n, c)} AS c{i}" for i, (n, c) in enumerate(pairs))
         same = " AND ".join(f"h.c{i} IS NOT DISTINCT FROM w.c{i}" for i in range(len(pairs)))
         wanted = (
             f"SELECT {aliased}, row_number() OVER (PARTITION BY {listed}) AS n FROM {self.stage}"
@@ -109,7 +109,7 @@ class Target:
             f" FROM {self.relation.postgres} t"
         )
         # IN finds no NULLs, so only columns that hold none narrow down what is ranked.
-        sure = ", ".join(_comparable(n, c) for n, c in pairs if not c.target_nullable)
+        sure = ", ".join(comparable(n, c) for n, c in pairs if not c.target_nullable)
         if sure:
             candidates += f" WHERE ({sure}) IN (SELECT {sure} FROM {self.stage})"
         return (
@@ -136,5 +136,6 @@ def _names(columns: tuple[ColumnPlan, ...]) -> list[str]:
     return [quote_postgres(column.target_name) for column in columns]
 
 
-def _comparable(name: str, column: ColumnPlan) -> str:
+def comparable(name: str, column: ColumnPlan) -> str:
+    """An expression for the column's value `name` that has equality; json has none of its own."""
     return f"{name}::text" if column.target_type == "json" else name

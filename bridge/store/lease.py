@@ -18,6 +18,7 @@ from typing import Any
 import psycopg
 from psycopg.types.json import Jsonb
 
+from bridge.databases.postgres import limit_locks
 from bridge.errors import LeaseHeld, LeaseLost
 from bridge.store.state import Connection, DaemonState, Q, read_daemon
 
@@ -25,6 +26,8 @@ STALE_SECONDS = 30.0
 """A holder that has not renewed for so long is taken over even if its connection still stands."""
 PATIENCE_SECONDS = 3.0
 """How long to wait for PostgreSQL to notice that a killed holder's connection is gone."""
+LOCK_SECONDS = 2.0
+"""How long transactions of the epoch before are waited for, before their sessions are ended."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,7 +134,7 @@ def _raise_epoch(conn: Connection, pipeline: str) -> int:
     for attempt in range(10):
         try:
             with conn.transaction():
-                conn.execute("SET LOCAL lock_timeout = '2s'")
+                limit_locks(conn, LOCK_SECONDS)
                 conn.execute(Q["lock_epoch"], {"pipeline": pipeline})
                 row = conn.execute(Q["raise_epoch"], {"pipeline": pipeline}).fetchone()
                 assert row is not None

@@ -15,6 +15,7 @@ import psycopg
 
 from bridge.change.batch import Batch, Stretch
 from bridge.change.position import Kind, Position
+from bridge.databases.postgres import limit_locks
 from bridge.errors import BridgeError
 from bridge.names import TableName
 from bridge.store.checkpoint import Checkpoint
@@ -128,7 +129,7 @@ def take_partition(
     for _ in range(TRIES):
         try:
             with conn.transaction():
-                conn.execute(f"SET LOCAL lock_timeout = {LOCK_SECONDS * 1000:.0f}".encode())
+                limit_locks(conn, LOCK_SECONDS)
                 row = conn.execute(Q["take_partition"], {**names, "holder": holder}).fetchone()
         except psycopg.errors.LockNotAvailable:
             conn.execute(Q["end_holder"], names)

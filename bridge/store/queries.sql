@@ -71,7 +71,7 @@ WHERE t.pipeline = %(pipeline)s AND t.source_schema = c.source_schema
 SELECT source_schema, source_table, generation, target_schema, target_table, stage, paused,
        error_code, error, hint, frontier_kind, frontier, frontier_file, frontier_offset,
        until_file, until_offset, planned, indexed, mapping, version,
-       rows_estimated, rows_copied, bytes_copied, inserts, updates, deletes, ddl,
+       rows_estimated, rows_copied, bytes_copied, inserts, updates, deletes, ddl, violations, marker,
        (SELECT count(*) FROM dbbridge.quarantine q
         WHERE (q.pipeline, q.source_schema, q.source_table, q.generation)
             = (t.pipeline, t.source_schema, t.source_table, t.generation))
@@ -396,5 +396,29 @@ DELETE FROM dbbridge.applied_ops WHERE pipeline = %(pipeline)s AND seq <= %(numb
 SELECT grp, authority, mode, epoch, reads_percent FROM dbbridge.authority
 WHERE pipeline = %(pipeline)s ORDER BY grp
 
+-- name: cutover_groups
+SELECT c.grp, c.state, w.status, w.slot,
+       CASE WHEN w.slot IS NOT NULL THEN coalesce(s.wal_status, 'lost') END
+FROM dbbridge.cutovers c
+LEFT JOIN dbbridge.way_back w USING (pipeline, grp)
+LEFT JOIN pg_replication_slots s ON s.slot_name = w.slot
+WHERE c.pipeline = %(pipeline)s
+
 -- name: unconfirmed
 SELECT count(*) FROM dbbridge.applied_ops WHERE pipeline = %(pipeline)s AND NOT confirmed
+
+-- name: any_early
+SELECT FROM dbbridge.applied_ops WHERE pipeline = %(pipeline)s AND writer IS NOT NULL LIMIT 1
+
+-- name: hand_over
+UPDATE dbbridge.tables t SET stage = %(stage)s, marker = %(marker)s, changed_at = now(),
+    violations = CASE WHEN t.stage = 'streaming' AND %(stage)s = 'switched' THEN 0 ELSE t.violations END
+FROM unnest(%(schemas)s::text[], %(tables)s::text[]) AS named (source_schema, source_table)
+WHERE t.pipeline = %(pipeline)s
+  AND (t.source_schema, t.source_table) = (named.source_schema, named.source_table)
+  AND t.stage IN ('streaming', 'switched') AND NOT t.paused AND t.error_code IS NULL
+
+-- name: violate
+UPDATE dbbridge.tables SET violations = violations + %(n)s
+WHERE (pipeline, source_schema, source_table) = (%(pipeline)s, %(schema)s, %(table)s)
+RETURNING violations

@@ -11,8 +11,10 @@ from bridge.change.position import Kind, Position
 from bridge.names import TableName
 from bridge.store.sql import queries
 
+SILENT_SECONDS = 10.0
+"""A daemon that has not renewed its lease for so long is said to be silent."""
 Connection = psycopg.Connection[Any]
-Stage = Literal["new", "copying", "catching-up", "streaming"]
+Stage = Literal["new", "copying", "catching-up", "streaming", "switched"]
 Q = queries("bridge.store", "queries.sql")
 
 
@@ -47,6 +49,8 @@ class TableState:
     `frontier` is the position up to which it is applied; None: where the pipeline's position is.
     `until` are the binlog coordinates (file, offset) that the stream must pass before the copied
     rows and the stream agree (None: it has; file '': unknown on this server, to be taken anew).
+    `marker` is the number of the marker that put it into its stage, `violations` counts what was
+    changed on the source since the target has authority.
     """
 
     source: TableName
@@ -68,6 +72,8 @@ class TableState:
     updates: int = 0
     deletes: int = 0
     ddl: int = 0
+    violations: int = 0
+    marker: int = 0
     quarantined: int = 0
 
     @property
@@ -91,6 +97,11 @@ class TableState:
             return "stopped"
         return "paused" if self.paused else self.stage
 
+    @property
+    def why(self) -> str:
+        """Why it has stopped, for a reader who has been told which table it is; '': it has not."""
+        return self.fault.message.removeprefix(f"{self.source}: ") if self.fault else ""
+
 
 @dataclass(frozen=True, slots=True)
 class DaemonState:
@@ -104,6 +115,17 @@ class DaemonState:
     running_seconds: float
     silent_seconds: float
     status: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def silent(self) -> bool:
+        """Whether it has not renewed its lease for so long that it may be gone."""
+        return self.silent_seconds >= SILENT_SECONDS
+
+    @property
+    def lag_seconds(self) -> float | None:
+        """By how much the stream is behind the source; None: it does not say so now."""
+        lag = self.status.get("lag_seconds")
+        return None if lag is None or self.silent else float(lag)
 
 
 def bind(position: Position) -> dict[str, Any]:

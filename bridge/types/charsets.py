@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import codecs
 from collections.abc import Callable, Mapping
+from functools import cached_property
 
 from bridge.types.charset_tables import EUCJPMS, SWE7, UPPER
 
@@ -18,6 +19,7 @@ _HOLE = "\ufffe"
 _ASCII = "".join(map(chr, range(128)))
 
 _BIG5_UNKNOWN = ("a15a", "a1c3", "a1c5", "a1fe", "a240", "a2cc", "a2ce")
+_CP932_UNKNOWN = (b"\x80", b"\xa0", b"\xfd", b"\xfe", b"\xff")
 
 UTF8 = frozenset({"utf8mb4", "utf8mb3", "utf8"})
 """Sets whose bytes are UTF-8 already."""
@@ -28,15 +30,32 @@ WIDE = {"ucs2": "utf-16-be", "utf16": "utf-16-be", "utf16le": "utf-16-le", "utf3
 class MultiByte:
     """A multi-byte set: Python's codec, and the codes where the servers read something else.
 
-    `corrections` has None for codes without a character on the servers. Text that may hold one of
-    them is read again, code by code.
+    `corrections` gives them, once they are needed, with None for codes without a character on the
+    servers. Text that may hold one of them is read again, code by code.
     """
 
-    def __init__(self, codec: str, corrections: Mapping[bytes, str | None] | None = None) -> None:
+    def __init__(
+        self, codec: str, corrections: Callable[[], Mapping[bytes, str | None]] = dict
+    ) -> None:
         self._codec = codec
-        self._corrections = dict(corrections or {})
-        wrong = (_decoded(code, codec) for code in self._corrections)
-        self._suspicious = frozenset(char for char in wrong if char is not None)
+        self._made = corrections
+        self.codec = codec
+        """Python's."""
+
+    @cached_property
+    def codes(self) -> dict[str, bytes]:
+        """Codes of the characters beyond ASCII that the servers read otherwise."""
+        known = reversed(self._corrections.items())
+        return {char: code for code, char in known if char and not char.isascii()}
+
+    @cached_property
+    def _corrections(self) -> dict[bytes, str | None]:
+        return dict(self._made())
+
+    @cached_property
+    def _suspicious(self) -> frozenset[str]:
+        wrong = (_decoded(code, self._codec) for code in self._corrections)
+        return frozenset(char for char in wrong if char is not None)
 
     def __call__(self, raw: bytes) -> str:
         """The text; raises UnicodeDecodeError."""
@@ -164,13 +183,13 @@ DECODERS: Mapping[str, Decode] = {
     **dict.fromkeys(UTF8, MultiByte("utf-8")),
     "gb2312": MultiByte("gb2312"),
     "gbk": MultiByte("gbk"),
-    "gb18030": MultiByte("gb18030", {b"\xa8\xbc": "\u1e3f"}),
+    "gb18030": MultiByte("gb18030", lambda: {b"\xa8\xbc": "\u1e3f"}),
     "euckr": MultiByte("cp949"),
-    "big5": MultiByte("big5", _big5()),
-    "sjis": MultiByte("shift_jis", {b"\x81\x5f": "\\"}),
-    "cp932": MultiByte("cp932", {bytes((code,)): None for code in (0x80, 0xA0, 0xFD, 0xFE, 0xFF)}),
-    "ujis": MultiByte("euc_jp", {**_private_use(), b"\xa1\xc0": "\\"}),
-    "eucjpms": MultiByte("euc_jp", _eucjpms()),
+    "big5": MultiByte("big5", _big5),
+    "sjis": MultiByte("shift_jis", lambda: {b"\x81\x5f": "\\"}),
+    "cp932": MultiByte("cp932", lambda: dict.fromkeys(_CP932_UNKNOWN)),
+    "ujis": MultiByte("euc_jp", lambda: {**_private_use(), b"\xa1\xc0": "\\"}),
+    "eucjpms": MultiByte("euc_jp", _eucjpms),
 }
 """How to read each character set."""
 
@@ -179,3 +198,30 @@ COMPLETE = frozenset(name for name, upper in UPPER.items() if _HOLE not in upper
 EXACT = COMPLETE | UTF8 | {"utf16", "utf16le"}
 """Sets whose stored bytes always are text: the servers check it when they store them (surrogates in
 UTF-8 apart, which MariaDB does not see)."""
+
+
+def _codes(charset: str) -> Mapping[str, bytes]:
+    """Codes of characters that Python's codec has none or another for."""
+    decode = DECODERS[charset]
+    if isinstance(decode, MultiByte):
+        return decode.codes
+    table = _table(charset)
+    return {char: bytes((code,)) for code, char in reversed([*enumerate(table)]) if char != _HOLE}
+
+
+def encoder(charset: str) -> Callable[[str], bytes]:
+    """Writes text in a character set of the servers, so that they read the same text.
+
+    What it gives raises UnicodeEncodeError for characters that the set does not have.
+    """
+    decode, codes = DECODERS[charset], _codes(charset)
+    codec = decode.codec if isinstance(decode, MultiByte) else "ascii"
+    widest = 0xFFFF if charset in ("utf8mb3", "utf8", "ucs2") else 0x10FFFF
+
+    def encode(text: str) -> bytes:
+        raw = b"".join(codes.get(char) or char.encode(codec) for char in text)
+        if max(text, default="") > chr(widest) or decode(raw) != text:
+            raise UnicodeEncodeError(codec, text, 0, len(text), f"not in {charset}")
+        return raw
+
+    return encode

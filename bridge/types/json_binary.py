@@ -136,8 +136,16 @@ def _small_array(data: bytes, base: int) -> bytes:
     return b"[%b]" % b", ".join(_small_members(data, base, _small_values[count](data, base + 4)))
 
 
+def _large_count(data: bytes, base: int) -> int:
+    """Members, of at least five bytes each: no format is made for a number that cannot be."""
+    count: int = _large_header(data, base)[0]
+    if 5 * count > len(data):
+        raise ValueError("cut")
+    return count
+
+
 def _large_object(data: bytes, base: int) -> bytes:
-    count = _large_header(data, base)[0]
+    count = _large_count(data, base)
     entries = base + 8 + 6 * count
     keys = _large_keys[count](data, base + 8)
     form = _shape(b"", keys, data, base)
@@ -145,7 +153,7 @@ def _large_object(data: bytes, base: int) -> bytes:
 
 
 def _large_array(data: bytes, base: int) -> bytes:
-    count = _large_header(data, base)[0]
+    count = _large_count(data, base)
     return b"[%b]" % b", ".join(_large_members(data, base, _large_values[count](data, base + 8)))
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from functools import cache
 
 from bridge.types.base import ColumnPlan
 
@@ -52,7 +53,12 @@ class Target:
 
 def target_of(plan: ColumnPlan) -> Target:
     """The column's target type; a type that cannot be parsed keeps its whole text as base."""
-    text = plan.target_type.strip().lower()
+    return _parsed(plan.target_type)
+
+
+@cache
+def _parsed(target_type: str) -> Target:
+    text = target_type.strip().lower()
     match = _FORM.fullmatch(text)
     if not match:
         return Target(text)

@@ -30,7 +30,8 @@ class StoredPosition:
     """See `recheck.Applied`; `conn` is in autocommit mode, `source_id` names the source's server.
 
     Once looked at, the table must stay the one it was: one that is copied again meanwhile has no
-    position that says anything about what was read before.
+    position that says anything about what was read before. `switched`: a table that the stream only
+    watches stands where the stream stands, which holds while nobody writes on either side.
     """
 
     def __init__(
@@ -39,8 +40,11 @@ class StoredPosition:
         pipeline: str,
         table: TableName,
         source_id: str,
+        *,
+        switched: bool = False,
     ) -> None:
         self._conn = conn
+        self._stages = ("streaming", "switched") if switched else ("streaming",)
         self._table = table
         self._source_id = source_id
         self._names = {"pipeline": pipeline, "schema": table.schema, "table": table.table}
@@ -70,10 +74,13 @@ class StoredPosition:
         if known not in (None, generation):
             return Standing(None, "the table was copied again meanwhile", "dbbridge verify")
         if code:
-            return Standing(position, f"stopped: {error}", f"dbbridge explain {self._table}")
+            return Standing(position, f"stopped: {error}", f"dbbridge explain {self._table.word}")
         if paused:
-            return Standing(position, "paused", f"dbbridge tables resume {self._table}")
-        if stage != "streaming":
+            return Standing(position, "paused", f"dbbridge tables resume {self._table.word}")
+        if stage == "switched" and stage not in self._stages:
+            reason = "the target has authority over it, and the source follows"
+            return Standing(None, reason, "dbbridge cutover status")
+        if stage not in self._stages:
             return Standing(None, f"still {stage}", "dbbridge status --watch")
         if silent is None or silent > SILENT_SECONDS:
             reason = (

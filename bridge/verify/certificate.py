@@ -73,9 +73,9 @@ def _of_state(evidence: Evidence) -> Iterator[Reason]:
         yield "not-followed", "the pipeline does not follow it", "dbbridge sync"
         return
     if state.fault is not None:
-        yield "stopped", state.fault.message, "dbbridge explain {table}"
+        yield "stopped", state.why, "dbbridge explain {table.word}"
     elif state.paused:
-        yield "paused", "it is paused", "dbbridge tables resume {table}"
+        yield "paused", "it is paused", "dbbridge tables resume {table.word}"
     elif state.stage != "streaming":
         yield "not-streaming", f"it is {state.stage}", "dbbridge status --watch"
     rows = state.quarantined
@@ -99,7 +99,7 @@ def _of_proof(evidence: Evidence, required: Position | None) -> Iterator[Reason]
         yield "schema", "its definition is another one than was verified", VERIFY
     yield from _of_rows(proof)
     yield "unchecked", proof.obstacle, VERIFY
-    if required is not None and not proof.position.covers(required):
+    if required is not None and not proof.position.past(required):
         reason = f"what changed after {proof.position} was not looked at again"
         yield "unchecked", reason, VERIFY
 

@@ -93,7 +93,7 @@ def _certify(
         groups.setdefault(_group(table), []).append(name)
     issued, refused = [], []
     for group in sorted({_group(table) for table in tables}):
-        evidence = [_evidence(carried[name], proofs.get(name)) for name in groups[group]]
+        evidence = [evidence_of(carried[name], proofs.get(name)) for name in groups[group]]
         found = refusals(evidence)
         if found:
             refused += found
@@ -112,7 +112,8 @@ def _group(table: Followed | Unfit) -> str:
     return str(table.state.mapping.get("group", "")) if table.state else ""
 
 
-def _evidence(table: Followed | Unfit, proof: Proof | None) -> Evidence:
+def evidence_of(table: Followed | Unfit, proof: Proof | None) -> Evidence:
+    """What is known of a table, for `certificate.refusals`."""
     if isinstance(table, Followed):
         fingerprint = table.plan.table.fingerprint
         return Evidence(table.name, table.state, proof, fingerprint, table.mapping)

@@ -9,16 +9,16 @@ what was found.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import closing, suppress
+from contextlib import ExitStack, closing, suppress
+from functools import cached_property
 from threading import Event
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from bridge.capture.binlog.connection import BinlogConnection
 from bridge.capture.binlog.positions import upper_bound
 from bridge.change.position import Position
 from bridge.names import TableName
-from bridge.sink.cascade import fields
 from bridge.sink.target import Target
 from bridge.verify.applied import StoredPosition
 from bridge.verify.changes import Touched, read_changes
@@ -35,17 +35,27 @@ from bridge.verify.readers import (
     source_session,
     target_session,
 )
-from bridge.verify.recheck import Key
+from bridge.verify.recheck import Key, Patience
 from bridge.verify.subject import Subject
 from bridge.verify.table import Sessions
 from bridge.verify.tables import Followed
+
+if TYPE_CHECKING:
+    import psycopg
+
+    from bridge.capture.binlog.connection import BinlogConnection
 
 MOST_OPEN = 50_000
 """So many keys that cannot be judged, and the proof is given up."""
 
 
 class Follower:
-    """Moves the proofs of some tables; `source_id` names the source's server."""
+    """Moves the proofs of some tables; `source_id` names the source's server.
+
+    Tables of which the target has authority are left alone, but with `switched`: then what differs
+    is on its way perhaps, so the last round is one while nobody writes. `patience`: with rows that
+    change while they are judged; those that are not judged by then stay open.
+    """
 
     def __init__(
         self,
@@ -53,11 +63,16 @@ class Follower:
         sessions: Sessions,
         open_log: Callable[[Position], BinlogConnection],
         source_id: str,
+        *,
+        switched: bool = False,
+        patience: Patience | None = None,
     ) -> None:
         self._ledger = ledger
         self._sessions = sessions
         self._open_log = open_log
         self._source_id = source_id
+        self._switched = switched
+        self._patience = patience
 
     def round(self, tables: Iterable[Followed], halt: Event) -> dict[TableName, Proof]:
         """Brings the proofs of `tables` to the log's present end; returns them as they are then.
@@ -68,11 +83,8 @@ class Follower:
         watched = {table.name: table for table in tables}
         proofs = self._current(watched)
         if proofs:
-            with (
-                closing(source_session(self._sessions.source())) as source,
-                closing(target_session(self._sessions.target())) as target,
-            ):
-                self._move(watched, proofs, source, target, halt)
+            with closing(_Opened(self._sessions)) as opened:
+                self._move(watched, proofs, opened, halt)
         return {name: p for name, p in self._ledger.proofs().items() if name in watched}
 
     def _current(self, watched: Mapping[TableName, Followed]) -> dict[TableName, Proof]:
@@ -81,6 +93,7 @@ class Follower:
             name: proof
             for name, proof in self._ledger.proofs().items()
             if name in watched
+            and (self._switched or watched[name].state.stage != "switched")
             and not proof.obstacle
             and (proof.generation, proof.version)
             == (watched[name].state.generation, watched[name].plan.version)
@@ -90,8 +103,7 @@ class Follower:
         self,
         watched: Mapping[TableName, Followed],
         proofs: dict[TableName, Proof],
-        source: Any,
-        target: Any,
+        opened: _Opened,
         halt: Event,
     ) -> None:
         targets = [
@@ -99,14 +111,16 @@ class Follower:
             for name in proofs
         ]
         start = oldest(proof.position for proof in proofs.values())
-        pieces = read_changes(self._open_log, targets, start, upper_bound(source), halt)
+        applied = self._ledger.changes()
+        pieces = read_changes(self._open_log, targets, start, upper_bound(opened.source), halt)
         with closing(pieces):
             for changes in pieces:
                 for name, proof in list(proofs.items()):
                     subject = Subject.of(watched[name].plan, watched[name].relation, proof.level)
-                    sides = Sides(SourceReader(source, subject), TargetReader(target, subject))
                     touched = changes.tables.get(name, Touched())
-                    moved = self._judge(proof, sides, touched, changes.position)
+                    moved = self._judge(
+                        proof, subject, opened, touched, changes.position, applied.get(name, 0)
+                    )
                     if moved is None:
                         del proofs[name]
                     else:
@@ -115,39 +129,84 @@ class Follower:
                     return
 
     def _judge(
-        self, proof: Proof, sides: Sides, touched: Touched, position: Position
+        self,
+        proof: Proof,
+        subject: Subject,
+        opened: _Opened,
+        touched: Touched,
+        position: Position,
+        applied: int,
     ) -> Proof | None:
-        """Judges what changed in one table; None if the proof cannot be kept up any longer."""
-        plan = sides.source.subject.plan
-        found = Found(plan, keyed=sides.source.subject.keys.ordered)
+        """Judges what changed in one table; None if the proof cannot be kept up any longer.
+
+        `applied`: how many of its changes were applied when the round began.
+        """
+        began = time.monotonic()
+        plan = subject.plan
+        found = Found(plan, keyed=subject.keys.ordered)
         known = [k for k, _ in self._ledger.differences(proof.table)] if proof.differences else []
         keys = dict.fromkeys([*proof.open, *known])
         obstacle = touched.lost
         if plan.key and touched.rows and not found.keyed:
             obstacle = "rows changed, and its key is of a type that cannot be looked up"
-        if not obstacle:
-            keys |= dict.fromkeys(self._changed(sides, touched))
+        if not obstacle and (touched.rows or touched.references):
+            keys |= dict.fromkeys(self._changed(opened.sides(subject), touched))
         found.tally.suspects = dict.fromkeys(keys)
         if keys and not obstacle:
-            self._settle(sides, proof.table, found)
+            self._settle(opened.sides(subject), proof.table, found)
         if len(found.in_flight) > MOST_OPEN:
             obstacle, found.in_flight = "too many rows cannot be judged", {}
-        if not self._ledger.advance(proof, position, list(keys), found, obstacle) or obstacle:
+        moved = self._ledger.advance(
+            proof,
+            position,
+            list(keys),
+            found,
+            obstacle,
+            changes=applied,
+            seconds=time.monotonic() - began,
+        )
+        if not moved or obstacle:
             return None
         return self._ledger.proofs().get(proof.table)
 
     def _settle(self, sides: Sides, name: TableName, found: Found) -> None:
-        stream = StoredPosition(self._ledger.conn, self._ledger.pipeline, name, self._source_id)
+        stream = StoredPosition(
+            self._ledger.conn, self._ledger.pipeline, name, self._source_id, switched=self._switched
+        )
         judge = Judge if found.keyed else MultisetJudge
         with suppress(Stuck):
-            judge(sides, stream, found, None).finish()
+            judge(sides, stream, found, self._patience).finish()
 
     def _changed(self, sides: Sides, touched: Touched) -> list[Key]:
+        from bridge.sink.cascade import fields  # by now what reads the log has imported it
+
         lines = [fields(line) for line in touched.rows]
         found = sides.target.keys_of(lines)
         for names, values in touched.references.items():
             found += referring(sides, names, list(values))
         return found
+
+
+class _Opened:
+    """Sessions of a round; the target's is opened when something has to be judged."""
+
+    def __init__(self, sessions: Sessions) -> None:
+        self._sessions = sessions
+        self._closing = ExitStack()
+        self.source = self._closing.enter_context(closing(source_session(sessions.source())))
+
+    @cached_property
+    def target(self) -> psycopg.Connection[Any]:
+        """The target's."""
+        return self._closing.enter_context(closing(target_session(self._sessions.target())))
+
+    def sides(self, subject: Subject) -> Sides:
+        """Both, for one table."""
+        return Sides(SourceReader(self.source, subject), TargetReader(self.target, subject))
+
+    def close(self) -> None:
+        """Ends them."""
+        self._closing.close()
 
 
 def referring(

@@ -105,7 +105,7 @@ class Found:
         left = dict.fromkeys(keys)
         if left:
             self.in_flight |= left
-            self.hold(reason, hint or f"dbbridge verify {self.plan.source}")
+            self.hold(reason, hint or f"dbbridge verify {self.plan.source.word}")
 
     def whole_columns(self) -> frozenset[str]:
         """Columns that differ in every row that was compared so far, once these are many."""
@@ -124,7 +124,7 @@ class Found:
         if self.differing:
             word = "mismatch"
             mended = "repair plan" if self.keyed and not self.whole else "tables resync"
-            self.hint = f"dbbridge {mended} {self.plan.source}"
+            self.hint = f"dbbridge {mended} {self.plan.source.word}"
         alike, kinds, given_up = self.tally.rows, self.kinds, self.discarded.total()
         kept_out = len(self.quarantined) + given_up
         keys = Keys(self.plan)

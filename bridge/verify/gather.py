@@ -14,7 +14,7 @@ def gathered(ledger: Ledger, run: Run, table: Followed) -> Found:
     found = Found(table.plan, keyed=ordered)
     parts = [part for part in ledger.parts(run) if part.table == table.name]
     if not parts:
-        found.hold("it was not looked at in this run", f"dbbridge verify {table.name}")
+        found.hold("it was not looked at in this run", f"dbbridge verify {table.name.word}")
     for part in parts:
         found.tally.match(part.rows, part.total)
         if part.found:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from bridge.mapping.plan import TablePlan
+from bridge.names import bindable
 from bridge.types.base import ColumnPlan
 from bridge.verify.digest import target_name
 from bridge.verify.keycolumn import KeyColumn
@@ -101,7 +102,7 @@ class Keys:
     def target_condition(self, alias: str = "") -> str:
         """PostgreSQL condition for the rows of the keys bound as `target_arrays`."""
         casts = [f"%s::text[]::{column.cast}[]" for column in self.columns]
-        names = [_bindable(column.searched(alias)) for column in self.columns]
+        names = [bindable(column.searched(alias)) for column in self.columns]
         if len(names) == 1:
             return f"{names[0]} = ANY({casts[0]})"
         return f"({','.join(names)}) IN (SELECT * FROM unnest({','.join(casts)}))"
@@ -120,7 +121,7 @@ class Keys:
 
     def target_range(self, lower: Key | None, upper: Key | None) -> tuple[list[str], list[str]]:
         """PostgreSQL conditions for the same range in the target's order, and their bindings."""
-        names = _bindable(",".join(self.target_order()))
+        names = bindable(",".join(self.target_order()))
         casts = ",".join(f"%s::{column.cast}" for column in self.columns)
         conditions, values = list[str](), list[str]()
         for bound, sign in ((lower, ">"), (upper, "<=")):
@@ -142,11 +143,6 @@ class Keys:
 
     def _given(self, key: Key) -> list[str | None]:
         return [column.given(text) for column, text in zip(self.columns, key, strict=True)]
-
-
-def _bindable(text: str) -> str:
-    """Text for a query with bindings, in which a percent sign stands for itself."""
-    return text.replace("%", "%%")
 
 
 def _beyond(names: Sequence[str], values: Sequence[str], sign: str, last: str) -> str:

@@ -305,10 +305,26 @@ class Ledger:
         rows = self.conn.execute(Q["proofs"], {"pipeline": self.pipeline})
         return {proof.table: proof for proof in map(_proof, rows)}
 
+    def changes(self) -> dict[TableName, int]:
+        """How many changes of each table have been applied."""
+        rows = self.conn.execute(Q["changes"], {"pipeline": self.pipeline})
+        return {TableName(schema, table): count for schema, table, count in rows}
+
     def advance(
-        self, proof: Proof, position: Position, judged: Sequence[Key], found: Found, obstacle: str
+        self,
+        proof: Proof,
+        position: Position,
+        judged: Sequence[Key],
+        found: Found,
+        obstacle: str,
+        *,
+        changes: int,
+        seconds: float,
     ) -> bool:
-        """Keys that changed up to `position` were judged again; False if another one was faster."""
+        """Keys that changed up to `position` were judged again; False if another one was faster.
+
+        `changes` of the table had been applied before; the judging took `seconds`.
+        """
         with self.conn.transaction():
             names = {
                 **self._table(proof.table),
@@ -317,6 +333,8 @@ class Ledger:
                 "rechecked": len(judged),
                 "open": _keys(found.in_flight),
                 "obstacle": obstacle,
+                "changes": changes,
+                "seconds": seconds,
             }
             done = self.conn.execute(Q["advance_proof"], {**names, **_position(position)})
             if done.rowcount != 1:

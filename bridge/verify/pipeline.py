@@ -7,12 +7,11 @@ from collections.abc import Iterable, Mapping
 from contextlib import closing
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import psycopg
 import pymysql
 
-from bridge.capture.binlog.connection import BinlogConnection
 from bridge.capture.binlog.positions import server_identity
 from bridge.config import Settings
 from bridge.config.models import VerifySettings
@@ -24,6 +23,10 @@ from bridge.names import TableName
 from bridge.verify.probes import Limits, Watched
 from bridge.verify.run import Verifier
 from bridge.verify.tables import Followed, Unfit, prepare, states
+
+if TYPE_CHECKING:
+    from bridge.capture.binlog.connection import BinlogConnection
+    from bridge.change.position import Position
 
 FIRST_NUMBER = 1 << 30
 """Replica numbers from here on are a verification's, below the daemons' (replicate.servers)."""
@@ -99,17 +102,28 @@ def _connect(endpoint: Endpoint) -> Any:
     return postgres.connect(endpoint, autocommit=True, application_name=APPLICATION)
 
 
-def open_verifier(pipeline: str, endpoints: Endpoints) -> Verifier:
-    """Asks the source who it is; raises ServerUnreachable, ServerRefused."""
+def open_verifier(
+    pipeline: str, endpoints: Endpoints, source: pymysql.Connection[Any] | None = None
+) -> Verifier:
+    """Asks the source who it is (over a session that is there); see `Endpoints.source`."""
+    if source is None:
+        with closing(endpoints.source()) as opened:
+            return open_verifier(pipeline, endpoints, opened)
     number = FIRST_NUMBER + secrets.randbelow(FIRST_NUMBER)
-    with closing(endpoints.source()) as source:
-        identity = server_identity(source)
+
+    def open_log(start: Position) -> BinlogConnection:
+        # Imported here, since by then the servers are at work.
+        from bridge.capture.binlog.connection import BinlogConnection
+
+        return BinlogConnection.open(endpoints.source, start, number, HEARTBEAT_SECONDS)
+
+    elsewhere = endpoints.reads.source or endpoints.reads.target
     return Verifier(
         pipeline,
         endpoints,
-        lambda start: BinlogConnection.open(endpoints.source, start, number, HEARTBEAT_SECONDS),
-        identity,
-        endpoints.replicas,
+        open_log,
+        server_identity(source),
+        endpoints.replicas if elsewhere else None,
         endpoints.reads.source is not None,
         partial(endpoints.limits, pipeline),
     )
@@ -122,9 +136,19 @@ def carried_tables(
     only: Iterable[TableName] | None = None,
 ) -> dict[TableName, Followed | Unfit]:
     """All tables that the mapping files or the pipeline carry, by name in order; or `only` some."""
-    with closing(endpoints.target()) as target:
-        known = states(target, pipeline)
+    with closing(endpoints.source()) as source, closing(endpoints.target()) as target:
+        return tables_of(pipeline, source, target, mappings, only)
+
+
+def tables_of(
+    pipeline: str,
+    source: pymysql.Connection[Any],
+    target: psycopg.Connection[Any],
+    mappings: Mapping[TableName, TableMapping],
+    only: Iterable[TableName] | None = None,
+) -> dict[TableName, Followed | Unfit]:
+    """The same over sessions that are there."""
+    known = states(target, pipeline)
     mapped = {name for name, mapping in mappings.items() if mapping.target is not None}
     names = sorted((mapped | known.keys()) if only is None else only)
-    with closing(endpoints.source()) as source:
-        return {table.name: table for table in prepare(source, known, mappings, names)}
+    return {table.name: table for table in prepare(source, known, mappings, names)}

@@ -128,16 +128,19 @@ WHERE verification = %(id)s AND source_schema = %(schema)s AND source_table = %(
 -- name: begin_proof
 INSERT INTO dbbridge.proofs (pipeline, source_schema, source_table, verification, level, generation,
                              version, fingerprint, position_kind, position, position_file,
-                             position_offset)
+                             position_offset, changes)
 VALUES (%(pipeline)s, %(schema)s, %(table)s, %(id)s, %(level)s, %(generation)s, %(version)s,
-        %(fingerprint)s, %(kind)s, %(text)s, %(file)s, %(offset)s)
+        %(fingerprint)s, %(kind)s, %(text)s, %(file)s, %(offset)s,
+        COALESCE((SELECT sum(t.inserts + t.updates + t.deletes) FROM dbbridge.tables t
+                  WHERE t.pipeline = %(pipeline)s AND t.source_schema = %(schema)s
+                    AND t.source_table = %(table)s), 0))
 ON CONFLICT (pipeline, source_schema, source_table) DO UPDATE
 SET verification = EXCLUDED.verification, level = EXCLUDED.level, generation = EXCLUDED.generation,
     version = EXCLUDED.version, fingerprint = EXCLUDED.fingerprint,
     position_kind = EXCLUDED.position_kind, position = EXCLUDED.position,
     position_file = EXCLUDED.position_file, position_offset = EXCLUDED.position_offset,
     swept = false, rows = 0, total = 0, rechecked = 0, open = '[]', equivalences = '[]',
-    obstacle = '', updated_at = now()
+    obstacle = '', changes = EXCLUDED.changes, updated_at = now()
 WHERE proofs.verification < EXCLUDED.verification
 
 -- name: swept_proof
@@ -161,9 +164,19 @@ FROM dbbridge.proofs p WHERE pipeline = %(pipeline)s ORDER BY source_schema, sou
 UPDATE dbbridge.proofs
 SET position_kind = %(kind)s, position = %(text)s, position_file = %(file)s,
     position_offset = %(offset)s, rechecked = rechecked + %(rechecked)s, open = %(open)s,
-    obstacle = CASE WHEN obstacle = '' THEN %(obstacle)s ELSE obstacle END, updated_at = now()
+    obstacle = CASE WHEN obstacle = '' THEN %(obstacle)s ELSE obstacle END, updated_at = now(),
+    changes = %(changes)s,
+    -- A few keys tell no rate: the one of the last larger round stays.
+    round_keys = CASE WHEN %(rechecked)s >= GREATEST(1, LEAST(round_keys, 100))
+                      THEN %(rechecked)s ELSE round_keys END,
+    round_seconds = CASE WHEN %(rechecked)s >= GREATEST(1, LEAST(round_keys, 100))
+                         THEN %(seconds)s ELSE round_seconds END
 WHERE pipeline = %(pipeline)s AND source_schema = %(schema)s AND source_table = %(table)s
   AND verification = %(id)s AND position = %(before)s
+
+-- name: changes
+SELECT source_schema, source_table, sum(inserts + updates + deletes)::bigint
+FROM dbbridge.tables WHERE pipeline = %(pipeline)s GROUP BY source_schema, source_table
 
 -- name: add_difference
 INSERT INTO dbbridge.differences (pipeline, source_schema, source_table, key, kind, document,

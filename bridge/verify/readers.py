@@ -7,10 +7,10 @@ server; nothing is locked.
 from __future__ import annotations
 
 import socket
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, TypeAlias, TypeVar
 
 import psycopg
 import pymysql
@@ -19,7 +19,7 @@ from pymysql.constants import ER
 from bridge.capture.binlog.positions import lower_bound, upper_bound
 from bridge.capture.chunks import key_index
 from bridge.change.position import Position
-from bridge.names import quote_postgres
+from bridge.names import bindable, quote_postgres
 from bridge.types.base import ColumnPlan
 from bridge.verify.digest import SECOND_BITS, family, source_text, target_text
 from bridge.verify.keys import Keys
@@ -118,12 +118,21 @@ def target_session(
     return conn
 
 
+SourceSession: TypeAlias = "pymysql.Connection[Any] | Callable[[], pymysql.Connection[Any]]"
+TargetSession: TypeAlias = "psycopg.Connection[Any] | Callable[[], psycopg.Connection[Any]]"
+"""A session, or what gives it when it is needed (always the same one)."""
+
+
 class SourceReader:
     """MySQL's or MariaDB's side, over a session of `source_session`."""
 
-    def __init__(self, conn: pymysql.Connection[Any], subject: Subject) -> None:
-        self._conn = conn
+    def __init__(self, session: SourceSession, subject: Subject) -> None:
+        self._session = session
         self.subject = subject
+
+    @property
+    def _conn(self) -> pymysql.Connection[Any]:
+        return self._session() if callable(self._session) else self._session
 
     def cancel(self) -> None:
         """Ends the session, and so the wait of the thread that has a statement under way."""
@@ -132,7 +141,7 @@ class SourceReader:
 
     def about(self, subject: Subject) -> SourceReader:
         """The same session for another subject."""
-        return SourceReader(self._conn, subject)
+        return SourceReader(self._session, subject)
 
     def totals(self, conditions: Sequence[str], bucket: str = "0") -> Totals:
         """Rows and hash sums by bucket."""
@@ -254,11 +263,15 @@ class SourceReader:
 
 
 class TargetReader:
-    """PostgreSQL's side. `conn` is in autocommit mode."""
+    """PostgreSQL's side, over a session of `target_session` in autocommit mode."""
 
-    def __init__(self, conn: psycopg.Connection[Any], subject: Subject) -> None:
-        self._conn = conn
+    def __init__(self, session: TargetSession, subject: Subject) -> None:
+        self._session = session
         self.subject = subject
+
+    @property
+    def _conn(self) -> psycopg.Connection[Any]:
+        return self._session() if callable(self._session) else self._session
 
     def cancel(self) -> None:
         """Ends the statement that another thread waits for."""
@@ -266,7 +279,7 @@ class TargetReader:
 
     def about(self, subject: Subject) -> TargetReader:
         """The same session for another subject."""
-        return TargetReader(self._conn, subject)
+        return TargetReader(self._session, subject)
 
     def totals(self, conditions: Sequence[str], values: Sequence[Any], bucket: str = "0") -> Totals:
         """Rows and hash sums by bucket."""
@@ -341,8 +354,8 @@ class TargetReader:
         names = ",".join(f"v{at}" for at in range(len(columns)))
         arrays = ",".join("%s::text[]" for _ in columns)
         query = (
-            f"SELECT {_bindable(','.join(outputs))}"
-            f" FROM (SELECT {_bindable(given)} FROM unnest({arrays}) AS u ({names})) AS k"
+            f"SELECT {bindable(','.join(outputs))}"
+            f" FROM (SELECT {bindable(given)} FROM unnest({arrays}) AS u ({names})) AS k"
         )
         found: list[Key] = []
         for some in parts([*rows], KEYS_OF_AT_ONCE):
@@ -391,10 +404,6 @@ class Sides:
     source: SourceReader
     target: TargetReader
     helper: TargetReader | None = None
-
-
-def _bindable(text: str) -> str:
-    return text.replace("%", "%%")
 
 
 def joined(hashes: Sequence[Any]) -> int:

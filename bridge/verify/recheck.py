@@ -165,17 +165,8 @@ class _Trace:
 
 
 def at_or_past(position: Position | None, bound: Position | None) -> bool:
-    """Whether everything up to `bound` is also up to `position`, both of one server.
-
-    Positions of different kinds compare by their binlog coordinates; where those are unknown: no.
-    """
-    if position is None or bound is None:
-        return False
-    if position.kind == bound.kind:
-        return position.covers(bound)
-    if position.file and bound.file:
-        return position.coordinates >= bound.coordinates
-    return False
+    """See `Position.past`; no, where either is not known."""
+    return position is not None and bound is not None and position.past(bound)
 
 
 class Recheck:

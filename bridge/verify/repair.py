@@ -162,9 +162,11 @@ def obstacle(table: Followed | Unfit, proof: Proof | None, runs: set[int]) -> tu
         return table.verdict.reason, table.verdict.hint
     name, state, plan = table.name, table.state, table.plan
     if state.fault is not None:
-        return f"stopped: {state.fault.message}", state.fault.hint
+        return f"stopped: {state.why}", state.fault.hint
     if state.paused:
-        return "paused", f"dbbridge tables resume {name}"
+        return "paused", f"dbbridge tables resume {name.word}"
+    if state.stage == "switched":
+        return "the target has authority over it", "dbbridge cutover status"
     if state.stage != "streaming":
         return f"still {state.stage}", "dbbridge status --watch"
     compared = None if proof is None else (proof.verification, proof.generation, proof.version)
@@ -174,10 +176,10 @@ def obstacle(table: Followed | Unfit, proof: Proof | None, runs: set[int]) -> tu
         or compared[1:] != (state.generation, plan.version)
     ):
         reason = "it was copied again, has another mapping, or was compared anew since"
-        return reason, f"dbbridge verify {name}"
+        return reason, f"dbbridge verify {name.word}"
     if plan.version != state.version:
         return "its definition or its mapping is another one than the stream's", (
-            f"dbbridge tables resync {name}"
+            f"dbbridge tables resync {name.word}"
         )
     return _unkeyed(plan)
 
@@ -186,11 +188,11 @@ def _unkeyed(plan: TablePlan) -> tuple[str, str]:
     if not plan.key:
         return (
             "without a key its rows cannot be told apart",
-            f"dbbridge tables resync {plan.source}",
+            f"dbbridge tables resync {plan.source.word}",
         )
     if not Keys(plan).ordered:
         return "its key is of a type that cannot be looked up on both sides", (
-            f"dbbridge tables resync {plan.source}"
+            f"dbbridge tables resync {plan.source.word}"
         )
     return "", ""
 

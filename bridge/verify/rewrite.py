@@ -56,7 +56,7 @@ import pymysql
 from pymysql.constants import ER
 
 from bridge.capture.snapshot import read_where
-from bridge.change.batch import BadRow, Batch, Image, Segment, TableOps
+from bridge.change.batch import Batch, Image, Segment, TableOps, copied_key
 from bridge.change.position import Position
 from bridge.errors import BridgeError, Inconclusive
 from bridge.names import quote_postgres
@@ -261,7 +261,7 @@ class Rewriter:
                 raise Refused(
                     f"{self._table.name}: the source has no GTIDs, so nobody knows what a read of"
                     " it has surely seen",
-                    f"dbbridge tables resync {self._table.name}",
+                    f"dbbridge tables resync {self._table.name.word}",
                 )
             if time.monotonic() > deadline:
                 raise NotNow(f"the source does not show yet what is applied up to {position}")
@@ -298,7 +298,8 @@ class Rewriter:
                 raise NotNow(
                     f"{self._table.name} is written to all the time, and its unique indexes or"
                     " cascades allow no repair meanwhile",
-                    f"again when fewer write to it, or: dbbridge tables resync {self._table.name}",
+                    "again when fewer write to it, or:"
+                    f" dbbridge tables resync {self._table.name.word}",
                 )
             time.sleep(POLL_SECONDS)
 
@@ -335,7 +336,7 @@ class Rewriter:
     def _changed(self) -> Refused:
         return Refused(
             f"{self._table.name} was copied again, or has another mapping, since it was compared",
-            f"dbbridge verify {self._table.name}",
+            f"dbbridge verify {self._table.name.word}",
         )
 
     def _locked(self) -> NotNow:
@@ -343,13 +344,6 @@ class Rewriter:
             f"{self._table.relation}: other sessions did not let the table go",
             "look for long transactions on it (pg_stat_activity), then repair again",
         )
-
-
-def copied_key(image: Image, columns: int) -> bytes:
-    """COPY text of a row's key, which is its first `columns` columns."""
-    if isinstance(image, BadRow):
-        return image.key
-    return b"\t".join(image.split(b"\t", columns)[:columns])
 
 
 def _unique(conn: psycopg.Connection[Any], table: Followed) -> bool:

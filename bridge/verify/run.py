@@ -7,31 +7,33 @@ import platform
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager, suppress
+from contextlib import closing, contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import psycopg
 import pymysql
 
-from bridge.capture.binlog.connection import BinlogConnection
-from bridge.change.position import Position
 from bridge.errors import BridgeError
 from bridge.names import TableName
 from bridge.report.verification import Verification
 from bridge.verify.applied import StoredPosition
-from bridge.verify.conclude import conclude
 from bridge.verify.follow import Follower
 from bridge.verify.found import Found
 from bridge.verify.gather import gathered
-from bridge.verify.ledger import Ledger, Part, Run
+from bridge.verify.ledger import Ledger, Part, Proof, Run
 from bridge.verify.pace import Throttle
 from bridge.verify.probes import Limits
 from bridge.verify.readers import source_session
+from bridge.verify.recheck import Patience
 from bridge.verify.subject import Level, Subject
 from bridge.verify.table import Sessions, Walking, common_position, streams
 from bridge.verify.tables import Followed, Unfit
 from bridge.verify.work import cut, sweep_part
+
+if TYPE_CHECKING:
+    from bridge.capture.binlog.connection import BinlogConnection
+    from bridge.change.position import Position
 
 FOLLOW_SECONDS = 20.0
 """How often what changed is judged again beside the sweeps."""
@@ -103,7 +105,10 @@ class Verifier:
         `part_rows`: workers do it, and large tables are cut in parts of about so many rows.
         """
         walk = self.walk
-        with closing(source_session(walk.source())) as source, closing(walk.target()) as target:
+        with (
+            closing(source_session(walk.source())) as source,
+            closing(walk.target()) if self.replicas else nullcontext(ledger.conn) as target,
+        ):
             held = [(table, self._held(source, target, level, table)) for table in tables]
         planned = [(*each, cut(each[0], self.sessions, part_rows)) for each in held]
         via = "local" if part_rows is None else "celery"
@@ -188,9 +193,25 @@ class Verifier:
 
     # -- the end -----------------------------------------------------------------------------
 
-    def follow(self, ledger: Ledger, tables: Iterable[Followed], halt: threading.Event) -> None:
+    def follow(
+        self,
+        ledger: Ledger,
+        tables: Iterable[Followed],
+        halt: threading.Event,
+        *,
+        switched: bool = False,
+        patience: Patience | None = None,
+    ) -> dict[TableName, Proof]:
         """One round of what changed; see `follow.Follower`."""
-        Follower(ledger, self.sessions, self.open_log, self.source_id).round(tables, halt)
+        follower = Follower(
+            ledger,
+            self.sessions,
+            self.open_log,
+            self.source_id,
+            switched=switched,
+            patience=patience,
+        )
+        return follower.round(tables, halt)
 
     def finish(
         self,
@@ -207,6 +228,8 @@ class Verifier:
         for table in fit:
             self._swept(ledger, run, table)
         self.follow(ledger, fit, threading.Event())
+        from bridge.verify.conclude import conclude
+
         result = conclude(ledger, run, tables, group)
         ledger.finish(run, result.verdict)
         return result

@@ -8,7 +8,7 @@ from functools import cached_property
 from typing import Literal
 
 from bridge.mapping.plan import TablePlan
-from bridge.names import TableName
+from bridge.names import TableName, bindable
 from bridge.types.base import ColumnPlan, Family
 from bridge.types.target import target_of
 from bridge.verify.digest import Digest, family, row_digest
@@ -87,17 +87,13 @@ class Subject:
 
         `conditions` may hold placeholders; in all else a percent sign stands for itself.
         """
-        literal = [_bindable(output) for output in outputs]
-        return _select(literal, _bindable(self.relation.postgres), conditions, _bindable(tail))
+        literal = [bindable(output) for output in outputs]
+        return _select(literal, bindable(self.relation.postgres), conditions, bindable(tail))
 
 
 def _select(outputs: Sequence[str], table: str, conditions: Sequence[str], tail: str) -> str:
     where = f" WHERE {' AND '.join(conditions)}" if conditions else ""
     return f"SELECT {','.join(outputs)} FROM {table}{where}{' ' if tail else ''}{tail}"
-
-
-def _bindable(text: str) -> str:
-    return text.replace("%", "%%")
 
 
 def _loose(column: ColumnPlan) -> bool:

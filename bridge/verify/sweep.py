@@ -17,14 +17,14 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Generator, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
-from bridge.names import quote_mysql, quote_postgres
+from bridge.names import bindable, quote_mysql, quote_postgres
 from bridge.verify.buckets import bucket_bounds, together
 from bridge.verify.pace import Pace
 from bridge.verify.readers import Sides, SourceReader, TargetReader
 from bridge.verify.recheck import Key
-from bridge.verify.walk import MOST_PLAIN_ROWS, Range, Summed, Walk, leading_integer
+from bridge.verify.walk import MOST_PLAIN_ROWS, Range, Summed, Walk, bucket_of, leading_integer
 
 OPEN_BUCKETS = 50
 """Buckets that differ are opened so many at a time."""
@@ -102,20 +102,34 @@ class Sweep:
         try:
             if self._first is None and not self._target.in_byte_order():
                 raise Misordered(lower)
-            with (
-                self._walk() as sides,
-                contextlib.closing(Walk(sides, self._pace).ranges(lower, last)) as ranges,
-            ):
-                for summed in ranges:
-                    if not summed.ordered:
-                        raise Misordered(summed.range.lower)
-                    self._settle(summed)
-                    self._progress(sum(rows for rows, _ in summed.source.values()))
-                    if summed.range.upper is not None:
-                        yield summed.range.upper
+            with self._walk() as sides:
+                walk = Walk(sides, self._pace)
+                with contextlib.closing(walk.ranges(lower, last)) as ranges:
+                    for summed in ranges:
+                        if not summed.ordered:
+                            raise Misordered(summed.range.lower)
+                        self._settle(self._in_buckets(walk, summed))
+                        self._progress(sum(rows for rows, _ in summed.source.values()))
+                        if summed.range.upper is not None:
+                            yield summed.range.upper
         except Misordered as found:
             with self._walk() as sides:
                 self._lookup(sides, found.lower)
+
+    def _in_buckets(self, walk: Walk, summed: Summed) -> Summed:
+        """A range that was one sum on either side, summed again in buckets if it differs."""
+        if not summed.range.coarse or summed.source == summed.target:
+            return summed
+        walk.refine()
+        piece = replace(summed.range, coarse=False)
+        conditions, values = self._keys.target_range(piece.lower, piece.upper)
+        mine = bucket_of(self._first, piece, "source")
+        theirs = bucket_of(self._first, piece, "target")
+        return Summed(
+            piece,
+            self._source.totals(self._keys.source_range(piece.lower, piece.upper), mine),
+            self._target.totals(conditions, values, theirs),
+        )
 
     def _settle(self, summed: Summed) -> None:
         """Counts what agrees and opens the rest."""
@@ -184,7 +198,7 @@ class Sweep:
         if not piece.width or self._first is None:
             return [], []
         source = quote_mysql(self._first.source.name)
-        target = quote_postgres(self._first.target_name).replace("%", "%%")
+        target = bindable(quote_postgres(self._first.target_name))
         ends = [bucket_bounds(bucket, piece.width) for bucket in buckets]
         one, other = (
             " OR ".join(f"{name} BETWEEN {low} AND {high}" for low, high in ends)

@@ -22,6 +22,7 @@ import pymysql
 
 from bridge.capture.binlog.positions import replica_lower_bound
 from bridge.change.position import Position
+from bridge.databases.ahead import Ahead, Late
 from bridge.mapping.plan import TablePlan
 from bridge.names import TableName
 from bridge.report.verification import TableVerdict
@@ -43,6 +44,8 @@ from bridge.verify.subject import Level, Subject
 from bridge.verify.sweep import Sweep
 from bridge.verify.walk import TIMEOUTS
 
+HELPED_ROWS = 50_000
+"""A table of fewer rows is summed before a second session of the target could help."""
 VISIBLE_SECONDS = 2.0
 FILE_START = 4
 """The offset of a lower bound where MySQL has no GTIDs: the beginning of its current file."""
@@ -76,10 +79,15 @@ class Walking:
 
     @contextlib.contextmanager
     def _opened(self, subject: Subject, seconds: float) -> Iterator[Sides]:
+        if subject.plan.table.rows < HELPED_ROWS:
+            with _sides(self.sessions, subject, seconds) as sides:
+                yield sides
+            return
         with (
+            contextlib.closing(Ahead(self.sessions.target)) as helper,
             _sides(self.sessions, subject, seconds) as sides,
-            contextlib.closing(target_session(self.sessions.target(), seconds)) as conn,
         ):
+            conn = target_session(helper.session, seconds)
             yield replace(sides, helper=TargetReader(conn, subject))
 
 
@@ -152,7 +160,7 @@ def sweep(
     """
     walking = walking or Walking(sessions)
     try:
-        with _sides(sessions, subject) as opened:
+        with _late_sides(sessions, subject) as opened:
             if found.keyed:
                 saved = record or Unrecorded()
                 _check(walking, opened, stream, found, bounds, saved, progress, patience)
@@ -265,15 +273,22 @@ def _without(sides: Sides, names: frozenset[str]) -> Sides:
 
 
 @contextlib.contextmanager
-def _sides(
-    sessions: Sessions, subject: Subject, seconds: float = LONGEST_SECONDS
-) -> Iterator[Sides]:
-    source = source_session(sessions.source(), seconds)
-    try:
-        target = target_session(sessions.target(), seconds)
-        try:
-            yield Sides(SourceReader(source, subject), TargetReader(target, subject))
-        finally:
-            target.close()
-    finally:
-        source.close()
+def _late_sides(sessions: Sessions, subject: Subject) -> Iterator[Sides]:
+    """Sessions that are opened as soon as something has to be looked at closely."""
+    with (
+        contextlib.closing(Late(lambda: source_session(sessions.source()))) as source,
+        contextlib.closing(Late(lambda: target_session(sessions.target()))) as target,
+    ):
+        yield Sides(SourceReader(source.session, subject), TargetReader(target.session, subject))
+
+
+@contextlib.contextmanager
+def _sides(sessions: Sessions, subject: Subject, seconds: float) -> Iterator[Sides]:
+    with (
+        contextlib.closing(Ahead(sessions.target)) as target,
+        contextlib.closing(sessions.source()) as source,
+    ):
+        yield Sides(
+            SourceReader(source_session(source, seconds), subject),
+            TargetReader(target_session(target.session, seconds), subject),
+        )

@@ -66,6 +66,11 @@ def states(conn: psycopg.Connection[Any], pipeline: str) -> dict[TableName, Tabl
         found = read_tables(conn, pipeline)
     except psycopg.errors.UndefinedTable:
         return {}
+    return serving(found)
+
+
+def serving(found: Iterable[TableState]) -> dict[TableName, TableState]:
+    """By the source's names; of a table that is being copied again the generation that serves."""
     return {state.source: state for state in sorted(found, key=lambda s: -s.generation)}
 
 
@@ -96,11 +101,11 @@ def _prepared(
         return _unfit(name, "the pipeline does not follow this table yet", "dbbridge sync")
     if table is None:
         reason = "there is no such table in the source"
-        return _unfit(name, reason, f"dbbridge explain {name}", state)
+        return _unfit(name, reason, f"dbbridge explain {name.word}", state)
     try:
         plan = compile_table(from_document(state.mapping), table)
     except BridgeError as error:
-        return _unfit(name, error.message, f"dbbridge explain {name}", state)
+        return _unfit(name, error.message, f"dbbridge explain {name.word}", state)
     return Followed(plan, state, _version(edited, table))
 
 

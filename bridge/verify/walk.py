@@ -1,7 +1,8 @@
 """Reads all rows of a table with a key, range by range, on both sides at the same time.
 
-Ranges of tables whose key begins with an integer are summed in buckets of some hundred rows, which
-costs little and leaves little to open.
+Ranges of tables whose key begins with an integer are summed in buckets of some hundred rows as
+soon as anything differs, which leaves little to open; until then each is one sum, which costs a
+fifteenth less.
 """
 
 from __future__ import annotations
@@ -30,9 +31,10 @@ RANGE_SECONDS = 0.5
 FIRST_ROWS, FEWEST_ROWS = 5_000, 100
 MOST_BUCKETED_ROWS, MOST_PLAIN_ROWS = 200_000, 8_000
 BUCKET_ROWS = 250
-WHOLE_ROWS, WHOLE_BYTES, PIECES = 2_000_000, 1 << 29, 8
+WHOLE_ROWS, WHOLE_BYTES, PIECES = 2_000_000, 1 << 29, 32
 """A table of up to so many rows and bytes (as the server estimates) is cut by the values of its key
-into so many ranges, and nobody looks first how many rows they hold."""
+into so many ranges, and nobody looks first how many rows they hold. The fewer there are, the longer
+one side waits at the end for the other one's last."""
 STATEMENT_SECONDS = 2.0
 """How long a statement that nobody waits for any longer may go on."""
 CANCEL_SECONDS = 0.5
@@ -48,12 +50,14 @@ _INTEGERS = frozenset({"tinyint", "smallint", "mediumint", "int", "bigint"})
 class Range:
     """Keys after `lower` up to and with `upper` (None: open).
 
-    In buckets of `width` values of the first column; 0: in one bucket.
+    It falls into buckets of `width` values of the first column (0: it is one bucket), but with
+    `coarse` it is summed as one all the same.
     """
 
     lower: Key | None
     upper: Key | None
     width: int = 0
+    coarse: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +96,7 @@ class Walk:
         self._working = 2
         self._failure: BaseException | None = None
         self._complete = False
+        self._coarse = not (pace.bounded or pace.statement_seconds)
         self._rows = FIRST_ROWS
         self._lower: Key | None = None
         self._last: Key | None = None
@@ -118,6 +123,10 @@ class Walk:
             raise self._failure
         if not self._complete:  # which would look like a match
             raise RuntimeError("a walk ended before its last range")
+
+    def refine(self) -> None:
+        """Something differs: ranges that nobody has begun to sum yet come in buckets."""
+        self._coarse = False
 
     def _paired(self, piece: Range, source: Totals) -> Summed | None:
         """With the target's sums, after those of ranges that the source has given up."""
@@ -190,12 +199,13 @@ class Walk:
                 bound = next(cuts, None)
             upper = self._last if bound is None else bound
             begun = time.monotonic()
-            piece = Range(lower, upper, self._width(lower, upper, ends))
+            width = self._width(lower, upper, ends)
+            piece = Range(lower, upper, width, coarse=width > 0 and self._coarse)
             if not self._hand(self._pending, piece):
                 return
             conditions = keys.source_range(lower, upper)
             try:
-                totals = reader.totals(conditions, self._bucket(piece, "source"))
+                totals = reader.totals(conditions, bucket_of(self._first, piece, "source"))
             except pymysql.err.OperationalError as error:
                 if error.args[0] not in TIMEOUTS or self._rows == FEWEST_ROWS:
                     raise
@@ -219,6 +229,7 @@ class Walk:
             return None
         if len(self._source.subject.plan.key_columns) > 1:
             self._rows = max(table.rows, FIRST_ROWS)
+            self.refine()  # there is one range only, so nothing is learnt for others
             return iter(())
         self._rows = max(table.rows // PIECES, FIRST_ROWS)
         low = int(self._lower[0]) if self._lower else ends[0]
@@ -275,7 +286,7 @@ class Walk:
         if ordered:
             conditions, values = keys.target_range(piece.lower, piece.upper)
             with contextlib.suppress(psycopg.errors.QueryCanceled):  # it is opened instead
-                target = reader.totals(conditions, values, self._bucket(piece, "target"))
+                target = reader.totals(conditions, values, bucket_of(self._first, piece, "target"))
         self._slower = time.monotonic() - begun
         self._targets.put((piece, target, ordered))
 
@@ -299,9 +310,6 @@ class Walk:
         high = int(upper[0]) if upper else max(ends[1], low)
         return bucket_width(low, high, self._rows // BUCKET_ROWS)
 
-    def _bucket(self, piece: Range, side: Literal["source", "target"]) -> str:
-        return bucket_expression(self._first, piece.width, side) if piece.width else "0"
-
 
 def leading_integer(key: tuple[ColumnPlan, ...]) -> ColumnPlan | None:
     """The key's first column if it is an integer on both sides."""
@@ -314,15 +322,15 @@ def leading_integer(key: tuple[ColumnPlan, ...]) -> ColumnPlan | None:
     return key[0] if whole else None
 
 
-def bucket_expression(
-    column: ColumnPlan | None, width: int, side: Literal["source", "target"]
-) -> str:
-    """The bucket's number; both servers cut towards zero."""
-    assert column is not None
+def bucket_of(first: ColumnPlan | None, piece: Range, side: Literal["source", "target"]) -> str:
+    """The number of a row's bucket; both servers cut towards zero."""
+    if first is None or not piece.width or piece.coarse:
+        return "0"
     if side == "source":
-        return f"{quote_mysql(column.source.name)} DIV {width}"
-    name = quote_postgres(column.target_name)
-    return f"div({name},{width})" if target_of(column).base == "numeric" else f"{name}/{width}"
+        return f"{quote_mysql(first.source.name)} DIV {piece.width}"
+    name = quote_postgres(first.target_name)
+    numeric = target_of(first).base == "numeric"
+    return f"div({name},{piece.width})" if numeric else f"{name}/{piece.width}"
 
 
 def _take(source: queue.Queue[T | None], halt: threading.Event) -> T | None:

@@ -126,7 +126,7 @@ def sweep_part(
     try:
         beating.start()
         if part.version != table.plan.version:
-            found.hold("its mapping was changed meanwhile", f"dbbridge verify {part.table}")
+            found.hold("its mapping was changed meanwhile", f"dbbridge verify {part.table.word}")
         elif streams(stream, found):
             sweep(
                 subject,

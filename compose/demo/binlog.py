@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from bridge.cli.output import number
 from compose.demo.commands import Daemon
+from compose.demo.evening import evening
 from compose.demo.scene import MATCH, Scene, say
 
 if TYPE_CHECKING:
@@ -40,3 +41,7 @@ class Binlog:
     def settle(self, scene: Scene) -> bool:
         """See Way."""
         return True
+
+    def evening(self, scene: Scene) -> bool:
+        """See Way."""
+        return evening(scene)

@@ -120,6 +120,15 @@ class Dbbridge:
         document: dict[str, Any] = json.loads(done.stdout)
         return document
 
+    def look(self, *words: str) -> dict[str, Any]:
+        """Shows a command, runs it, and prints nothing; its JSON, also where it finds something."""
+        self.show(*words)
+        done = self._captured((*words, "--format", "json"))
+        if done.returncode not in (0, 1):
+            raise Failed(f"`dbbridge {' '.join(words)}` exited {done.returncode}: {done.stderr}")
+        document: dict[str, Any] = json.loads(done.stdout)
+        return document
+
     def _captured(self, words: tuple[str, ...]) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
             _command(words),

@@ -144,6 +144,22 @@ def make_target(url: str) -> None:
             conn.execute("DELETE FROM dbbridge.pipeline WHERE name = %s", [NAME])
 
 
+def drop_slots(conn: Target) -> None:
+    """Replication slots that a cutover of this pipeline left keep WAL for ever: they go."""
+    conn.execute(
+        "SELECT pg_terminate_backend(active_pid) FROM pg_replication_slots"
+        " WHERE database = current_database() AND slot_name LIKE %s AND active",
+        [f"dbbridge\\_{NAME}\\_%"],
+    )
+    for (slot,) in conn.execute(
+        "SELECT slot_name FROM pg_replication_slots"
+        " WHERE database = current_database() AND slot_name LIKE %s",
+        [f"dbbridge\\_{NAME}\\_%"],
+    ).fetchall():
+        conn.execute("SELECT pg_drop_replication_slot(%s)", [slot])
+        conn.execute(sql.SQL("DROP PUBLICATION IF EXISTS {}").format(sql.Identifier(slot)))
+
+
 def _connect_server(url: str) -> Source:
     """A session without a database: the one that the URL names may not exist yet."""
     return connect_source(urlunsplit(urlsplit(url)._replace(path="")))

@@ -156,6 +156,10 @@ class Kafka:
             self._repair(scene)
         return scene.verify() == MATCH and not _spoilt(scene.target)
 
+    def evening(self, scene: Scene) -> bool:
+        """See Way: Kafka's partitions keep no order among each other, so there is no switch."""
+        return True
+
     def _repair(self, scene: Scene) -> None:
         scene.step("These rows are taken from the source itself")
         with scene.daemon() as daemon:

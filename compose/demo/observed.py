@@ -101,6 +101,17 @@ def until_copied(target: str, daemon: Daemon, rows: int) -> int:
     raise Failed("`dbbridge sync` ended by itself before a part of the rows was copied")
 
 
+def until_near(target: str) -> None:
+    """Waits until the stream back says that it is near. Raises Failed after minutes."""
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    query = "SELECT (status ->> 'lag_seconds')::float8 < 1 FROM dbbridge.way_back"
+    with psycopg.connect(target, autocommit=True) as conn:
+        while conn.execute(query).fetchone() != (True,):
+            if time.monotonic() > deadline:
+                raise Failed("the source does not follow the target")
+            time.sleep(QUICK_SECONDS)
+
+
 def holders(target: str) -> dict[int, int]:
     """How many partitions each process has, by its id."""
     with psycopg.connect(target, autocommit=True) as conn:

@@ -48,6 +48,10 @@ class Way(Protocol):
         """All is streamed and nobody writes any more; whether both sides are equal."""
         ...
 
+    def evening(self, scene: Scene) -> bool:
+        """A switch and a reverse, if there is a way; whether nothing was lost."""
+        ...
+
 
 class Tour:
     """One run; `tell` gives the exit code."""
@@ -71,7 +75,7 @@ class Tour:
                 self._meet()
                 with self._way.opened(scene):
                     equal = self._move()
-                    return self._count() and equal
+                    return self._count() and equal and self._way.evening(scene)
 
     def _move(self) -> bool:
         """All between `init` and the last look; whether both sides were found equal."""

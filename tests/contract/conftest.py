@@ -15,7 +15,13 @@ from tests.contract.harness import Bench
 
 
 @pytest.fixture(scope="module")
-def bench(source: Any, postgres: Any) -> Iterator[Bench]:
+def bench_kind() -> type[Bench]:
+    """Which bench; a module may have another."""
+    return Bench
+
+
+@pytest.fixture(scope="module")
+def bench(source: Any, postgres: Any, bench_kind: type[Bench]) -> Iterator[Bench]:
     """A fresh source database for all tests of a module; the target's tables are temporary."""
     name = f"t_{secrets.token_hex(5)}"
     arguments: dict[str, Any] = {
@@ -24,7 +30,7 @@ def bench(source: Any, postgres: Any) -> Iterator[Bench]:
     with closing(pymysql.connect(**arguments)) as admin, admin.cursor() as cursor:
         cursor.execute(f"CREATE DATABASE {name} CHARACTER SET utf8mb4")
     with psycopg.connect(postgres.url("postgres"), autocommit=True) as target:
-        bench = Bench(source.url(name), target, 0x40000000 + secrets.randbelow(1 << 24))
+        bench = bench_kind(source.url(name), target, 0x40000000 + secrets.randbelow(1 << 24))
         try:
             yield bench
         finally:

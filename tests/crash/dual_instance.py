@@ -3,7 +3,8 @@
     python -m tests.crash.dual_instance SOURCE_URL TARGET_URL SEARCH_PATH CONFIG NAME SEED WRITERS
 
 Each acknowledged transaction is a line ``NAME/writer number``, which stands in the table `ledger`
-as well. What no application would expect ends it with a line that begins with ``unexpected``.
+as well; each that the source was too far away for is a line ``gone CODE``. What no application
+would expect ends it with a line that begins with ``unexpected``.
 """
 
 from __future__ import annotations
@@ -193,7 +194,9 @@ class Writer(threading.Thread):
             code = error.orig.args[0] if error.orig is not None and error.orig.args else 0
             if code not in EXPECTED | GONE | {NO_SAVEPOINT} and not error.connection_invalidated:
                 raise
-            time.sleep(0.1 if code in GONE else 0)
+            if code in GONE or error.connection_invalidated:
+                say(f"gone {code}")
+                time.sleep(0.1)
             return False
         return True
 

@@ -17,7 +17,7 @@ from confluent_kafka import Consumer, TopicPartition
 from bridge.capture.topics import ANSWER_SECONDS, open_consumer
 from bridge.change.batch import Batch
 from bridge.cli.main import main
-from bridge.replicate.kafka import member, writer
+from bridge.replicate.kafka import shift, writer
 from bridge.replicate.points import passing
 from bridge.store.partitions import OffsetsCheckpoint, PartitionState
 from bridge.store.state import Connection
@@ -86,9 +86,9 @@ def unfenced() -> None:
         return replace(state, next_offset=max(found.offset, 0), holder=holder)
 
     writer._Checkpoint = Told  # type: ignore[misc,assignment]
-    member.open_consumer = open_  # type: ignore[assignment,attr-defined]
-    member.take_partition = take  # type: ignore[attr-defined]
-    member.COMMIT_SECONDS = 0.0
+    shift.open_consumer = open_  # type: ignore[assignment,attr-defined]
+    shift.take_partition = take  # type: ignore[attr-defined]
+    shift.COMMIT_SECONDS = 0.0
 
 
 if __name__ == "__main__":

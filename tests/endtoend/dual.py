@@ -5,9 +5,12 @@ from __future__ import annotations
 import os
 import re
 from contextlib import closing
+from pathlib import Path
 from typing import Any
 from unittest import mock
 
+import psycopg
+import pymysql
 from sqlalchemy import URL, create_engine
 from sqlalchemy.engine import Engine
 
@@ -15,6 +18,7 @@ from bridge.dualwrite.layer import DualWrite
 from bridge.dualwrite.opening import open_dual_write
 from bridge.names import quote_postgres
 from bridge.replicate.ops import AUTHORITY_TABLE, definitions
+from compose.local.servers import Server
 from tests.endtoend.project import CHECKOUT, Project
 
 DOCUMENT = CHECKOUT / "docs" / "dual-writes.md"
@@ -35,7 +39,7 @@ def grant_dual_writes(project: Project) -> None:
             cursor.execute(f"GRANT {rights} ON `{name}`.`{table}` TO '{app}'@'%'")
         for statement in definitions(name).values():
             cursor.execute(statement)
-        for line in _grants(project, 0):
+        for line in documented(project, DOCUMENT, 0):
             cursor.execute(line)
 
 
@@ -53,15 +57,15 @@ def grant_on_target(project: Project) -> None:
         conn.execute(f'GRANT USAGE ON SCHEMA "{name}" TO {app}'.encode())
         rights = "SELECT, INSERT, UPDATE, DELETE"
         conn.execute(f'GRANT {rights} ON ALL TABLES IN SCHEMA "{name}" TO {app}'.encode())
-        for line in _grants(project, 1):
+        for line in documented(project, DOCUMENT, 1):
             conn.execute(line.encode())
 
 
 def drop_application(project: Project) -> None:
-    """The application's account goes."""
+    """The application's account goes, and the one that keeps it out during a switch."""
     app = app_name(project)
     with closing(project.source.connect()) as conn, conn.cursor() as cursor:
-        cursor.execute(f"DROP USER IF EXISTS '{app}'@'%'")
+        cursor.execute(f"DROP USER IF EXISTS '{app}'@'%', '{fence_name(project)}'@'%'")
     with project.target.connect() as there:
         if there.execute("SELECT 1 FROM pg_roles WHERE rolname = %s", (app,)).fetchone():
             there.execute(f"DROP OWNED BY {app} CASCADE".encode())
@@ -76,11 +80,8 @@ def move_to_target(project: Project) -> None:
     phase = ("--phase", "constraints")
     plan = project.run("schema", "plan", *phase, "--format", "json").json["plan"]
     project.run("schema", "apply", *phase, "--plan", plan)
-    moved = "SET authority = 'target', epoch = epoch + 1"
-    with closing(project.source.connect()) as conn, conn.cursor() as cursor:
-        cursor.execute(f"UPDATE {AUTHORITY_TABLE} {moved}")
+    give_to_target(project)
     with project.target.connect() as there:
-        there.execute(f"UPDATE dbbridge.authority {moved}".encode())
         identities = there.execute(
             "SELECT attrelid::regclass::text, attname FROM pg_attribute a JOIN pg_class c"
             " ON c.oid = attrelid WHERE attidentity <> '' AND relnamespace = %s::regnamespace",
@@ -95,21 +96,56 @@ def move_to_target(project: Project) -> None:
             )
 
 
+def give_to_target(project: Project) -> None:
+    """The rows of authority alone, on both sides."""
+    moved = "SET authority = 'target', epoch = epoch + 1"
+    with closing(project.source.connect()) as conn, conn.cursor() as cursor:
+        cursor.execute(f"UPDATE {AUTHORITY_TABLE} {moved}")
+    with project.target.connect() as there:
+        there.execute(f"UPDATE dbbridge.authority {moved}".encode())
+
+
 def app_name(project: Project) -> str:
     """The application's account."""
     return f"{project.accounts.name}_app"
 
 
-def _grants(project: Project, number: int) -> list[str]:
-    """The lines of a block of the document, for this project's names."""
-    script = re.findall(r"```sql\n(.*?)```", DOCUMENT.read_text(), re.DOTALL)[number]
-    names = {"shop": f"`{project.source.name}`"}
-    accounts = {"bridge": project.accounts.name, "app": app_name(project)}
-    lines = []
-    for line in filter(None, map(str.strip, script.split(";"))):
-        text = re.sub(r"\bshop\b", names["shop"], line)
-        lines.append(re.sub(r"TO (\w+)$", lambda match: f"TO {accounts[match[1]]}", text))
-    return lines
+def of_application(project: Project, **options: Any) -> pymysql.Connection[Any]:
+    """A session of it on the source that knows of no bridge."""
+    who = _application(project, project.source.server)
+    return pymysql.connect(**who, database=project.source.name, **options)
+
+
+def as_role(project: Project, **options: Any) -> psycopg.Connection[Any]:
+    """The same on the target; in autocommit mode."""
+    who = _application(project, project.target.server)
+    return psycopg.connect(**who, dbname=project.target.name, autocommit=True, **options)
+
+
+def _application(project: Project, server: Server) -> dict[str, Any]:
+    who, password = app_name(project), project.accounts.password
+    return {"host": server.host, "port": server.port, "user": who, "password": password}
+
+
+def fence_name(project: Project) -> str:
+    """The account in the source that keeps it out during a switch."""
+    return f"{project.accounts.name}_fence"
+
+
+def documented(project: Project, document: Path, number: int) -> list[str]:
+    """The statements of a block of SQL of a document, for this project's names."""
+    script = re.findall(r"```sql\n(.*?)```", document.read_text(), re.DOTALL)[number]
+    names = {
+        "shop": f"`{project.source.name}`",
+        "bridge": project.accounts.name,
+        "app": app_name(project),
+        "fence": fence_name(project),
+    }
+    bare = re.sub(r"--.*", "", script)
+    return [
+        re.sub(r"(?<![.\w'])(shop|bridge|app|fence)\b", lambda match: names[match[1]], line)
+        for line in filter(None, map(str.strip, bare.split(";")))
+    ]
 
 
 def source_url(project: Project, driver: str = "mysql+pymysql") -> URL:

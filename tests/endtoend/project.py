@@ -235,8 +235,17 @@ class Project:
             time.sleep(POLL_SECONDS)
 
     def wait_streaming(self, daemon: Daemon, timeout: float = 60.0) -> None:
-        """Waits until every followed table streams."""
+        """Waits until every followed table streams; fails as soon as one has stopped."""
         self.wait_until(self.streaming, timeout, daemon=daemon)
+
+    def wait_streaming_again(self, daemon: Daemon) -> None:
+        """The same after tables had stopped, which they are until the daemon takes them up."""
+        self.wait_until(lambda: {*self.stages().values()} == {"streaming"}, daemon=daemon)
+
+    def wait_said_streaming(self, daemon: Daemon) -> None:
+        """Waits until the daemon says so of itself in `status`, which it tells once a second."""
+        said = "SELECT status ->> 'phase' FROM dbbridge.daemon"
+        self.wait_until(lambda: self.ask(said) == [("streaming",)], daemon=daemon)
 
     def close(self) -> None:
         """Ends every process that a test left."""

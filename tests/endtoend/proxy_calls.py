@@ -61,24 +61,30 @@ class Proxy:
 
     project: Project
     tokens: dict[str, str]
+    writer: str
+    """The source's account that writes for callers."""
     daemon: Daemon = field(init=False)
     address: str = field(init=False, default="")
     context: ssl.SSLContext | None = None
     """Where it speaks TLS."""
 
-    @property
-    def writer(self) -> str:
-        """The source's account that writes for callers."""
-        return f"w_{self.project.accounts.name}"
+    def begin(self, **environment: str) -> None:
+        """Starts it."""
+        variables = {f"TOKEN_{name.upper()}": token for name, token in self.tokens.items()}
+        self.daemon = self.project.background("proxy", **variables, **environment)
+        self.address = ""
+
+    def listens(self) -> bool:
+        """Whether it has come so far; its address is known then."""
+        if not self.address:
+            found = _LISTENING.search(self.daemon.log)
+            self.address = found[1] if found else ""
+        return bool(self.address)
 
     def start(self, **environment: str) -> None:
         """Starts it and waits until it listens."""
-        variables = {f"TOKEN_{name.upper()}": token for name, token in self.tokens.items()}
-        self.daemon = self.project.background("proxy", **variables, **environment)
-        self.project.wait_until(lambda: "listening on" in self.daemon.log, 20, daemon=self.daemon)
-        found = _LISTENING.search(self.daemon.log)
-        assert found
-        self.address = found[1]
+        self.begin(**environment)
+        self.project.wait_until(self.listens, 20, daemon=self.daemon)
 
     def connection(self) -> http.client.HTTPConnection:
         """A connection of one's own."""
@@ -133,12 +139,18 @@ def _sent(
     return Answer(response.status, found, response.read())
 
 
+def documented() -> list[str]:
+    """The writer's rights by docs/proxy.md, in the source and in the target."""
+    text = (CHECKOUT / "docs" / "proxy.md").read_text()
+    return [body for language, body in FENCED.findall(text) if language == "sql"]
+
+
 def _rights(project: Project, writer: str) -> list[str]:
     """What an administrator gives: to the bridge's account, and to the writer by docs/proxy.md."""
     name, bridge = project.source.name, f"'{project.accounts.name}'@'%'"
-    text = (CHECKOUT / "docs" / "proxy.md").read_text()
-    (shown,) = [body for language, body in FENCED.findall(text) if language == "sql"]
-    lines = shown.replace("shop.", f"`{name}`.").replace("TO writer", f"TO '{writer}'@'%'")
+    lines = (
+        documented()[0].replace("shop.", f"`{name}`.").replace("TO writer", f"TO '{writer}'@'%'")
+    )
     carried, *rest = filter(str.strip, lines.split(";\n"))
     return [
         f"CREATE USER '{writer}'@'%' IDENTIFIED BY '{project.accounts.password}'",
@@ -151,17 +163,24 @@ def _rights(project: Project, writer: str) -> list[str]:
 
 def prepared(project: Project, **limits: float) -> Proxy:
     """Tables of the layer, rights, tokens; nothing runs yet."""
-    name, server = project.source.name, project.source.server
-    proxy = Proxy(project, {each: secrets.token_hex(16) for each in _ALLOW})
+    proxy = configured(project, f"w_{project.accounts.name}", **limits)
+    made = definitions(project.source.name).values()
     with closing(project.source.connect()) as conn, conn.cursor() as cursor:
-        for statement in [*definitions(name).values(), *_rights(project, proxy.writer)]:
+        for statement in [*made, *_rights(project, proxy.writer)]:
             cursor.execute(statement)
     project.run("cutover", "mode", "provisional")
+    return proxy
+
+
+def configured(project: Project, writer: str, **limits: float) -> Proxy:
+    """The settings alone; `writer` is the source's account that writes for callers."""
+    server, name = project.source.server, project.source.name
+    proxy = Proxy(project, {each: secrets.token_hex(16) for each in _ALLOW}, writer)
     path = project.folder / "bridge.yaml"
     yaml = YAML()
     document = yaml.load(path)
     place = f"{server.host}:{server.port}/{name}"
-    document["databases"]["writer"] = {"url": f"mysql://{proxy.writer}:${{SOURCE_PW}}@{place}"}
+    document["databases"]["writer"] = {"url": f"mysql://{writer}:${{SOURCE_PW}}@{place}"}
     document["proxy"] = {
         "listen": "127.0.0.1:0",
         "source": "writer",

@@ -34,15 +34,17 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
 from bridge.change.batch import Op
 from bridge.dualwrite.authority import StaleEpoch
 from bridge.dualwrite.layer import DualWrite
-from bridge.dualwrite.provisional import LONGEST_SECONDS
+from bridge.dualwrite.provisional import LONGEST_SECONDS, Committed
 from bridge.dualwrite.recorder import NotCarried
 from bridge.dualwrite.session import dual_sessionmaker
+from bridge.errors import MappingError
 from bridge.names import TableName
 from tests.endtoend.compare import assert_same
 from tests.endtoend.dual import (
     DOCUMENT,
     drop_application,
     dual_write,
+    give_to_target,
     grant_dual_writes,
     grant_on_target,
     source_engine,
@@ -151,8 +153,10 @@ def test_writes_are_there_before_the_stream(written: tuple[Project, DualWrite]) 
 
     status = project.status()
     assert status["unconfirmed_ops"] == 3
-    group = {"group": "customer", "state": "source", "mode": "provisional", "epoch": 1, "reads": 0}
-    assert status["groups"] == [group]
+    (group,) = status["groups"]
+    asked = ("group", "state", "authority", "mode", "epoch", "reads")
+    said = tuple(group[name] for name in asked)
+    assert said == ("customer", "source-primary", "source", "provisional", 1, 0)
     project.catch_up()
     assert project.status()["unconfirmed_ops"] == 0
     assert assert_same(project.source, project.target, tables=["customer", "note"]) == 3
@@ -249,11 +253,8 @@ def test_once_the_target_has_authority_it_alone_is_written(
 ) -> None:
     project, dual = written
     make = dual_sessionmaker(dual)
-    moved = "SET authority = 'target', epoch = epoch + 1"
-    with closing(project.source.connect()) as conn, conn.cursor() as cursor:
-        cursor.execute(f"UPDATE _bridge_authority {moved}")
+    give_to_target(project)
     with project.target.connect() as there:
-        there.execute(f"UPDATE dbbridge.authority {moved}".encode())
         there.execute(f'ALTER TABLE "{project.source.name}".customer ALTER id RESTART 100'.encode())
     dual._looked = float("-inf")
     grant_on_target(project)
@@ -265,6 +266,7 @@ def test_once_the_target_has_authority_it_alone_is_written(
         assert cursor.fetchone() == (0,)
     with project.target.connect() as there:
         there.execute("UPDATE dbbridge.authority SET epoch = epoch + 1")
+    dual._looked = float("inf")
     with pytest.raises(StaleEpoch), make.begin() as session:
         session.add(Customer(name="stale", joined=JOINED, balance=Decimal(1)))
     assert rows(project, "SELECT name FROM {customer}") == [("here",)]
@@ -360,7 +362,14 @@ def test_a_source_without_the_operation_is_not_read(written: tuple[Project, Dual
     project, dual = written
     name = TableName(project.source.name, "customer")
     epochs = {group: one.epoch for group, one in dual.authorities().items()}
-    assert dual.early.write(epochs, Op(uuid4(), 1), {name: {b"1"}}) == "behind"
+    strange = [Committed(epochs, Op(uuid4(), number), {name: {b"1"}}) for number in (1, 2)]
+    assert dual.early.write(strange[0]) == "behind"
+    dual.early.write_all(strange)
+    assert dual.early.counts.by["behind"] == 3
+    with closing(project.source.connect()) as conn, conn.cursor() as cursor:
+        cursor.execute("DROP TABLE note")
+    with pytest.raises(MappingError, match="no table"):
+        dual_write(project)
 
 
 def test_a_table_of_another_name_is_held_on_the_target_too(project: Project) -> None:
@@ -376,19 +385,46 @@ def test_a_table_of_another_name_is_held_on_the_target_too(project: Project) -> 
     project.catch_up()
     grant_dual_writes(project)
     project.run("cutover", "mode", "cdc")
-    moved = "SET authority = 'target', epoch = epoch + 1"
-    with closing(project.source.connect()) as conn, conn.cursor() as cursor:
-        cursor.execute(f"UPDATE _bridge_authority {moved}")
-    project.ask(f"UPDATE dbbridge.authority {moved} RETURNING 1")
+    give_to_target(project)
     grant_on_target(project)
     dual = dual_write(project)
     items = Table("item", MetaData(), Column("id", Integer, primary_key=True), schema=name)
     with dual.engine().begin() as there:
         there.execute(insert(items), {"id": 1})
     project.ask("UPDATE dbbridge.authority SET epoch = epoch + 1 RETURNING 1")
+    dual._looked = float("inf")
     with pytest.raises(StaleEpoch), dual.engine().begin() as there:
         there.execute(insert(items), {"id": 2})
     assert project.ask(f'SELECT id FROM "{name}".item') == [(1,)]
+    dual.close()
+    dual.source.dispose()
+    dual.target.dispose()
+    drop_application(project)
+
+
+def test_names_may_hold_what_drivers_take_for_values(project: Project) -> None:
+    with closing(project.source.connect()) as conn, conn.cursor() as cursor:
+        cursor.execute("CREATE TABLE `100%s` (`%` int PRIMARY KEY, `%(b)s` varchar(20) UNIQUE)")
+    project.begin()
+    project.catch_up()
+    grant_dual_writes(project)
+    project.run("cutover", "mode", "provisional")
+    dual = dual_write(project)
+    odd = Table(
+        "100%s",
+        MetaData(),
+        Column("%", Integer, primary_key=True, autoincrement=False, key="id"),
+        Column("%(b)s", String(20), key="word"),
+    )
+    with dual.engine().begin() as there:
+        there.execute(insert(odd), [{"id": 1, "word": "one"}, {"id": 2, "word": "two"}])
+    with dual.engine().begin() as there:
+        there.execute(update(odd).where(odd.c.id == 1).values(word="%s"))
+        there.execute(delete(odd).where(odd.c.id == 2))
+    assert dual.early.counts.by == {"applied": 2}
+    assert project.ask(f'SELECT * FROM "{project.source.name}"."100%%s"') == [(1, "%s")]
+    project.catch_up()
+    assert assert_same(project.source, project.target, tables=["100%s"]) == 1
     dual.close()
     dual.source.dispose()
     dual.target.dispose()

@@ -23,7 +23,7 @@ pytestmark = pytest.mark.parametrize("source", ["mysql"], indirect=True)
 
 NAMES = ("altered", "garbled", "alien", "gone", "again", "grown", "cut", "parcel", "other")
 CHANGED = {"gone": "topic-gone", "again": "topic-recreated", "grown": "partitions-changed"}
-ANSWER_SECONDS = 30.0
+ANSWER_SECONDS = 60.0
 
 
 @pytest.fixture
@@ -48,9 +48,10 @@ def goes_on(project: KafkaProject, cursor: Cursor, daemon: Daemon, table: str = 
     project.wait_until(lambda: rows(project, table) == there, daemon=daemon)
 
 
-def stops(project: KafkaProject, daemon: Daemon, table: str, code: str) -> Any:
-    """Waits until the table stands still for this reason; its part of the status."""
-    project.wait_until(lambda: project.stages()[table] == f"stopped: {code}", daemon=daemon)
+def stops(project: KafkaProject, daemon: Daemon, table: str, *codes: str) -> Any:
+    """Waits until the table stands still for one of these reasons; its part of the status."""
+    wanted = {f"stopped: {code}" for code in codes}
+    project.wait_until(lambda: project.stages()[table] in wanted, daemon=daemon)
     found = project.table(table)
     assert found["table"] in found["error"]
     assert f"dbbridge tables resync {found['table']}" in found["next"]
@@ -79,7 +80,9 @@ def test_tables_stop_one_by_one_and_are_copied_again(
     cursor.execute("ALTER TABLE altered ADD COLUMN extra varchar(10) NOT NULL DEFAULT 'new'")
     project.kafka.send(project.topic("garbled"), b"no JSON at all")
     project.kafka.send(project.topic("alien"), b'{"order": 7, "by": "somebody else"}')
-    assert "ADD COLUMN extra" in stops(project, daemon, "altered", "ddl")["error"]
+    # Who joins the group anew (a topic's broker changed) reads the catalogue before the topic.
+    stopped = stops(project, daemon, "altered", "ddl", "definition-changed")
+    assert stopped["code"] != "ddl" or "ADD COLUMN extra" in stopped["error"]
     for name in ("garbled", "alien"):
         assert (
             f"{project.topic(name)}[0]:" in stops(project, daemon, name, "unknown-event")["error"]
@@ -94,7 +97,7 @@ def test_tables_stop_one_by_one_and_are_copied_again(
 
     assert "added column extra" in project.run("init").out
     project.run("tables", "resync", *(set(NAMES) - {"other", "parcel"}))
-    project.wait_streaming(daemon)
+    project.wait_streaming_again(daemon)
     for name in NAMES:
         goes_on(project, cursor, daemon, name)
     assert assert_same(project.source, project.target, tables=NAMES) == 2 * len(NAMES)

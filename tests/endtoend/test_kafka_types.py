@@ -139,7 +139,7 @@ def anew(project: KafkaProject, cursor: Cursor, daemon: Daemon) -> None:
     # This one has no rows in the snapshot any more, whose definitions alone tell of it.
     project.wait_until(lambda: project.stages()["signals"] == again, daemon=daemon)
     project.run("tables", "resync", "plain", "every", "lost", "signals")
-    project.wait_streaming(daemon)
+    project.wait_streaming_again(daemon)
     cursor.execute("UPDATE plain SET v = v + 1 WHERE id = 3")
     wait_rows(project, "plain", [1, 3], daemon)
     project.run("verify", "every", "plain", "signals")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from contextlib import closing
 
 from bridge.names import quote_mysql
@@ -39,6 +40,7 @@ def test_every_name(project: Project) -> None:
         project.run("tables", "resync", *AGAIN)
         project.wait_until(lambda: len(project.ask(COPIED_AGAIN)) == len(AGAIN), daemon=daemon)
         cursor.execute("UPDATE `x` SET `%` = 9")
+    ways_on_can_be_pasted(project)
     daemon.stop()
     project.catch_up()
     renamed = dict(project.ask("SELECT source_table, target_table FROM dbbridge.tables"))
@@ -48,6 +50,15 @@ def test_every_name(project: Project) -> None:
     assert compared == 3 * len(NAMES)
     found = project.run("verify", "--format", "json").json["tables"]
     assert [table["verdict"] for table in found] == ["match"] * len(NAMES)
+
+
+def ways_on_can_be_pasted(project: Project) -> None:
+    """A shell takes the name in a command for one word."""
+    project.run("tables", "pause", *AGAIN)
+    found = project.run("verify", "--format", "json", code=3).json["tables"]
+    ways = [shlex.split(each["hint"]) for each in found if each["hint"]]
+    assert [way[:-1] for way in ways] == [["dbbridge", "tables", "resume"]] * len(AGAIN)
+    project.run("tables", "resume", *(way[-1] for way in ways))
 
 
 COPIED_AGAIN = "SELECT FROM dbbridge.tables WHERE generation > 1 AND stage = 'streaming'"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import signal
 import ssl
@@ -40,9 +41,11 @@ def test_the_service(proxy: Proxy) -> None:
     _commands(proxy)
     _limits(proxy)
     _health(proxy)
+    _a_lock_on_the_whole_table(proxy)
     _document(proxy)
     assert not any(token in proxy.daemon.log for token in proxy.tokens.values())
     assert "Traceback" not in proxy.daemon.log, proxy.daemon.log
+    assert "hidden" not in proxy.daemon.log
     _end(proxy)
     _rates_and_listening(proxy)
 
@@ -102,9 +105,16 @@ def _limits(proxy: Proxy) -> None:
         assert conn.getresponse().status == 413
     many: dict[str, Any] = {"rows": [{}] * 51}
     assert proxy.call("POST", ROWS, many).code == "too-many-operations"
+    with closing(proxy.connection()) as conn:  # which is kept after a refusal
+        for status in (201, 409, 409):
+            raw = json.dumps({"rows": [{"id": 2, "body": "hidden"}]})
+            conn.request("POST", ROWS, raw, {**headers, "Content-Type": "application/json"})
+            response = conn.getresponse()
+            assert (response.status, response.will_close) == (status, False), response.read()
+            response.read()
     given_id = proxy.call("GET", "/authority/orders", X_Request_ID="mine-1")
     assert given_id.headers["x-request-id"] == "mine-1"
-    proxy.project.wait_until(lambda: '"id": "mine-1"' in proxy.daemon.log, 5)
+    proxy.project.wait_until(lambda: '"id": "mine-1"' in proxy.daemon.log)
     odd = proxy.call("GET", "/authority/orders", X_Request_ID="a b\tc")
     assert re.fullmatch(r"[0-9a-f]{32}", odd.headers["x-request-id"])
 
@@ -117,7 +127,14 @@ def _health(proxy: Proxy) -> None:
     text = proxy.call("GET", "/metrics").raw.decode()
     made = 'requests_total{method="POST",route="/v1/tables/{table}/rows",status="201"} '
     assert made in text
-    assert 'dbbridge_proxy_operations_total{outcome="applied"} ' in text
+    early = 'dbbridge_proxy_operations_total{outcome="applied"} '
+    sync = proxy.project.daemons[0]
+    sync.send(signal.SIGSTOP)  # it may be quicker than early writes
+    try:
+        assert proxy.call("POST", ROWS, {"rows": [{"id": 900}]}).status == 201
+        proxy.project.wait_until(lambda: early in proxy.call("GET", "/metrics").raw.decode())
+    finally:
+        sync.send(signal.SIGCONT)
     assert re.search(r"^dbbridge_unconfirmed_operations \d+$", text, re.MULTILINE)
     assert re.search(
         r'^dbbridge_proxy_request_seconds_bucket\{le="\+Inf"\} \d+$', text, re.MULTILINE
@@ -165,6 +182,18 @@ def _called(proxy: Proxy, operation: Any) -> set[int]:
     return told
 
 
+def _a_lock_on_the_whole_table(proxy: Proxy) -> None:
+    """What is answered as not written is not written later either, when nobody waits any more."""
+    with closing(proxy.project.source.connect()) as lock, lock.cursor() as cursor:
+        cursor.execute("LOCK TABLES orders WRITE")
+        answer = proxy.call("POST", ROWS, {"rows": [{"id": 4711}]})
+        assert (answer.status, answer.code) == (503, "busy")
+        cursor.execute("UNLOCK TABLES")
+        assert proxy.call("POST", ROWS, {"rows": [{"id": 4712}]}).status == 201
+        cursor.execute("SELECT id FROM orders WHERE id > 4710")
+        assert cursor.fetchall() == ((4712,),)
+
+
 def _end(proxy: Proxy) -> None:
     """SIGTERM while a request waits for a lock that is let go a little later."""
     with closing(proxy.project.source.connect(autocommit=False)) as lock, lock.cursor() as cursor:
@@ -173,9 +202,9 @@ def _end(proxy: Proxy) -> None:
             waiting = pool.submit(
                 proxy.call, "PATCH", at("orders", 1), {"values": {"body": "last"}}
             )
-            proxy.project.wait_until(lambda: _waits(proxy), 5)
+            proxy.project.wait_until(lambda: _waits(proxy))
             proxy.daemon.send(signal.SIGTERM)
-            proxy.project.wait_until(lambda: _refused(proxy), 5)
+            proxy.project.wait_until(lambda: _refused(proxy))
             lock.rollback()
             assert waiting.result().status == 200
     assert proxy.daemon.wait(10) == 0

@@ -34,7 +34,7 @@ SEE = {"mariadb": "GRANT SLAVE MONITOR ON *.* TO {}", "mysql": ""}
 
 
 ITEMS, LOOSE = "SELECT COUNT(*) FROM shop.item", "SELECT COUNT(*) FROM shop.loose"
-PATIENCE = 30.0
+PATIENCE = 60.0
 
 
 def poll(true: Callable[[], bool]) -> None:

@@ -99,7 +99,7 @@ def test_tables_stop_one_by_one_and_are_copied_again(project: Project, cursor: C
     assert older["hint"] == f"dbbridge tables resync {project.source.name}.altered"
     assert project.run("schema", "apply", "--format", "json").json["steps"] == []
     project.run("tables", "resync", *before)
-    project.wait_streaming(daemon)
+    project.wait_streaming_again(daemon)
     cursor.execute("UPDATE altered SET v = v + 1, extra = 'x' WHERE id = 1")
     others_go_on(project, cursor, daemon)
     daemon.stop()

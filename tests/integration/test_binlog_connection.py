@@ -132,9 +132,9 @@ def test_reading_returns_when_the_time_is_over(open_source: Connect, server_id: 
             pass
         started = time.monotonic()
         assert binlog.read(0) == []
-        assert time.monotonic() - started < 0.2
+        assert time.monotonic() - started < 10
         assert binlog.read(0.25) == []
-        assert 0.2 < time.monotonic() - started < 2
+        assert 0.2 < time.monotonic() - started < 20
 
 
 @pytest.mark.parametrize("tls", [False, True], ids=["plain", "tls"])

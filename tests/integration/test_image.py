@@ -27,7 +27,7 @@ from tests.composition import FILE, FOLDER, SERVICES, accounts_sql
 from tests.fix_servers import UNAVAILABLE
 from tests.integration.image_root import Image, lacking
 
-PATIENCE = 30.0
+PATIENCE = 60.0
 ROWS = 1000
 
 

@@ -8,7 +8,8 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from bridge.databases.connect import ConnectClient, ConnectEndpoint
+from bridge.databases.connect import ConnectClient
+from bridge.databases.connect_url import ConnectEndpoint
 from bridge.errors import ConfigError, ServerUnreachable
 from compose.local.rest import Connect, ConnectorFailed
 from compose.local.servers import Server

@@ -18,7 +18,7 @@ from tests.fix_kafka import Kafka
 
 TOPICS, PARTITIONS, MESSAGES = 8, 3, 60
 REBALANCES = 3
-PATIENCE_SECONDS = 30.0
+PATIENCE_SECONDS = 60.0
 
 
 def ignore(_: KafkaError) -> None:

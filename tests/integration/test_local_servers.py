@@ -172,7 +172,7 @@ def test_a_server_ends_with_its_owner_however_that_ends(kind: str, tmp_path: Pat
         pid = int(owner.stdout.readline())
         assert processes.birth(pid) is not None
         os.kill(owner.pid, signal.SIGKILL)
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 60
     while processes.birth(pid) is not None:
         assert time.monotonic() < deadline, f"{kind} outlived its owner"
         time.sleep(0.05)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import replace
 
@@ -12,9 +13,10 @@ from bridge.mapping.model import TableMapping
 from bridge.mapping.plan import TablePlan
 from bridge.names import quote_postgres
 from bridge.report.verification import Difference
-from bridge.verify import found, judge, sweep, walk
+from bridge.verify import found, judge, sweep, table, walk
 from bridge.verify.applied import Quarantined
 from bridge.verify.digest import row_digest
+from bridge.verify.readers import SourceReader
 from bridge.verify.recheck import Standing
 from tests.fix_servers import SourceDatabase, TargetDatabase
 from tests.verifying import CurrentStream, StandingStill, World, columns_of, keys_of, retyped
@@ -61,6 +63,7 @@ def world(source_db: SourceDatabase, target_db: TargetDatabase) -> World:
 def in_ranges(monkeypatch: pytest.MonkeyPatch) -> None:
     """These tables are small, and tested as large ones are read."""
     monkeypatch.setattr(walk, "WHOLE_ROWS", 0)
+    monkeypatch.setattr(table, "HELPED_ROWS", 0)
 
 
 def _every(world: World) -> TablePlan:
@@ -170,6 +173,45 @@ def test_a_table_read_at_once(world: World, monkeypatch: pytest.MonkeyPatch, far
     )
     assert keys_of(verdict, "missing") == [("-77", "0")]
     assert keys_of(verdict, "extra") == [("-1500", "9"), ("5000", "1")]
+
+
+@pytest.mark.parametrize("first", [7, 2900])
+def test_ranges_are_one_sum_until_something_differs(
+    world: World, monkeypatch: pytest.MonkeyPatch, first: int
+) -> None:
+    """What differs early makes later ranges come in buckets; what differs late is found as well."""
+    monkeypatch.setattr(walk, "WHOLE_ROWS", 10**9)
+    monkeypatch.setattr(walk, "FIRST_ROWS", 100)
+    asked: list[str] = []
+    totals = SourceReader.totals
+
+    def watched(
+        reader: SourceReader, conditions: Sequence[str], bucket: str = "0"
+    ) -> dict[int, tuple[int, int]]:
+        asked.append(bucket)
+        return totals(reader, conditions, bucket)
+
+    monkeypatch.setattr(SourceReader, "totals", watched)
+    world.mysql("CREATE TABLE t (id int PRIMARY KEY, v varchar(9))")
+    rows = ", ".join(f"({number}, 'v')" for number in range(1, 3001))
+    world.mysql(f"INSERT INTO t VALUES {rows}", "ANALYZE TABLE t")
+    plan = world.copied("t")
+    assert world.verify(plan).verdict == "match"
+    assert len(asked) > 10
+    assert set(asked) == {"0"}
+    asked.clear()
+    target = plan.target.postgres
+    world.postgres(
+        f"UPDATE {target} SET v = 'x' WHERE id IN ({first}, {first + 1})",
+        f"DELETE FROM {target} WHERE id = 2950",
+        f"INSERT INTO {target} VALUES (4000, 'y')",
+    )
+    verdict = world.verify(plan)
+    assert keys_of(verdict, "differs") == [(str(first),), (str(first + 1),)]
+    assert (keys_of(verdict, "missing"), keys_of(verdict, "extra")) == ([("2950",)], [("4000",)])
+    assert (verdict.source_rows, verdict.target_rows) == (3000, 3000)
+    assert asked[0] == "0"
+    assert "DIV" in asked[-1]
 
 
 def test_wide_tables(world: World) -> None:

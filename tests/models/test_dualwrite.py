@@ -1,9 +1,10 @@
 """Dual writes: the stream claims each operation before its rows, and repairs all that came early.
 
 What a history has: operations of the layer, and writers that pass it by; the write that follows
-each operation into the target, late, twice, dead halfway or never, between all steps of the stream
-and of the others; crashes, pruning, changes of mode, copies, and the switch. At the end the target
-is the source, or, after the switch, what it was then and what was written to it since.
+each operation into the target, late, twice, dead halfway or never, alone or with others in one
+transaction, with rows of the source or of a replica, between all steps of the stream and of the
+others; crashes, pruning, changes of mode, copies, and the switch. At the end the target is the
+source, or, after the switch, what it was then and what was written to it since.
 """
 
 from __future__ import annotations

@@ -21,7 +21,9 @@ UNIQUE = Workload(bad=0.05, lost=0, operations=0.7, unchanged=0.3, handovers=0.5
 ANY = Workload()
 PLAIN = Workload(bad=0, lost=0)
 UNCHANGED = Workload(unchanged=0.5, handovers=0.15)
+UNCHANGED_LONG = Workload(commits=12, bad=0, operations=0.5, lost=0, unchanged=0.5, handovers=0.1)
 LOSSY = Workload(lost=0.4)
+GATHERED = Workload(lost=0.4, operations=0.9)
 
 
 @dataclass(frozen=True)
@@ -61,6 +63,12 @@ VARIANTS = {
     ),
     "images of a source without the operation": Variant(
         Rules(op_seen=False, exact=False), LOSSY, PRUNING
+    ),
+    "operations looked up after the rows": Variant(
+        Rules(looked_up="last", exact=False), UNCHANGED_LONG, (), 12_000
+    ),
+    "rows of refused operations written with those of others": Variant(
+        Rules(written="all", exact=False), GATHERED, (), 3_000
     ),
     "keys that were not found are written": Variant(
         Rules(missed=True, exact=False), histories=3_000

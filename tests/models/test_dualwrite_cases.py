@@ -49,8 +49,8 @@ def row(unique: int | None, value: int = 1) -> Row:
     return (unique, value, None)
 
 
-def log_of(first: Rows, *transactions: Tx, lost: Row | None = None) -> Log:
-    """What the source logs; `lost` is what an operation wrote to row 0 that it forgets at first."""
+def log_of(first: Rows, *transactions: Tx, lost: Row | None = None, lost_at: int = 0) -> Log:
+    """What the source logs; `lost` is what an operation wrote to row 0 that it forgets then."""
     states, commits = [first], []
     for at, transaction in enumerate(transactions, 1):
         rows, events = dict(states[-1]), list[Event]()
@@ -62,8 +62,8 @@ def log_of(first: Rows, *transactions: Tx, lost: Row | None = None) -> Log:
         named = Operation(4 * at, at, touched, transaction.missed) if transaction.is_op else None
         commits.append(Commit(tuple(events), named))
         states.append(rows)
-    gone = {} if lost is None else {0: Operation(1, None, (0,), images={0: lost})}
-    return Log(states, commits, gone)
+    gone = Operation(4 * lost_at + 1, None, (0,), images={} if lost is None else {0: lost})
+    return Log(states, commits, {} if lost is None else {lost_at: gone})
 
 
 def prune_at_the_end(world: World) -> Steps:
@@ -88,6 +88,10 @@ class Case:
     only_then: tuple[Comes, ...] = ()
     built: Rules = BUILT
     delays: int = 3
+    together: int = 1
+    """How many operations go in one transaction."""
+    behind: int = 0
+    """By how many commits the server may be behind whose rows are read."""
 
 
 VALUES = log_of({0: row(None, 1)}, op((0, row(None, 2))), other((0, row(None, 3))))
@@ -150,6 +154,22 @@ CASES = {
         ),
         Rules(op_seen=False),
     ),
+    "a replica has the operation when its row has been read": Case(
+        log_of({0: row(None, 1)}, other((0, row(None, 2))), op((0, row(None, 2)))),
+        Rules(looked_up="last"),
+        behind=2,
+    ),
+    "of two operations that go together one is refused, and the source forgets the other": Case(
+        log_of(
+            {1: row(None, 1)},
+            op((1, row(None, 2))),
+            other((1, row(None, 3))),
+            lost=row(None, 9),
+            lost_at=1,
+        ),
+        Rules(written="all"),
+        together=2,
+    ),
     "a key that was looked for in vain is there before, and not visible yet": Case(
         log_of({}, other((0, row(None))), op(missed=0)), Rules(missed=True)
     ),
@@ -182,7 +202,7 @@ def explore(case: Case, rules: Rules) -> tuple[int, int, str]:
 
     A broken rule's are only counted to the end if figures are asked for.
     """
-    search, orders, wrong, first = Search(case.delays), 0, 0, ""
+    search, orders, wrong, first = Search(case.delays, case.together, case.behind), 0, 0, ""
     comes = case.others if rules == case.built else case.others + case.only_then
     while search.again():
         story, world = Story(), World(case.log, rules, search)

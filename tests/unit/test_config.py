@@ -8,7 +8,7 @@ import pytest
 
 from bridge.config import Settings, load
 from bridge.config.urls import masked_url
-from bridge.databases.connect import ConnectEndpoint
+from bridge.databases.connect_url import ConnectEndpoint
 from bridge.databases.endpoint import Secret, Tls
 from bridge.databases.kafka import Sasl
 from bridge.errors import ConfigError
@@ -281,3 +281,29 @@ def test_without_kafka(tmp_path: Path) -> None:
         settings(tmp_path, FILE + KAFKA.replace("http://", "tcp://")).connect()
     with pytest.raises(ConfigError, match="KAFKA_PASSWORD is not set"):
         settings(tmp_path, FILE + KAFKA).kafka()
+
+
+def test_a_group_has_settings_of_its_own_for_the_cutover(tmp_path: Path) -> None:
+    path = tmp_path / "bridge.yaml"
+    base = (
+        'databases: {a: {url: "mysql://u@h/d"}, b: {url: "postgresql://u@h/d"}}\n'
+        "pipeline: {source: a, target: b}\n"
+        "cutover:\n  fence: revoke\n  accounts: ['app@%', batch]\n  groups:\n"
+    )
+    path.write_text(base + "    shop: {fence: lock_account, accounts: []}\n")
+    cutover = load(path, {}).cutover
+    assert (cutover.of("shop").fence, cutover.of("shop").accounts) == ("lock_account", ())
+    assert (cutover.of("rest").fence, cutover.of("rest").accounts) == ("revoke", ("app@%", "batch"))
+    for line, said in (
+        ("    shop: {fenc: revoke}\n", "bridge.yaml:7: unknown key “fenc”"),
+        ("    shop: {fence: rename}\n", "bridge.yaml:7: cutover.groups.shop.fence: tables are not"),
+        ("    shop: {accounts: ['a b']}\n", "bridge.yaml:7: cutover.groups.shop.accounts"),
+        ("    {}\n  source: c\n", "there is no database “c”"),
+    ):
+        path.write_text(base + line)
+        with pytest.raises(ConfigError) as caught:
+            load(path, {})
+        assert said in caught.value.message
+    path.write_text(base.replace("revoke", "rename") + "    {}\n")
+    with pytest.raises(ConfigError, match=r"cutover\.fence: .* revoke or lock_account"):
+        load(path, {})

@@ -11,12 +11,13 @@ from textwrap import indent
 from typing import get_args
 
 import pytest
-from pydantic import BaseModel
-from pydantic.fields import FieldInfo
+from msgspec import NODEFAULT
+from msgspec.structs import FieldInfo
 from ruamel.yaml import YAML
 
 from bridge import config
-from bridge.config.models import File
+from bridge.config.checked import fields, shape
+from bridge.config.models import File, Model
 from bridge.report.files import writable
 from bridge.report.formats import FORMATS, SUFFIXES
 from bridge.report.verification import DifferenceKind, Verdict
@@ -51,14 +52,13 @@ def rows() -> list[Row]:
     return [Row(each[0].strip("`"), *each[1:]) for each in cells]
 
 
-def settings(model: type[BaseModel] = File, place: str = "") -> Iterator[tuple[str, FieldInfo]]:
+def settings(model: type[Model] = File, place: str = "") -> Iterator[tuple[str, FieldInfo]]:
     """All settings below a place, with their paths; NAME stands for a name of the user's."""
-    for name, field in model.model_fields.items():
-        inner = [field.annotation, *get_args(field.annotation)]
-        deeper = [m for m in inner if isinstance(m, type) and issubclass(m, BaseModel)]
-        if deeper:
-            named = "NAME." if str in inner else ""
-            yield from settings(deeper[0], f"{place}{name}.{named}")
+    for name, field in fields(model).items():
+        holds, inner = shape(field.type)
+        if isinstance(inner, type) and issubclass(inner, Model):
+            named = "NAME." if holds == "named" else ""
+            yield from settings(inner, f"{place}{name}.{named}")
         else:
             yield f"{place}{name}", field
 
@@ -68,14 +68,16 @@ def test_settings_are_all_documented_with_their_defaults() -> None:
     known = dict(settings())
     assert set(found) == set(known)
     for path, field in known.items():
-        default = found[path].default
+        default, ours = found[path].default, field.default
+        if field.default_factory is not NODEFAULT:
+            ours = field.default_factory()
         required = default.startswith("required") and not default.startswith("required with")
-        assert required == field.is_required(), path
+        assert required == field.required, path
         if default.startswith("required with"):
-            assert field.default == "", path
-        elif not field.is_required() and field.default not in (None, ""):
-            assert YAML(typ="safe").load(default.strip("`")) == field.default, path
-        elif not field.is_required():
+            assert ours == "", path
+        elif not field.required and ours not in (None, ""):
+            assert YAML(typ="safe").load(default.strip("`")) == ours, path
+        elif not field.required:
             assert not re.fullmatch(r"`[^`]*`", default), path
 
 
@@ -111,7 +113,9 @@ def _complete(name: str, pipeline: dict[str, dict[str, object]]) -> None:
 
 
 def test_the_settings_shown_as_a_whole_are_accepted(tmp_path: Path) -> None:
-    example, kafka, proxy = re.findall(r"```yaml\n(.*?)```", text("settings.md"), re.DOTALL)
+    example, kafka, proxy, cutover = re.findall(
+        r"```yaml\n(.*?)```", text("settings.md"), re.DOTALL
+    )
     path = tmp_path / "bridge.yaml"
     path.write_text(example)
     instead = re.sub(r"  heartbeat: .*\n", indent(kafka, "  "), example)
@@ -130,6 +134,14 @@ def test_the_settings_shown_as_a_whole_are_accepted(tmp_path: Path) -> None:
         "shop": "s",
         "reports": "r",
     }
+    path.write_text(
+        f"{example.replace('replica:', 'fence:').replace(': replica', ': fence')}{cutover}"
+    )
+    found = config.load(path, found.environ)
+    assert found.cutover.of("billing").fence == "lock_account"
+    assert (
+        found.cutover.of("billing").max_lag_seconds == found.cutover.of("shop").max_lag_seconds == 5
+    )
     path.write_text(instead)
     found = config.load(path, found.environ)
     kafka, connect = found.kafka(), found.connect()
@@ -147,8 +159,8 @@ def test_what_verify_says_is_documented(tmp_path: Path) -> None:
     assert {*get_args(Verdict), *get_args(DifferenceKind)} <= first
     assert all(f"`{level}`" in known for level in get_args(Level))
     assert set(SUFFIXES) <= first
-    for shape in FORMATS:
-        assert re.search(rf"--format [a-z|]*\b{shape}\b", known), shape
+    for known_format in FORMATS:
+        assert re.search(rf"--format [a-z|]*\b{known_format}\b", known), known_format
     assert writable([tmp_path / "differences.ndjson", tmp_path / "verify.html"])
 
 

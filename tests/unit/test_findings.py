@@ -53,7 +53,7 @@ def words_of(function: str, place: int) -> Iterator[str]:
 
 
 @pytest.mark.parametrize(
-    ("function", "place"), [("BadValue", 0), ("TableStopped", 2), ("_stop", 1)]
+    ("function", "place"), [("BadValue", 0), ("TableStopped", 2), ("table_stopped", 1)]
 )
 def test_every_word_that_a_table_or_a_row_shows_can_be_explained(function: str, place: int) -> None:
     words = set(words_of(function, place))

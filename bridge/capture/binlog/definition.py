@@ -54,7 +54,7 @@ def changed(plan: TablePlan, what: str) -> TableStopped:
     return TableStopped(
         f"{plan.source}: the definition has changed: {what}",
         "bring the mapping up to date with dbbridge init, then:"
-        f" dbbridge tables resync {plan.source}",
+        f" dbbridge tables resync {plan.source.word}",
         code="definition-changed",
     )
 

@@ -164,7 +164,7 @@ class RowDecoder:
         return TableStopped(
             f"{self.plan.source}: the binlog has rows of which not all columns were logged",
             "set binlog_row_image=FULL and binlog_row_value_options='' on the source (in all its"
-            f" sessions), then: dbbridge tables resync {self.plan.source}",
+            f" sessions), then: dbbridge tables resync {self.plan.source.word}",
             code="partial-image",
         )
 
@@ -172,7 +172,7 @@ class RowDecoder:
         return TableStopped(
             f"{self.plan.source}: a rows event cannot be read ({type(error).__name__}: {error})",
             f"bring the mapping up to date with dbbridge init, then: dbbridge tables resync"
-            f" {self.plan.source}",
+            f" {self.plan.source.word}",
             code="undecodable",
         )
 

@@ -101,6 +101,6 @@ class ColumnReader:
             f"{self._plan.source}: the key column {self._name(index)} holds a value that the target"
             f" cannot ({code}: {shown})",
             "give the column a policy in the mapping, then:"
-            f" dbbridge tables resync {self._plan.source}",
+            f" dbbridge tables resync {self._plan.source.word}",
             code="bad-key",
         )

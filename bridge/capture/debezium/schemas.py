@@ -73,6 +73,6 @@ def changed(plan: TablePlan, what: str) -> TableStopped:
     return TableStopped(
         f"{plan.source}: the definition has changed, or the connector's settings have: {what}",
         "bring the mapping up to date with dbbridge init, compare the connector's settings, then:"
-        f" dbbridge tables resync {plan.source}",
+        f" dbbridge tables resync {plan.source.word}",
         code="definition-changed",
     )

@@ -137,7 +137,7 @@ class ColumnReader:
             f"{self._plan.source}: the key column {column.source.name} holds a value that the"
             f" target cannot ({bad.code}: {column.shown(bad.text)}) at {place_text(place)}",
             "give the column a policy in the mapping, then:"
-            f" dbbridge tables resync {self._plan.source}",
+            f" dbbridge tables resync {self._plan.source.word}",
             code="bad-key",
         )
 
@@ -145,7 +145,7 @@ class ColumnReader:
         return TableStopped(
             f"{self._plan.source}: {what} cannot be read at {place_text(place)}",
             "bring the mapping up to date with dbbridge init, compare the connector's settings,"
-            f" then: dbbridge tables resync {self._plan.source}",
+            f" then: dbbridge tables resync {self._plan.source.word}",
             code="undecodable",
         )
 

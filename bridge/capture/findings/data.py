@@ -13,7 +13,7 @@ from pymysql.cursors import Cursor
 from bridge.capture.dialect import Dialect, read_dialect
 from bridge.capture.findings.probes import INTEGERS, Probe, probes_of, unsigned_range
 from bridge.findings import Finding
-from bridge.names import quote_mysql
+from bridge.names import bindable, quote_mysql
 from bridge.types.table import SourceTable
 
 MAX_ROWS = 5_000_000
@@ -75,8 +75,8 @@ class _Scan:
         self.probes = probes
         self.seconds = seconds
         names = dict.fromkeys(name for probe in probes for name in probe.columns)
-        self.columns = _doubled(", ".join(quote_mysql(name) for name in names))
-        self.source = _doubled(table.name.mysql)
+        self.columns = bindable(", ".join(quote_mysql(name) for name in names))
+        self.source = bindable(table.name.mysql)
         self.aggregates = ["COUNT(*)", *(text for probe in probes for text in probe.aggregates)]
 
     def whole(self) -> tuple[int, list[list[int]]] | None:
@@ -136,10 +136,10 @@ class _Scan:
         # Far apart first, so that a sample cut short still is one of the whole table.
         for i in sorted(range(_SLICES), key=lambda i: f"{i:06b}"[::-1]):
             where = f"WHERE {{key}} >= %s AND {{key}} < %s ORDER BY {{key}} LIMIT {_SLICE_ROWS}"
-            yield where.format(key=_doubled(name)), (bounds[i], bounds[i + 1])
+            yield where.format(key=bindable(name)), (bounds[i], bounds[i + 1])
 
     def _ask(self, source: str, values: tuple[int, ...] = ()) -> list[int]:
-        query = self._limited(f"{_doubled(', '.join(self.aggregates))} FROM {source}")
+        query = self._limited(f"{bindable(', '.join(self.aggregates))} FROM {source}")
         with self.conn.cursor(Cursor) as cursor:
             cursor.execute(query, values)
             row: Any = cursor.fetchone()
@@ -155,11 +155,6 @@ class _Scan:
     def _split(self, values: list[int]) -> tuple[int, list[list[int]]]:
         rest = iter(values[1:])
         return values[0], [[next(rest) for _ in probe.aggregates] for probe in self.probes]
-
-
-def _doubled(text: str) -> str:
-    """Percent signs (in names) as a statement with bound values wants them."""
-    return text.replace("%", "%%")
 
 
 def _of_sample(scan: _Scan, one: Finding, count: int) -> Finding:

@@ -32,6 +32,7 @@ from sqlalchemy.engine import Connection, Engine
 from sqlalchemy.exc import IntegrityError
 
 from bridge.dualwrite.http.problems import Problem
+from bridge.dualwrite.reading import After
 from bridge.replicate.ops import ANSWERS_TABLE, OPS_TABLE
 
 _NAMES = uuid.UUID("0d1c6a0e-6a0c-5a52-9a44-2f0f6f4f7c11")
@@ -125,7 +126,7 @@ def given(engine: Engine, side: str, once: Once) -> tuple[bytes, str | None] | N
 
 def token(number: int | None, op_id: uuid.UUID) -> str | None:
     """What X-Bridge-After takes; None for what needs no waiting."""
-    return None if number is None else f"{number}.{op_id.hex}"
+    return None if number is None else str(After(number, op_id))
 
 
 def forget(engine: Engine, side: str, hours: float, most: int = 1000) -> int:

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from typing import Any
 
 import anyio.to_thread
+import psycopg
+import pymysql
 import structlog
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.openapi.utils import get_openapi
 from msgspec import json
+from sqlalchemy.exc import SQLAlchemyError
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp
 
@@ -19,47 +25,64 @@ from bridge.config.models import ProxyLimits
 from bridge.dualwrite.http.auth import Tokens
 from bridge.dualwrite.http.guard import OPEN, Guard
 from bridge.dualwrite.http.health import Probe
+from bridge.dualwrite.http.lane import Lane
 from bridge.dualwrite.http.limits import Rates
 from bridge.dualwrite.http.metrics import Metrics
 from bridge.dualwrite.http.models import ProblemBody
+from bridge.dualwrite.http.onetrip import ToSource, Trips
 from bridge.dualwrite.http.problems import MEDIA_TYPE, Problem, problem_of
 from bridge.dualwrite.http.reads import Reads
-from bridge.dualwrite.http.routes import Service, router
+from bridge.dualwrite.http.routes import Service, router, write, write_at_once, writing
 from bridge.dualwrite.http.tables import Tables
 from bridge.dualwrite.http.writes import Writes
 from bridge.dualwrite.layer import DualWrite
+from bridge.errors import BridgeError
 
 log = structlog.get_logger("dbbridge.proxy")
 
 
-def make_app(
-    dual: DualWrite,
-    tables: Tables,
-    pipeline: str,
-    tokens: Tokens,
-    limits: ProxyLimits,
-) -> ASGIApp:
-    """The service over a layer."""
-    metrics = Metrics()
+@dataclass(frozen=True, slots=True)
+class Backend:
+    """What carries requests out: the layer, and sessions of the event loop's own `to_source`."""
+
+    pipeline: str
+    tables: Tables
+    dual: DualWrite
+    to_source: ToSource
+
+
+def make_app(backend: Backend, tokens: Tokens, limits: ProxyLimits) -> ASGIApp:
+    """The service over a backend."""
+    tables, dual, metrics = backend.tables, backend.dual, Metrics()
     service = Service(
         tables,
         Writes(dual, tables),
-        Reads(dual, pipeline, limits),
-        Probe(dual, tables, pipeline),
+        Reads(dual, limits),
+        Probe(dual, tables, backend.pipeline),
         metrics,
         limits.operations,
     )
-    app = routed(service, limits.threads)
-    return Guard(app, tokens, Rates(limits.requests_per_second), metrics, limits.body_bytes)
+    threads = ThreadPoolExecutor(limits.threads, "lane")
+    trips = Trips(dual, backend.to_source, threads, limits.threads)
+    lane = Lane(
+        routed(service, limits.threads, trips),
+        writing(service),
+        threads,
+        functools.partial(write, service),
+        functools.partial(write_at_once, service, trips),
+        _failed,
+    )
+    return Guard(lane, tokens, Rates(limits.requests_per_second), metrics, limits.body_bytes)
 
 
-def routed(service: Service, threads: int) -> FastAPI:
+def routed(service: Service, threads: int, trips: Trips) -> FastAPI:
     """The routes without the guard."""
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> Any:
         anyio.to_thread.current_default_thread_limiter().total_tokens = threads
         yield
+        trips.close()
 
     app = FastAPI(
         title="dbbridge proxy",
@@ -73,7 +96,9 @@ def routed(service: Service, threads: int) -> FastAPI:
     app.include_router(router(service))
     app.exception_handler(RequestValidationError)(_invalid)
     app.exception_handler(HTTPException)(_http)
-    for kind in (Problem, Exception):
+    # Starlette raises again what only the handler of Exception knows: uvicorn would log it with the
+    # values that it tells of, and hang up.
+    for kind in (Problem, BridgeError, SQLAlchemyError, psycopg.Error, pymysql.Error, Exception):
         app.exception_handler(kind)(_failed)
     document: dict[str, Any] = {}
 

@@ -5,6 +5,8 @@ A problem says whether anything was written: only a commit whose answer was lost
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import psycopg
@@ -29,7 +31,9 @@ _FOREIGN = frozenset(
         1762,  # ER_FOREIGN_DUPLICATE_KEY_WITHOUT_CHILD_INFO
     }
 )
-_BUSY = frozenset({ER.LOCK_WAIT_TIMEOUT, ER.LOCK_DEADLOCK, 3024})
+_DEADLOCK = (ER.LOCK_DEADLOCK, ER.SP_DOES_NOT_EXIST)
+"""A deadlock ends the transaction and its savepoints, so that going back to one fails instead."""
+_BUSY = frozenset({ER.LOCK_WAIT_TIMEOUT, *_DEADLOCK, 3024})
 _MISSET = frozenset(
     {
         ER.DBACCESS_DENIED_ERROR,
@@ -80,6 +84,32 @@ class Problem(Exception):
         return found | ({"WWW-Authenticate": "Bearer"} if self.status == 401 else {})
 
 
+@contextmanager
+def numbered(number: int) -> Iterator[None]:
+    """A problem in here tells which operation of several it is about; the first is 0."""
+    try:
+        yield
+    except Problem as problem:
+        if number:
+            problem.detail = f"operation {number}: {problem.detail}"
+        raise
+
+
+def source_away() -> Problem:
+    """The source cannot be reached."""
+    return Problem(503, "source-away", "the source cannot be reached", "try again", again=5)
+
+
+def commit_unknown() -> Problem:
+    """The connection broke before the answer to a commit."""
+    return Problem(
+        503,
+        "commit-unknown",
+        "the connection broke during the commit: it may have been written or not",
+        "read the rows before sending it again; with an Idempotency-Key it could be at once",
+    )
+
+
 def transient(error: Exception) -> bool:
     """Whether the same transaction may well succeed at once, nothing of it having been written."""
     if isinstance(error, StaleEpoch):
@@ -91,7 +121,7 @@ def transient(error: Exception) -> bool:
         return True
     if isinstance(original, psycopg.Error):
         return original.sqlstate in ("40P01", "40001")
-    return isinstance(original, pymysql.Error) and original.args[:1] == (ER.LOCK_DEADLOCK,)
+    return isinstance(original, pymysql.Error) and original.args[0] in _DEADLOCK
 
 
 def problem_of(error: Exception) -> Problem | None:
@@ -127,7 +157,7 @@ def _of_source(error: pymysql.Error) -> Problem:
     if code in _MISSET:
         return _misset("source")
     if isinstance(source_error(error), ServerUnreachable):
-        return Problem(503, "source-away", "the source cannot be reached", "try again", again=5)
+        return source_away()
     return _unfit(text)
 
 

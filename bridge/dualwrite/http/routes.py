@@ -6,24 +6,27 @@ import hashlib
 from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass
 from json import JSONDecodeError
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_type_hints
 
 import msgspec
 from fastapi import APIRouter, Header, Path, Query, Request, Response
 from fastapi.routing import APIRoute
+from pydantic import BaseModel
 
 from bridge.dualwrite.http import models
-from bridge.dualwrite.http.answers import Once
+from bridge.dualwrite.http.answers import Once, token
 from bridge.dualwrite.http.auth import Caller
 from bridge.dualwrite.http.health import Probe
 from bridge.dualwrite.http.metrics import MEDIA_TYPE as METRICS_TYPE
 from bridge.dualwrite.http.metrics import Metrics
 from bridge.dualwrite.http.models import VERBS
+from bridge.dualwrite.http.onetrip import Trips
 from bridge.dualwrite.http.problems import MEDIA_TYPE, Problem
-from bridge.dualwrite.http.reads import After, Reads, Wish
+from bridge.dualwrite.http.reads import Reads, after_of
 from bridge.dualwrite.http.tables import Carried, Tables
 from bridge.dualwrite.http.values import exact_json
-from bridge.dualwrite.http.writes import Operation, Writes
+from bridge.dualwrite.http.writes import Operation, Outcome, Writes, shown
+from bridge.dualwrite.reading import Wish
 
 _MEANINGS = {
     400: "Not an HTTP request that can be read",
@@ -66,6 +69,16 @@ class Service:
     """How many a request may hold."""
 
 
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What a request wants to be written; `key`: its Idempotency-Key, `status`: of its success."""
+
+    request: Request
+    operations: Sequence[Operation]
+    key: str | None
+    status: int
+
+
 class _Exact(Request):
     """A request whose numbers lose nothing."""
 
@@ -100,13 +113,21 @@ _WRITE = _problems(*_ALWAYS, 403, 404, 409, 413, 422)
 def router(service: Service) -> APIRouter:
     """All paths, over one service."""
     routes = APIRouter(route_class=_Route)
-    _add_writes(routes, service)
+    _add_writes(routes, service, lambda asked: write(service, asked))
     _add_reads(routes, service)
     _add_operations(routes, service)
     return routes
 
 
-def _add_writes(routes: APIRouter, service: Service) -> None:
+def writing(service: Service) -> list[tuple[APIRoute, type[BaseModel] | None]]:
+    """The routes that write, and what their bodies must be; they give what is to be written."""
+    routes = APIRouter()
+    _add_writes(routes, service, lambda asked: asked)
+    found = [route for route in routes.routes if isinstance(route, APIRoute)]
+    return [(route, get_type_hints(route.endpoint).get("body")) for route in found]
+
+
+def _add_writes(routes: APIRouter, service: Service, done: Callable[[Asked], Any]) -> None:
     written: dict[str, Any] = {
         "response_model": models.Written,
         "responses": _WRITE,
@@ -116,18 +137,18 @@ def _add_writes(routes: APIRouter, service: Service) -> None:
 
     def write(
         request: Request, operations: Sequence[Operation], key: str | None, status: int = 200
-    ) -> Response:
-        return _write(service, request, operations, key, status)
+    ) -> Any:
+        return done(Asked(request, operations, key, status))
 
     def key_of(name: str, text: str) -> dict[str, Any]:
         return _key(service.tables.get(name), text)
 
     @routes.post("/v1/transactions", summary="Several operations, all or none", **written)
-    def transaction(request: Request, body: models.Transaction, once: _Once = None) -> Response:
+    def transaction(request: Request, body: models.Transaction, once: _Once = None) -> Any:
         return write(request, body.operations, once)
 
     @routes.post("/v1/tables/{table}/rows", summary="Insert rows", status_code=201, **written)
-    def insert(request: Request, table: _Table, body: models.Rows, once: _Once = None) -> Response:
+    def insert(request: Request, table: _Table, body: models.Rows, once: _Once = None) -> Any:
         made = [
             models.Insert.model_construct(do="insert", table=table, values=row) for row in body.rows
         ]
@@ -136,7 +157,7 @@ def _add_writes(routes: APIRouter, service: Service) -> None:
     @routes.put(one, summary="Upsert the row of a key", **written)
     def upsert(
         request: Request, table: _Table, key: _Key, body: models.AllOf, once: _Once = None
-    ) -> Response:
+    ) -> Any:
         at = key_of(table, key)
         return write(
             request, [models.Upsert(do="upsert", table=table, key=at, values=body.values)], once
@@ -145,14 +166,14 @@ def _add_writes(routes: APIRouter, service: Service) -> None:
     @routes.patch(one, summary="Update the row of a key", **written)
     def update(
         request: Request, table: _Table, key: _Key, body: models.SomeOf, once: _Once = None
-    ) -> Response:
+    ) -> Any:
         at = key_of(table, key)
         return write(
             request, [models.Update(do="update", table=table, key=at, values=body.values)], once
         )
 
     @routes.delete(one, summary="Delete the row of a key", **written)
-    def delete(request: Request, table: _Table, key: _Key, once: _Once = None) -> Response:
+    def delete(request: Request, table: _Table, key: _Key, once: _Once = None) -> Any:
         at = key_of(table, key)
         return write(request, [models.Delete(do="delete", table=table, key=at)], once)
 
@@ -182,7 +203,7 @@ def _add_reads(routes: APIRouter, service: Service) -> None:
     ) -> Response:
         _caller(request).check(table, ("read",))
         carried = service.tables.get(table)
-        wish = Wish(prefer, pin, After.parse(after) if after is not None else None)
+        wish = Wish(pin, after_of(after) if after is not None else None, prefer)
         side, row = service.reads.get(carried, _key(carried, key), wish)
         return _json({"table": table, "side": side, "values": row})
 
@@ -239,32 +260,50 @@ def _add_operations(routes: APIRouter, service: Service) -> None:
         return Response(text, media_type=METRICS_TYPE)
 
 
-def _write(
-    service: Service,
-    request: Request,
-    operations: Sequence[Operation],
-    key: str | None,
-    status: int,
-) -> Response:
-    if len(operations) > service.operations:
+def allowed(service: Service, asked: Asked) -> Caller:
+    """Who asks; raises Problem where he may not, or for too much."""
+    if len(asked.operations) > service.operations:
         raise Problem(
             422,
             "too-many-operations",
             f"a transaction has at most {service.operations} operations",
             "send several; an operator may raise proxy.limits.operations",
         )
-    caller = _caller(request)
-    for each in operations:
+    caller = _caller(asked.request)
+    for each in asked.operations:
         caller.check(each.table, VERBS[each.do])
+    return caller
+
+
+def write(service: Service, asked: Asked) -> Response:
+    """Carries it out, and waits; raises Problem and the servers' errors."""
+    caller = allowed(service, asked)
     once = None
-    if key is not None:
-        asked = [request.method, [each.model_dump() for each in operations]]
-        once = Once.of(caller.name, key, asked)
-    outcome = service.writes.run(operations, once)
+    if asked.key is not None:
+        said = [asked.request.method, [each.model_dump() for each in asked.operations]]
+        once = Once.of(caller.name, asked.key, said)
+    return _answer(asked, service.writes.run(asked.operations, once))
+
+
+async def write_at_once(service: Service, trips: Trips, asked: Asked) -> Response | None:
+    """The same on the event loop; None where it does not go like that."""
+    allowed(service, asked)
+    if asked.key is not None:
+        return None
+    tables = [service.tables.get(each.table) for each in asked.operations]
+    done = await trips.write(asked.operations, tables)
+    if done is None:
+        return None
+    every = zip(tables, asked.operations, done.keys, strict=True)
+    results = msgspec.json.encode([shown(*each) for each in every])
+    return _answer(asked, Outcome(results, token(done.op.seq, done.op.op_id)))
+
+
+def _answer(asked: Asked, outcome: Outcome) -> Response:
     after = msgspec.json.encode(outcome.after)
     body = b'{"results":' + outcome.results + b',"after":' + after + b"}"
     headers = {"Idempotency-Replayed": "true"} if outcome.repeated else {}
-    return Response(body, status, headers, "application/json")
+    return Response(body, asked.status, headers, "application/json")
 
 
 def _caller(request: Request) -> Caller:

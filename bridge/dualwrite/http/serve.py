@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import logging
 import os
 import signal
 import sys
@@ -24,11 +25,12 @@ from bridge.config.models import ProxySettings
 from bridge.databases import mysql, postgres
 from bridge.databases.endpoint import Endpoint
 from bridge.dualwrite.http import answers
-from bridge.dualwrite.http.app import make_app
+from bridge.dualwrite.http.app import Backend, make_app
 from bridge.dualwrite.http.auth import Tokens
+from bridge.dualwrite.http.onetrip import ToSource
 from bridge.dualwrite.http.tables import Tables
-from bridge.dualwrite.layer import DualWrite, Sides
-from bridge.dualwrite.provisional import LIMITS
+from bridge.dualwrite.layer import DualWrite
+from bridge.dualwrite.opening import open_sides
 from bridge.errors import BridgeError, ConfigError
 from bridge.mapping.plan import TablePlan
 from bridge.names import TableName
@@ -46,9 +48,10 @@ SWITCH_SECONDS = 0.0005
 request that much at each of its answers from a server."""
 SOURCE_SESSION = (
     "SET SESSION sql_mode = 'STRICT_ALL_TABLES,NO_ZERO_DATE,NO_ZERO_IN_DATE',"
-    f" innodb_lock_wait_timeout = {LOCK_SECONDS}"
+    f" innodb_lock_wait_timeout = {LOCK_SECONDS}, lock_wait_timeout = {LOCK_SECONDS}"
 )
-"""What does not fit is refused, instead of changed."""
+"""What does not fit is refused, instead of changed. No lock is waited for longer than an answer: a
+text that nobody waits for any more would be executed, with its COMMIT, once it has the lock."""
 TARGET_SESSION = {
     "lock_timeout": f"{LOCK_SECONDS}s",
     "statement_timeout": f"{STATEMENT_SECONDS}s",
@@ -68,19 +71,26 @@ class Places:
     writes_target: Endpoint
 
 
-def source_engine(endpoint: Endpoint, database: str, sessions: int) -> Engine:
-    """An engine for MySQL or MariaDB whose sessions change no value silently."""
+def sessions_to(endpoint: Endpoint, database: str, *, at_once: bool = False) -> ToSource:
+    """How sessions of the source are opened that change no value silently, not in autocommit mode.
+
+    `at_once`: they may be sent several statements, all of which are ours.
+    """
 
     def connect() -> pymysql.Connection[Any]:
         conn = mysql.connect(
-            endpoint, database=database, read_timeout=STATEMENT_SECONDS, found_rows=True
+            endpoint,
+            database=database,
+            read_timeout=STATEMENT_SECONDS,
+            found_rows=True,
+            many_statements=at_once,
         )
         with conn.cursor() as cursor:
             cursor.execute(SOURCE_SESSION)
         conn.autocommit(False)
         return conn
 
-    return _engine("mysql+pymysql://", connect, sessions)
+    return ToSource(connect, STATEMENT_SECONDS)
 
 
 def target_engine(endpoint: Endpoint, sessions: int) -> Engine:
@@ -99,31 +109,26 @@ def _engine(url: str, connect: Callable[[], Any], sessions: int) -> Engine:
         url,
         creator=connect,
         pool_size=sessions,
-        max_overflow=2,
+        max_overflow=sessions,  # writes and reads have threads of their own
         pool_timeout=STATEMENT_SECONDS,
         pool_recycle=1800,
+        hide_parameters=True,
+        # All that uses a session here ends its transaction, and another ROLLBACK is a round trip.
+        pool_reset_on_return=None,
     )
 
 
-def open_layer(
+def open_backend(
     pipeline: str, places: Places, plans: Mapping[TableName, TablePlan], sessions: int
-) -> DualWrite:
-    """The layer over engines of its own."""
-    database = places.source.database
-    sides = Sides(
-        pipeline,
-        database,
-        lambda: mysql.connect(places.source, read_timeout=STATEMENT_SECONDS),
-        lambda: postgres.connect(
-            places.target,
-            autocommit=True,
-            application_name="dbbridge dual write",
-            settings=LIMITS,
-        ),
-    )
-    source = source_engine(places.writes_source, database, sessions)
+) -> Backend:
+    """The layer over engines of its own, and sessions beside it."""
+    sides = open_sides(pipeline, places.source, places.target)
+    mine, database = places.writes_source, sides.database
+    source = _engine("mysql+pymysql://", sessions_to(mine, database).connect, sessions)
     target = target_engine(places.writes_target, sessions)
-    return DualWrite(sides, plans, source, target)
+    dual = DualWrite(sides, plans, source, target, behind=True)
+    at_once = sessions_to(mine, database, at_once=True)
+    return Backend(pipeline, Tables(plans, database), dual, at_once)
 
 
 def where(settings: ProxySettings) -> tuple[str, int]:
@@ -144,12 +149,9 @@ def where(settings: ProxySettings) -> tuple[str, int]:
 
 
 def serve(
+    backend: Backend,
     settings: ProxySettings,
     tokens: Tokens,
-    dual: DualWrite,
-    plans: Mapping[TableName, TablePlan],
-    pipeline: str,
-    database: str,
     files: tuple[str, str],
     listening: Callable[[str], None],
 ) -> None:
@@ -159,10 +161,11 @@ def serve(
     """
     host, port = where(settings)
     sys.setswitchinterval(SWITCH_SECONDS)
-    tables = Tables(plans, database)
-    app = make_app(dual, tables, pipeline, tokens, settings.limits)
+    backend.dual.heartbeat.kind = "proxy"
+    for name in _TALKATIVE:
+        logging.getLogger(name).setLevel(logging.CRITICAL)
     config = uvicorn.Config(
-        app,
+        make_app(backend, tokens, settings.limits),
         host=host,
         port=port,
         ssl_certfile=files[0] or None,
@@ -179,7 +182,7 @@ def serve(
     )
     ended = threading.Event()
     threading.Thread(
-        target=_prune, args=(dual, settings.limits.remember_hours, ended), daemon=True
+        target=_prune, args=(backend.dual, settings.limits.remember_hours, ended), daemon=True
     ).start()
     handlers = {number: signal.signal(number, _nothing) for number in _SIGNALS}
     try:
@@ -190,6 +193,9 @@ def serve(
             signal.signal(number, handler)
 
 
+_TALKATIVE = ("sqlalchemy.pool", "psycopg")
+"""Loggers that tell of a session which broke all that led there, rows' values too. Whoever uses it
+next finds the same, and says it in our words."""
 _SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
+from functools import cached_property
 from typing import Any
 
 from sqlalchemy import BigInteger, Column, MetaData, Table, and_
@@ -34,10 +35,16 @@ class Carried:
     source: Table
     target: Table
 
-    @property
+    @cached_property
     def key(self) -> tuple[str, ...]:
         """The names of the key's columns; () without a key."""
         return tuple(column.source.name for column in self.plan.key_columns)
+
+    @cached_property
+    def counted(self) -> str:
+        """The key's column that the source counts up; '' for none."""
+        counted = [c.source.name for c in self.plan.key_columns if c.source.auto_increment]
+        return counted[0] if counted else ""
 
     def required_key(self) -> tuple[str, ...]:
         """The same; raises Problem for a table without a key."""
@@ -77,6 +84,20 @@ class Carried:
             )
         return self.values(given, side)
 
+    def changes(
+        self, key: Mapping[str, Any], given: Mapping[str, Any], side: str
+    ) -> dict[str, Any]:
+        """New values for the row of a key, as a side's driver takes them; raises Problem."""
+        named = [name for name in given if name in key]
+        if named:
+            raise Problem(
+                422,
+                "key-in-values",
+                f"{self.name}.{named[0]} is of the key",
+                "a key does not change",
+            )
+        return self.values(given, side)
+
     def where(self, key: Mapping[str, Any], side: str) -> ColumnElement[bool]:
         """The condition for the row of a key that `key_values` gave."""
         columns = self.on(side).columns
@@ -102,6 +123,11 @@ class Carried:
             f"{self.name} has no column “{name}” that is carried",
             _known(name, self.columns),
         )
+
+
+def absent(table: Carried) -> Problem:
+    """There is no row of this key."""
+    return Problem(404, "no-such-row", f"{table.name} has no row of this key", "upsert makes one")
 
 
 class Tables:

@@ -94,7 +94,8 @@ def shown(column: ColumnPlan, value: Any) -> Any:
 
 def exact_json(body: bytes) -> Any:
     """The document, its fractions as Decimal; raises ValueError for what is no proper JSON."""
-    found = json.loads(body, parse_float=Decimal, parse_constant=_no_number)
+    # Decoded here, since json.loads takes halves of surrogate pairs in bytes.
+    found = json.loads(body.decode(), parse_float=Decimal, parse_constant=_no_number)
     if b"\\u" in body:
         json.dumps(found, ensure_ascii=False, default=str).encode()  # half a surrogate pair
     return found

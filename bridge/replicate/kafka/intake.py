@@ -156,7 +156,7 @@ class Intake:
                 except TableStopped as stop:
                     stop.table = lane.route.name
                     if stop.code == "unknown-event":
-                        stop.hint += f", then: dbbridge tables resync {stop.table}"
+                        stop.hint += f", then: dbbridge tables resync {stop.table.word}"
                     raise
             lane.next = offset + 1
             if self._rows >= BATCH_ROWS or self._bytes >= BATCH_BYTES:
@@ -263,7 +263,7 @@ def _check_snapshot(lane: Lane, event: Event) -> None:
     raise TableStopped(
         f"{lane.route.name}: Debezium's connector took a new snapshot at {found}, and nobody knows"
         " what changed before it",
-        f"copy the table again: dbbridge tables resync {lane.route.name}",
+        f"copy the table again: dbbridge tables resync {lane.route.name.word}",
         "snapshot-restarted",
     )
 
@@ -273,7 +273,7 @@ def _truncate(route: Route, ops: TableOps, at: str) -> None:
         raise TableStopped(
             f"{route.name}: it was emptied at {at}, and with {route.partitions} partitions nobody"
             " knows what came before and what after",
-            f"copy the table again: dbbridge tables resync {route.name}",
+            f"copy the table again: dbbridge tables resync {route.name.word}",
             "truncated",
         )
     ops.rows.clear()

@@ -31,9 +31,9 @@ from bridge.replicate.copies import TICK_SECONDS, copy_tables
 from bridge.replicate.engine import Replan
 from bridge.replicate.errands import Caller
 from bridge.replicate.kafka.connector import Connector
-from bridge.replicate.kafka.member import Facts
 from bridge.replicate.kafka.notices import Notices
 from bridge.replicate.kafka.placing import Placing, settled
+from bridge.replicate.kafka.post import Facts
 from bridge.replicate.origin import check_settings
 from bridge.replicate.plans import Planner
 from bridge.replicate.requests import Requests

@@ -137,7 +137,7 @@ def _anew(name: TableName, generation: str) -> TableStopped:
     stop = TableStopped(
         f"{name}: Debezium's connector began anew at {generation}, and nobody knows what changed"
         " before it",
-        f"copy the table again: dbbridge tables resync {name}",
+        f"copy the table again: dbbridge tables resync {name.word}",
         "snapshot-restarted",
     )
     stop.table = name
@@ -181,7 +181,8 @@ def _stop(name: TableName, change: SchemaChange) -> TableStopped:
     stop = TableStopped(
         f"{name}: the source changed the definition: {text} (at {change.source.file}:"
         f"{change.source.pos})",
-        f"bring the mapping up to date with dbbridge init, then: dbbridge tables resync {name}",
+        "bring the mapping up to date with dbbridge init, then:"
+        f" dbbridge tables resync {name.word}",
         "ddl",
     )
     stop.table = name

@@ -121,7 +121,7 @@ class Placing:
                 code, what = why
                 stop = TableStopped(
                     f"{name}: its topic {mine[0].topic} {what}",
-                    f"copy the table again: dbbridge tables resync {name}",
+                    f"copy the table again: dbbridge tables resync {name.word}",
                     code,
                 )
                 stop.table = name
@@ -184,9 +184,7 @@ def settled(servers: Servers, visible: Callable[[], Position], logged: Position)
         with closing(servers.source()) as source:
             goal = _gtids_at(servers, lower_bound(source), logged)
     deadline = time.monotonic() + SETTLE_SECONDS
-    while not (
-        start.coordinates >= goal.coordinates if goal.kind == "file" else _covers(start, goal)
-    ):
+    while not start.past(goal):
         if time.monotonic() > deadline:
             raise ServerUnreachable(
                 "commits of the source stay invisible, though they stand in its log",
@@ -194,10 +192,6 @@ def settled(servers: Servers, visible: Callable[[], Position], logged: Position)
             )
         time.sleep(0.05)
         start = visible()
-
-
-def _covers(start: Position, goal: Position) -> bool:
-    return start.kind == goal.kind and start.covers(goal)
 
 
 def _gtids_at(servers: Servers, start: Position, end: Position) -> Position:

@@ -24,8 +24,9 @@ from bridge.replicate.daemon import Daemon
 from bridge.replicate.errands import Caller
 from bridge.replicate.kafka.connector import Connector
 from bridge.replicate.kafka.lead import Captured, Lead
-from bridge.replicate.kafka.member import Member, Post
+from bridge.replicate.kafka.member import Member
 from bridge.replicate.kafka.notices import Notices
+from bridge.replicate.kafka.post import Post
 from bridge.replicate.plans import Planner
 from bridge.replicate.servers import Servers, meaning
 from bridge.replicate.until import Until

@@ -40,7 +40,8 @@ LEAF = plan(
     [("id", "integer"), ("branch", "integer")],
     foreign_keys=[ForeignKey("f", ("branch",), BRANCH.source, ("id",), on_delete="SET NULL")],
 )
-PLANS = (ITEMS, BAG, ROOT, BRANCH, LEAF)
+ODD = plan("100%s", [("id", "integer"), ("%(b)s", "text")])
+PLANS = (ITEMS, BAG, ROOT, BRANCH, LEAF, ODD)
 
 
 class Rig:
@@ -334,6 +335,21 @@ def test_a_row_that_was_written_too_early_makes_room(provisional: Rig) -> None:
     assert rig.quarantined() == [(b"3", "refused-23505")]
 
 
+def test_names_with_percent_signs_are_no_placeholders(provisional: Rig) -> None:
+    rig = provisional
+    rig.look.execute('CREATE UNIQUE INDEX ON "100%s" ("%(b)s")')
+    rig.apply(Segment(tables={ODD.source: TableOps(rows={b"1": b"1\tsame"})}))
+    rig.apply(Segment(tables={ODD.source: TableOps(rows={b"2": b"2\tsame"})}))
+    assert rig.rows('"100%s"') == [(1, "same")]
+    assert rig.quarantined() == [(b"2", "refused-23505")]
+    with rig.database.connect(autocommit=False) as conn:
+        call = "SELECT dbbridge.claim('test', '{g}', '{1}', %s, 7, ARRAY['s'], ARRAY['items'])"
+        conn.execute(call, (uuid4(),))
+        conn.execute("INSERT INTO \"100%s\" VALUES (3, 'early')")
+    rig.apply(Segment(tables={ODD.source: TableOps(rows={b"4": b"4\tearly"})}))
+    assert rig.rows('"100%s"') == [(1, "same"), (4, "early")]
+
+
 def test_whoever_claims_second_is_refused(provisional: Rig) -> None:
     rig, op = provisional, Op(uuid4(), 7)
     rig.applier.apply(Batch([], Position.at("binlog.000001", 1), ops=(op,)))
@@ -344,8 +360,17 @@ def test_whoever_claims_second_is_refused(provisional: Rig) -> None:
     with pytest.raises(psycopg.Error) as refused:
         write_early(rig, Op(uuid4(), 8), (2, "late", 0))
     assert refused.value.sqlstate == "DBW02"
+    free = [Op(uuid4(), number) for number in (9, 10)]
+    several = [op, *free, Op(uuid4(), 8)]
+    call = "SELECT dbbridge.claim_all('test', '{g}', '{1}', %s, %s, ARRAY['s'], ARRAY['items'])"
+    numbers = [each.seq for each in several]
+    claimed = rig.look.execute(call, ([each.op_id for each in several], numbers)).fetchall()
+    assert {name for (name,) in claimed} == {each.op_id for each in free}
     rig.look.execute("UPDATE dbbridge.authority SET epoch = 2")
     with pytest.raises(psycopg.Error) as refused:
         write_early(rig, Op(uuid4(), 9), (2, "late", 0))
+    assert refused.value.sqlstate == "DBW01"
+    with pytest.raises(psycopg.Error) as refused:
+        rig.look.execute(call, ([uuid4()], [11]))
     assert refused.value.sqlstate == "DBW01"
     assert rig.rows("items") == []

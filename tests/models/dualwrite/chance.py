@@ -11,6 +11,8 @@ Steps = Generator[str, None, None]
 WAITING = "waits"
 WRITE = "write"
 """How the names of provisional writes begin."""
+MOST_TOGETHER = 4
+"""Operations in one transaction."""
 Actor = tuple[str, Steps]
 
 
@@ -35,6 +37,12 @@ class Chance(Protocol):
     def writes(self) -> int:
         """How often an operation's write is tried."""
 
+    def gathers(self, size: int) -> bool:
+        """Whether so many operations wait for another one, to go in one transaction."""
+
+    def behind(self) -> int:
+        """By how many commits the server is behind whose rows are read."""
+
 
 class Dice:
     """By chance; each history has its own manner, since different faults need different ones."""
@@ -44,6 +52,8 @@ class Dice:
         self._nap = 0.3 * rng.random()
         self._lean = 1 + 4 * rng.random()
         self._demotes = 0.5 * rng.random() if rng.random() < 0.5 else 0.0
+        self._gathers = 0.9 * rng.random() if rng.random() < 0.6 else 0.0
+        self._behind = rng.random() if rng.random() < 0.3 else 0.0
 
     def pick(self, below: int) -> int:
         """All alike."""
@@ -73,6 +83,14 @@ class Dice:
         """Mostly once; not at all if its instance dies before."""
         return (1, 1, 1, 1, 2, 0)[int(self._random() * 6)]
 
+    def gathers(self, size: int) -> bool:
+        """As often as this history has it, and not for ever."""
+        return size < MOST_TOGETHER and self._random() < self._gathers
+
+    def behind(self) -> int:
+        """Mostly not at all, and then as far as a few commits."""
+        return 1 + int(self._random() * 3) if self._random() < self._behind else 0
+
 
 class Search:
     """One run after the other, until all have been that put off somebody's turn some times at most.
@@ -81,8 +99,10 @@ class Search:
     gives it to the next one, too.
     """
 
-    def __init__(self, delays: int) -> None:
+    def __init__(self, delays: int, together: int = 1, behind: int = 0) -> None:
         self._most = delays
+        self._together = together
+        self._behind = behind
         self._left = delays
         self._path: list[tuple[int, int]] = []
         self._at = 0
@@ -131,3 +151,11 @@ class Search:
     def writes(self) -> int:
         """Once."""
         return 1
+
+    def gathers(self, size: int) -> bool:
+        """Until there are as many as go together."""
+        return size < self._together
+
+    def behind(self) -> int:
+        """At first, as in all runs."""
+        return self._behind

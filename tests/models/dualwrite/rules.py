@@ -26,7 +26,11 @@ class Rules:
     images: str = "committed"
     """Or "the session's own": what the operation's transaction had read, and its parameters."""
     op_seen: bool = True
-    """Whether the read of the images must find the operation's row too."""
+    """Whether the server of which the images are read must have the operation's row too."""
+    looked_up: str = "first"
+    """Or "last": whether the operations are looked for before the images are read, or after."""
+    written: str = "claimed"
+    """Or "all": of which operations of a transaction the rows are written, if one is claimed."""
     missed: bool = False
     """Whether keys are written that a statement looked for and did not find, nor lock."""
     evicts: bool = True

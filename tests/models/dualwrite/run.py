@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 
 from tests.models.check import Story
 from tests.models.dualwrite.chance import WAITING, WRITE, Actor, Steps
 from tests.models.dualwrite.checks import require_source
 from tests.models.dualwrite.source import Operation
 from tests.models.dualwrite.stream import apply_batch
-from tests.models.dualwrite.world import World
+from tests.models.dualwrite.world import Refused, Sent, World
 from tests.models.dualwrite.write import provisional_write
 from tests.models.target import Wrong
 
@@ -48,13 +49,26 @@ def _source(world: World) -> Steps:
         if op is not None:
             _set_out(world, op)
         yield "committed"
+    _send(world, world.gathered)
     world.ended = True
 
 
 def _set_out(world: World, op: Operation) -> None:
-    """Once, or twice, or not at all, if its instance dies."""
-    for _ in range(world.chance.writes()):
-        world.join(f"{WRITE} {op.seq}", provisional_write(world, op, world.epoch))
+    """Once, or twice, or not at all, if its instance dies; and once perhaps with others."""
+    for again in range(world.chance.writes()):
+        if again:
+            _send(world, [(op, world.epoch)])
+            continue
+        world.gathered.append((op, world.epoch))
+        if world.rules.versions or not world.chance.gathers(len(world.gathered)):
+            _send(world, world.gathered)
+            world.gathered = []
+
+
+def _send(world: World, sent: list[Sent]) -> None:
+    if sent:
+        name = "+".join(str(op.seq) for op, _ in sent)
+        world.join(f"{WRITE} {name}", provisional_write(world, sent))
 
 
 def _take_turns(world: World, story: Story) -> None:
@@ -104,6 +118,7 @@ def _break_deadlock(waiting: list[Actor], story: Story) -> None:
     for actor in waiting:
         if actor[0].startswith(WRITE):
             story.tell(actor[0], "lost")
-            actor[1].close()
+            with suppress(StopIteration):
+                actor[1].throw(Refused())
             return
     raise Wrong(f"all wait: {[name for name, _ in waiting]}")

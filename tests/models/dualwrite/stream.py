@@ -162,11 +162,13 @@ class _Batch:
             return False
         if self.rules.versions:
             return self.target.versions.get(key, 0) > self.end
-        op = self.target.ahead.get(key)
-        if op is None or key in self.mine.rows or op not in self.target.confirmed:
+        confirmed = self.target.confirmed
+        ops = [op for op in self.target.ahead.get(key, ()) if op in confirmed]
+        if key in self.mine.rows or not ops:
             return False
-        unclaimed = op not in self.mine.claims and not self.target.confirmed[op]
-        return unclaimed or self.rules.owned == "until written"
+        if self.rules.owned == "until written":
+            return True
+        return any(op not in self.mine.claims and not confirmed[op] for op in ops)
 
     def _by_column(self) -> Steps:
         """Event by event; an update changes the columns that it holds, if there is a row."""

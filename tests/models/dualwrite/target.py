@@ -30,8 +30,8 @@ class Target:
     def __init__(self, log: Log) -> None:
         self.rows: Rows
         self.quarantine: Rows
-        self.ahead: dict[int, int]
-        """The operation whose write left a row, by key, until the stream writes it (xmin)."""
+        self.ahead: dict[int, tuple[int, ...]]
+        """The operations whose write left a row, by key, until the stream writes it (xmin)."""
         self.copy(log.states[0])
         self.position = 0
         """Up to here the stream has claimed."""
@@ -84,17 +84,17 @@ class Target:
         mine.rows[key] = row
         self.held[key] = mine
 
-    def commit(self, mine: Writing, op: int | None = None) -> None:
-        """Let all others see the rows, and go on; `op` if they are those of an operation."""
+    def commit(self, mine: Writing, ops: tuple[int, ...] = ()) -> None:
+        """Let all others see the rows, and go on; `ops` if they are those of operations."""
         for key, row in mine.rows.items():
             if row is None:
                 self.rows.pop(key, None)
             else:
                 self.rows[key] = row
-            if row is None or op is None:
+            if row is None or not ops:
                 self.ahead.pop(key, None)
             else:
-                self.ahead[key] = op
+                self.ahead[key] = ops
         self.versions.update(mine.versions)
         self.release(mine)
 

@@ -7,6 +7,17 @@ from tests.models.dualwrite.rules import Rules
 from tests.models.dualwrite.source import Log, Operation, Rows
 from tests.models.dualwrite.target import CoarseTarget, Target
 
+Sent = tuple[Operation, int]
+"""An operation on its way to the target, and the epoch that it bears."""
+
+
+class Left(Exception):
+    """A provisional write leaves its operations to the stream."""
+
+
+class Refused(Left):
+    """The target refuses them together; each by itself might be taken."""
+
 
 class World:
     """The source as far as it has come, the target, and who is about."""
@@ -27,6 +38,8 @@ class World:
         """The epoch that operations bear."""
         self.seen: set[int] = set()
         """Operations that were lost after their rows had been read."""
+        self.gathered: list[Sent] = []
+        """Operations that wait for others to go with them."""
         self.authoritative: Rows | None = None
         """What the target must hold since it has the authority."""
         self.stream: Steps | None = None

@@ -80,3 +80,21 @@ def test_files_compare_by_number_and_offset() -> None:
 def test_positions_of_different_kinds_do_not_compare() -> None:
     with pytest.raises(ValueError, match="cannot compare"):
         Position.parse("0-1-1").covers(Position.parse("binlog.000001:4"))
+
+
+@pytest.mark.parametrize(
+    ("position", "bound", "past"),
+    [
+        (Position.parse("0-1-5"), Position.parse("0-1-5"), True),
+        (Position.parse("0-1-4", "binlog.000009", 4), Position.parse("0-1-5"), False),
+        (Position.parse(f"{A}:1-5", "binlog.000002", 9), Position.at("binlog.000002", 9), True),
+        (Position.parse(f"{A}:1-5", "binlog.000002", 8), Position.at("binlog.000002", 9), False),
+        (Position.at("binlog.000002", 9), Position.parse("0-1-5", "binlog.000002", 9), True),
+        (Position.parse(f"{A}:1-5"), Position.at("binlog.000001", 4), False),
+        (Position.at("binlog.000001", 4), Position.parse("0-1-5"), False),
+        (Position.parse(f"{A}:1-5"), Position.parse("0-1-1"), False),
+    ],
+)
+def test_what_is_past_a_bound(position: Position, bound: Position, past: bool) -> None:
+    """By coordinates where the kinds differ; what cannot be told is not past."""
+    assert position.past(bound) is past

@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Annotated
 
 import psycopg
 import pymysql
@@ -205,14 +206,67 @@ def test_a_verb_reaches_the_context(
     assert capsys.readouterr().out == "shop text dbbridge status -c 'my file.yaml'\n"
 
 
-def test_help_imports_nothing_that_is_slow() -> None:
+@pytest.mark.parametrize(
+    "arguments", [["--help"], ["config", "show", "-c", "bridge.yaml", "--format", "json"]]
+)
+def test_what_needs_no_driver_imports_nothing_that_is_slow(
+    here: Path, arguments: list[str]
+) -> None:
     code = (
-        "import sys; from bridge.cli.main import main; main(['--help']);"
+        f"import sys; from bridge.cli.main import main; assert main({arguments}) == 0;"
         "print([m for m in ('pymysql', 'psycopg', 'pydantic', 'sqlglot') if m in sys.modules])"
     )
     command = [sys.executable, "-c", code]
-    said = subprocess.run(command, capture_output=True, text=True, check=True).stdout
-    assert said.splitlines()[-1] == "[]"
+    done = subprocess.run(command, capture_output=True, text=True, check=True, env=environment())
+    assert done.stdout.splitlines()[-1] == "[]"
+
+
+def environment() -> dict[str, str]:
+    """A process elsewhere finds the checkout."""
+    return {**os.environ, "PYTHONPATH": str(Path(cli.__file__).parents[2])}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "given"),
+    [
+        (["a"], ("a", None, 3, [], False, None)),
+        (["a", "--name", "", "--yes"], ("a", "", 3, [], True, None)),
+        (
+            ["7", "--count", "5", "--number", "1", "--number", "2"],
+            ("7", None, 5, [1, 2], False, None),
+        ),
+        (
+            ["a", "--path", "b/c", "--path", "d"],
+            ("a", None, 3, [], False, [Path("b/c"), Path("d")]),
+        ),
+    ],
+)
+def test_values_are_of_the_types_that_a_verb_names(
+    monkeypatch: pytest.MonkeyPatch, arguments: list[str], given: object
+) -> None:
+    found: list[object] = []
+
+    def register(app: typer.Typer) -> None:
+        @app.command("config")
+        def typed(
+            word: str,
+            name: Annotated[str | None, typer.Option()] = None,
+            count: Annotated[int, typer.Option(min=1, max=9)] = 3,
+            number: Annotated[list[int], typer.Option()] = [],  # noqa: B006 (Typer reads it)
+            yes: Annotated[bool, typer.Option("--yes")] = False,
+            path: Annotated[list[Path] | None, typer.Option()] = None,
+        ) -> None:
+            found.append((word, name, count, number, yes, path))
+
+    module = type(sys)("typed_verb")
+    module.register = register  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "typed_verb", module)
+    monkeypatch.setitem(cli.VERBS, "config", ("typed_verb", ""))
+    assert cli.main(["config", *arguments]) == 0
+    assert found == [given]
+    assert cli.main(["config", "a", "--count", "10"]) == 2
+    assert cli.main(["config", "a", "--number", "x"]) == 2
+    assert cli.main(["config"]) == 2
 
 
 def test_a_reader_that_goes_away_is_an_interrupt() -> None:

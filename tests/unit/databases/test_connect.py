@@ -14,7 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from bridge.databases.connect import ConnectClient, ConnectEndpoint, build_connect, split_connect
+from bridge.databases.connect import ConnectClient
+from bridge.databases.connect_url import ConnectEndpoint, build_connect, split_connect
 from bridge.databases.endpoint import Secret, Tls
 from bridge.errors import BridgeError, ConfigError, ServerRefused, ServerUnreachable
 from compose.local.certificates import Identity, authority

@@ -7,7 +7,7 @@ from struct import pack, unpack
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from bridge.errors import BadValue, SourceError, TableStopped
@@ -144,6 +144,7 @@ def test_compressed_values() -> None:
 
 
 @given(st.binary(max_size=60))
+@example(b"\x01!\xca}\xcad\xd0\x02\xe8\x83K\x8d\x9e")  # 3,397,241,377 members
 def test_bytes_that_are_no_document(raw: bytes) -> None:
     try:
         text = json_text(raw)

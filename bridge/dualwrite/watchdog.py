@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
 
-class Guard:
+class Watchdog:
     """Watches sockets while they are waited for; each at most `seconds`."""
 
     def __init__(self, seconds: float) -> None:
@@ -29,7 +29,7 @@ class Guard:
         with self._lock:
             self._watched[descriptor] = time.monotonic() + self._seconds
             if self._thread is None:
-                self._thread = threading.Thread(target=self._run, name="guard", daemon=True)
+                self._thread = threading.Thread(target=self._run, name="watchdog", daemon=True)
                 self._thread.start()
         try:
             yield

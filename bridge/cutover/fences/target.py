@@ -1,0 +1,226 @@
+"""The target's fence: its catalogue takes writes from nobody but the bridge.
+
+REVOKE and LOCK TABLE … IN SHARE ROW EXCLUSIVE MODE in one transaction: the lock waits for writers
+under way, and whoever waits for it looks at his rights again once it is gone, whatever his
+isolation level (PostgreSQL checks rights by the newest catalogue, not by the snapshot).
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any
+
+import psycopg
+
+from bridge.cutover.fences.base import Evidence, Limits, Notes, Proof, Session
+from bridge.databases.postgres import limit_locks
+from bridge.names import TableName, quote_postgres
+from bridge.store.sql import queries
+
+Q = queries("bridge.cutover.fences", "target.sql")
+Connection = psycopg.Connection[tuple[Any, ...]]
+FIRST_SECONDS = 0.05
+"""How long locks are waited for at first, doubled each time: a writer who holds one table and waits
+for another would wait for PostgreSQL to find the deadlock, and so would all others."""
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Grant:
+    """One privilege of a role on a table or on a column of it; `grantee` '' is PUBLIC."""
+
+    schema: str
+    table: str
+    column: str
+    grantee: str
+    grantor: str
+    privilege: str
+    grantable: bool
+    by_owner: bool
+
+    def revoke(self) -> str:
+        """REVOKE, to be run as `grantor`."""
+        return f"REVOKE {self._what} FROM {self._who}"
+
+    def grant(self) -> str:
+        """GRANT, to be run as `grantor`."""
+        option = " WITH GRANT OPTION" if self.grantable else ""
+        return f"GRANT {self._what} TO {self._who}{option}"
+
+    @property
+    def name(self) -> TableName:
+        """The table."""
+        return TableName(self.schema, self.table)
+
+    @property
+    def _what(self) -> str:
+        column = f" ({quote_postgres(self.column)})" if self.column else ""
+        return f"{self.privilege}{column} ON TABLE {self.name.postgres}"
+
+    @property
+    def _who(self) -> str:
+        return quote_postgres(self.grantee) if self.grantee else "PUBLIC"
+
+
+@dataclass(frozen=True, slots=True)
+class TargetFence:
+    """Takes INSERT, UPDATE, DELETE and TRUNCATE on tables (and their partitions) from roles.
+
+    `roles`: who is fenced, with what they have by other roles and PUBLIC; None for everybody.
+    `exempt`: the bridge's own roles. What the owner of a table and superusers may do stays.
+    """
+
+    tables: tuple[TableName, ...]
+    roles: tuple[str, ...] | None = None
+    exempt: tuple[str, ...] = ()
+
+    def names(self) -> dict[str, Any]:
+        """The values of the queries."""
+        return {
+            "schemas": [name.schema for name in self.tables],
+            "tables": [name.table for name in self.tables],
+            "roles": list(self.roles) if self.roles is not None else None,
+            "exempt": list(self.exempt),
+        }
+
+    def survey(self, conn: Connection) -> Evidence:
+        """What `set` takes away, as it is now."""
+        grants = [Grant(*row) for row in conn.execute(Q["grants"], self.names())]
+        return {"kind": "target", "grants": [list(_fields(each)) for each in sorted(grants)]}
+
+    def plan(self, evidence: Evidence) -> list[str]:
+        """The statements of `set`, which are one transaction."""
+        return [self._lock(), *(statement for _, statement in _revokes(_grants(evidence)))]
+
+    def engage(self, conn: Connection, notes: Notes, limits: Limits) -> Proof:
+        """Sets it and notes what was there in one transaction, or as a part of the caller's.
+
+        May be repeated: what was granted since is taken away as well. Where the proof does not hold
+        nothing was changed. `notes` has to write over the same connection.
+        """
+        began = time.monotonic()
+        deadline, patience = began + limits.seconds, began + limits.lock_seconds
+        ended: list[Session] = []
+        seconds = FIRST_SECONDS
+        while True:
+            seconds = min(2 * seconds, limits.lock_seconds, limits.seconds)
+            try:
+                with conn.transaction():
+                    self._lock_within(conn, seconds)
+                    now = self.survey(conn)
+                    notes.write(_merged(notes.read(), now))
+                    _run(conn, _revokes(_grants(now)))
+            except (psycopg.errors.LockNotAvailable, psycopg.errors.DeadlockDetected):
+                found = self.blockers(conn)
+                if limits.end and time.monotonic() > patience:
+                    ended += _end(conn, [each for each in found if each.user not in self.exempt])
+                if time.monotonic() > deadline:
+                    return Proof(False, tuple(found), tuple(ended))
+            else:
+                return Proof(True, (), tuple(ended))
+
+    def stands(self, conn: Connection) -> bool:
+        """Whether nobody may write who is to be kept out."""
+        return conn.execute(Q["grants"], self.names()).fetchone() is None
+
+    def blockers(self, conn: Connection) -> list[Session]:
+        """Sessions that hold locks against it; `id` 0 for a prepared transaction."""
+        return [Session(*row) for row in conn.execute(Q["blockers"], self.names())]
+
+    def _lock(self) -> str:
+        listed = ", ".join(name.postgres for name in sorted(self.tables))
+        return f"LOCK TABLE {listed} IN SHARE ROW EXCLUSIVE MODE"
+
+    def _lock_within(self, conn: Connection, seconds: float) -> None:
+        (before,) = conn.execute("SELECT current_setting('lock_timeout')").fetchone() or ("0",)
+        limit_locks(conn, seconds)
+        if self.tables:
+            conn.execute(self._lock().encode())
+        conn.execute("SELECT set_config('lock_timeout', %s, true)", (before,))
+
+
+def release(conn: Connection, notes: Notes) -> list[str]:
+    """Gives back what is noted and forgets it, in one transaction; without a note does nothing.
+
+    Returns what could not be given back, since a table or a role is no longer there.
+    """
+    with conn.transaction():
+        evidence = notes.read()
+        if evidence is None:
+            return []
+        grants, lost = [], []
+        for each in _grants(evidence):
+            missing = conn.execute(Q["missing"], dict(zip(_NAMES, _fields(each), strict=True)))
+            (what,) = missing.fetchone() or ("",)
+            if what:
+                lost.append(f"{what} is no more: {each.grant()}")
+            else:
+                grants.append(each)
+        _run(conn, [(g.grantor if not g.by_owner else "", g.grant()) for g in _from_owner(grants)])
+        notes.clear()
+    return lost
+
+
+_NAMES = tuple(Grant.__dataclass_fields__)
+
+
+def _fields(grant: Grant) -> Iterable[Any]:
+    return (getattr(grant, name) for name in _NAMES)
+
+
+def _grants(evidence: Evidence) -> list[Grant]:
+    return [Grant(*each) for each in evidence["grants"]]
+
+
+def _merged(noted: Evidence | None, now: Evidence) -> Evidence:
+    """What was taken before and is still away, with what is there now."""
+    earlier = _grants(noted) if noted else []
+    both = sorted({*earlier, *_grants(now)})
+    return {**now, "grants": [list(_fields(each)) for each in both]}
+
+
+def _revokes(grants: Sequence[Grant]) -> list[tuple[str, str]]:
+    """Who has to run what: grants that others hang on go last (REVOKE refuses them until then)."""
+    return [
+        ("" if each.by_owner else each.grantor, each.revoke())
+        for each in reversed(_from_owner(grants))
+    ]
+
+
+def _from_owner(grants: Iterable[Grant]) -> list[Grant]:
+    """In an order in which each grantor has what he grants."""
+    waiting, ordered, able = sorted(grants), list[Grant](), set[tuple[str, str, str]]()
+    while waiting:
+        ready = [g for g in waiting if g.by_owner or (g.grantor, str(g.name), g.privilege) in able]
+        # A grantor whose own right is not among them keeps it, such as the bridge.
+        chosen = ready or waiting
+        able |= {(g.grantee, str(g.name), g.privilege) for g in chosen if g.grantable}
+        ordered += chosen
+        waiting = [g for g in waiting if g not in chosen]
+    return ordered
+
+
+def _run(conn: Connection, statements: Iterable[tuple[str, str]]) -> None:
+    """Runs statements as their grantors; '' as the session itself, which is taken for the owner."""
+    ((mine,),) = conn.execute("SELECT current_setting('role')").fetchall()
+    current = ""
+    for role, statement in statements:
+        if role != current:
+            conn.execute("SELECT set_config('role', %s, true)", (role or mine,))
+            current = role
+        conn.execute(statement.encode())
+    if current:
+        conn.execute("SELECT set_config('role', %s, true)", (mine,))
+
+
+def _end(conn: Connection, victims: Sequence[Session]) -> list[Session]:
+    """Those that it may end; others still stand in the way when it is tried again."""
+    ended = []
+    for each in victims:
+        if each.id:
+            with suppress(psycopg.errors.InsufficientPrivilege), conn.transaction():
+                conn.execute("SELECT pg_terminate_backend(%s)", (each.id,))
+                ended.append(each)
+    return ended

@@ -1,0 +1,120 @@
+"""The final check: under the fence, what changed since both sides were proven equal is compared.
+
+The proofs of a verification are kept up by the source's log, in rounds; the last one, while nobody
+writes, brings them to the fence. So its length follows what changed since the round before, not the
+size of the tables.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterable, Mapping
+from contextlib import closing
+from dataclasses import dataclass
+
+from bridge.change.position import Position
+from bridge.errors import BridgeError
+from bridge.mapping.model import TableMapping
+from bridge.names import TableName
+from bridge.verify.certificate import Evidence, Refusal, refusals
+from bridge.verify.conclude import evidence_of
+from bridge.verify.ledger import Proof
+from bridge.verify.recheck import Patience
+from bridge.verify.run import Verifier
+from bridge.verify.tables import Followed, Unfit, prepare, states
+
+ROUNDS = 5
+"""Rounds before the fence at most; under load each finds what was written during the one before."""
+SHORT_SECONDS = 0.5
+"""A round of that length is short enough to be the last before the fence."""
+GLANCE = Patience(settle=0.2)
+"""While the target has authority and is written to. Rows that change all the time are not found
+equal then, since the source shows what the target had before: they are looked at twice, and left to
+the round under the fence."""
+AT_ONCE = Patience(settle=0.0)
+
+
+class NotEqual(BridgeError):
+    """The sides are not proven equal at the fence."""
+
+    exit_code = 1
+
+    def __init__(self, found: Iterable[Refusal]) -> None:
+        self.refusals = tuple(found)
+        first = self.refusals[0]
+        more = f" (and {len(self.refusals) - 1} more)" if len(self.refusals) > 1 else ""
+        super().__init__(f"final check: {first.table}: {first.reason}{more}", first.hint)
+
+
+@dataclass(frozen=True, slots=True)
+class Checker:
+    """Checks the `tables` of one group; `mappings` are the files of all.
+
+    While the target has authority, the stream back writes to the source's log, which so tells what
+    changed as well.
+    """
+
+    verifier: Verifier
+    mappings: Mapping[TableName, TableMapping]
+    tables: tuple[TableName, ...]
+
+    def approach(self, *, back: bool) -> None:
+        """Rounds while writers write, until one was short; `back`: they write to the target."""
+        patience = GLANCE if back else None
+        for _ in range(ROUNDS):
+            began = time.monotonic()
+            self.round(patience)
+            if time.monotonic() - began < SHORT_SECONDS:
+                break
+
+    def foretell(self, *, back: bool) -> float:
+        """Seconds that the round under the fence will take: one is tried that waits for no row.
+
+        Writers take their share of the machines meanwhile, and will not then, so that it is between
+        what this process itself works and what it takes: the middle is never less than half of it.
+        All is up to now afterwards, as after `approach`.
+        """
+        self.approach(back=back)
+        began, worked = time.monotonic(), time.process_time()
+        self.round(AT_ONCE)
+        took, worked = time.monotonic() - began, time.process_time() - worked
+        self.approach(back=back)
+        return (took + worked) / 2
+
+    def conclude(self, fence: Position) -> dict[str, int]:
+        """The round under the fence; `fence` covers everything that was written before it.
+
+        Returns how many rows each table was proven by, and raises NotEqual.
+        """
+        evidence, found = self._judged(fence)
+        for _ in range(ROUNDS):
+            if {refusal.code for refusal in found} != {"unchecked"}:
+                break
+            # Another verification was at it as well, and moved the proofs less far.
+            evidence, found = self._judged(fence)
+        if found:
+            raise NotEqual(found)
+        return {str(each.table): each.proof.rows for each in evidence if each.proof}
+
+    def _judged(self, fence: Position) -> tuple[list[Evidence], list[Refusal]]:
+        known, proofs = self.round()
+        evidence = [evidence_of(table, proofs.get(table.name)) for table in known]
+        found = refusals(evidence, fence)
+        return evidence, [refusal for refusal in found if refusal.code != "not-streaming"]
+
+    def round(
+        self, patience: Patience | None = None
+    ) -> tuple[list[Followed | Unfit], dict[TableName, Proof]]:
+        """Brings the proofs to the log's present end; all tables, and the proofs as they are."""
+        sessions = self.verifier.sessions
+        with closing(sessions.target()) as target:
+            with closing(sessions.source()) as source:
+                known = states(target, self.verifier.pipeline)
+                tables = prepare(source, known, self.mappings, self.tables)
+            fit = [table for table in tables if isinstance(table, Followed)]
+            ledger = self.verifier.ledger(target)
+            proofs = self.verifier.follow(
+                ledger, fit, threading.Event(), switched=True, patience=patience
+            )
+        return tables, proofs

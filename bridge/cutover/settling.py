@@ -1,0 +1,151 @@
+"""Brings groups to rest that an operator left in the middle: nobody stays fenced for good.
+
+An operator who was killed, or who stands still past his deadline, undoes nothing by himself. The
+daemon does it for him, as whoever comes next would by `dbbridge cutover cancel`. Whether it could,
+with its own settings and passwords, it tells all the time, so that a switch may ask before.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from contextlib import closing
+from dataclasses import dataclass, field
+from typing import Any
+
+import psycopg
+import pymysql
+import structlog
+
+from bridge.config import Settings
+from bridge.cutover.journal import GRACE_SECONDS, Busy, Journal, Record, Superseded, whoami
+from bridge.cutover.opening import Opener, account_of, sessions
+from bridge.cutover.operator import Operator
+from bridge.cutover.transitions import TABLE, State
+from bridge.errors import BridgeError
+from bridge.replicate.board import Board
+from bridge.store.state import add_event
+
+LOOK_SECONDS = 0.5
+PAUSE_SECONDS, LONGEST_PAUSE = 1.0, 30.0
+"""Between two tries of what fails."""
+TAKEN_SECONDS = 120.0
+"""The deadline of one try; whoever comes after a daemon that stands still may end it then."""
+STOP_SECONDS = 5.0
+TRY_SECONDS = 20.0
+"""How often it is looked whether it could be done."""
+UNHURRIED: frozenset[State] = frozenset({"arming", "disarming", "completing"})
+"""Nobody is kept out in these, and they may take hours: only who is gone has left them."""
+
+log = structlog.get_logger("dbbridge.sync")
+
+
+@dataclass
+class Watch:
+    """Tells which groups were left. `grace`: seconds without an operator, or past his deadline.
+
+    An operator who undoes what failed opens new sessions for it, so a moment without any is none.
+    """
+
+    grace: float = GRACE_SECONDS
+    alone: dict[str, tuple[int, float]] = field(default_factory=dict)
+
+    def left(self, record: Record, now: float, overdue: Callable[[Record], bool]) -> bool:
+        """Whether the group waits for somebody; to be asked again and again."""
+        if TABLE[record.state].resting:
+            self.alone.pop(record.group, None)
+            return False
+        if record.holder is not None:
+            self.alone.pop(record.group, None)
+            return record.state not in UNHURRIED and overdue(record)
+        attempt, since = self.alone.get(record.group, (-1, now))
+        if attempt != record.attempt:
+            since = now
+        self.alone[record.group] = record.attempt, since
+        return now - since >= self.grace
+
+
+class Settler:
+    """A thread of the daemon's; `open_target`: a session in autocommit mode, as the daemon's are.
+
+    What goes wrong is tried again, and hinders nothing else. The board says whether it can.
+    """
+
+    def __init__(
+        self, settings: Settings, open_target: Callable[[], psycopg.Connection[Any]], board: Board
+    ) -> None:
+        self._settings = settings
+        self._open_target = open_target
+        self._board = board
+        self._tried = float("-inf")
+        self._watch = Watch()
+        self._halt = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="settler", daemon=True)
+
+    def start(self) -> None:
+        """Begins to look."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Ends; a try under way is left to the next one, if it takes too long."""
+        self._halt.set()
+        self._thread.join(STOP_SECONDS)
+
+    def _run(self) -> None:
+        pause = PAUSE_SECONDS
+        while not self._halt.is_set():
+            try:
+                with closing(self._open_target()) as conn:
+                    while not self._halt.wait(LOOK_SECONDS):
+                        self._look(conn)
+                        self._try()
+                        pause = PAUSE_SECONDS
+            except Exception as error:  # noqa: BLE001 (a fence must come off after any failure)
+                log.warning("cutover-settling-waits", reason=str(error) or repr(error))
+                self._halt.wait(pause)
+                pause = min(2 * pause, LONGEST_PAUSE)
+
+    def _look(self, conn: psycopg.Connection[Any]) -> None:
+        journal = Journal(conn, self._settings.name)
+        for record in journal.read_all().values():
+            if self._watch.left(record, time.monotonic(), journal.overdue):
+                self._settle(conn, record)
+
+    def _try(self) -> None:
+        """Opens what settling would need, now and then, and tells whether that can be had."""
+        if time.monotonic() - self._tried < TRY_SECONDS:
+            return
+        found = {"account": "", "error": "", "hint": ""}
+        try:
+            with sessions(self._settings) as (source, _):
+                found["account"] = str(account_of(source))
+        except BridgeError as error:
+            found.update(error=error.message, hint=error.hint)
+        except (psycopg.Error, pymysql.Error, OSError) as error:
+            found.update(error=str(error) or repr(error))
+        if found["error"] and found != self._board.settling:
+            log.warning("cutover-not-settleable", reason=found["error"])
+        self._board.settling = found
+        self._tried = time.monotonic()
+
+    def _settle(self, conn: psycopg.Connection[Any], left: Record) -> None:
+        who = left.operator or "somebody"
+        log.warning("cutover-left", group=left.group, state=left.state, operator=who)
+        try:
+            with Opener(self._settings, left.group)(timeout=TAKEN_SECONDS) as work:
+                if TABLE[work.attempt.state].resting:
+                    return
+                reason = f"{who} left it while {left.state}; {whoami()} brings it to rest"
+                work.attempt.record = work.attempt.journal.fail(work.attempt.record, reason)
+                Operator(work, lambda _: (), 0.0).settle()
+                after = work.attempt.state
+        except (Busy, Superseded) as error:  # somebody came meanwhile
+            log.info("cutover-taken", group=left.group, reason=error.message)
+            return
+        except (BridgeError, psycopg.Error, pymysql.Error, OSError) as error:
+            log.warning("cutover-not-settled", group=left.group, reason=str(error))
+            raise
+        log.warning("cutover-settled", group=left.group, state=after)
+        said = f"{who} left it while {left.state}; it is {after} again"
+        add_event(conn, self._settings.name, "cutover-settled", left.group, said)

@@ -1,0 +1,32 @@
+-- name: add
+INSERT INTO dbbridge.way_back (pipeline, grp, slot) VALUES (%(pipeline)s, %(group)s, %(slot)s)
+ON CONFLICT (pipeline, grp) DO UPDATE SET slot = EXCLUDED.slot
+
+-- name: remove
+DELETE FROM dbbridge.way_back WHERE pipeline = %(pipeline)s AND grp = %(group)s
+
+-- name: begin
+UPDATE dbbridge.way_back SET epoch = %(epoch)s, start = pg_current_wal_insert_lsn()
+WHERE pipeline = %(pipeline)s AND grp = %(group)s AND epoch < %(epoch)s
+
+-- name: resume
+UPDATE dbbridge.way_back SET epoch = %(epoch)s, start = '0/0'::pg_lsn + %(lsn)s::numeric
+WHERE pipeline = %(pipeline)s AND grp = %(group)s AND epoch < %(epoch)s
+
+-- name: courses
+SELECT w.grp, w.epoch, w.start - '0/0'::pg_lsn
+FROM dbbridge.way_back w JOIN dbbridge.cutovers c USING (pipeline, grp)
+WHERE w.pipeline = %(pipeline)s AND c.state = ANY (%(states)s) AND w.start IS NOT NULL
+
+-- name: tell
+UPDATE dbbridge.way_back SET status = %(status)s WHERE pipeline = %(pipeline)s AND grp = %(group)s
+
+-- name: told
+SELECT slot, status FROM dbbridge.way_back WHERE pipeline = %(pipeline)s AND grp = %(group)s
+
+-- name: here
+SELECT pg_current_wal_flush_lsn() - '0/0'::pg_lsn
+
+-- name: idle_slots
+SELECT w.slot FROM dbbridge.way_back w JOIN dbbridge.cutovers c USING (pipeline, grp)
+WHERE w.pipeline = %(pipeline)s AND c.state = 'armed'

@@ -1,0 +1,129 @@
+"""Who writes is seen, or it is said that it cannot be; what one transaction writes is sampled."""
+
+from __future__ import annotations
+
+import time
+from contextlib import closing
+from typing import Any
+
+import psycopg
+import pymysql
+
+from bridge.cutover.census import SAMPLED, Census
+from bridge.cutover.proposals import propose
+from bridge.cutover.sampling import sample_log
+from bridge.names import TableName
+from bridge.store.migrate import migrate
+from tests.fix_servers import SourceDatabase, TargetDatabase
+from tests.verifying import World
+
+
+def writers(conn: psycopg.Connection[Any], side: str, account: str) -> list[tuple[str, int]]:
+    return conn.execute(
+        "SELECT program, statements FROM dbbridge.writers WHERE side = %s AND account = %s"
+        " ORDER BY program",
+        (side, account),
+    ).fetchall()
+
+
+def session_of(database: SourceDatabase, user: str) -> pymysql.Connection[Any]:
+    server = database.server
+    return pymysql.connect(
+        host=server.host, port=server.port, user=user, database=database.name,
+        program_name="nightly", autocommit=True,
+    )  # fmt: skip
+
+
+def test_writers_are_seen(source_db: SourceDatabase, target_db: TargetDatabase) -> None:
+    world, mysql = World(source_db, target_db), source_db.server.kind == "mysql"
+    user = f"{source_db.name}_w"
+    world.mysql("CREATE TABLE t (id int PRIMARY KEY)", f"CREATE USER '{user}'@'%'")
+    world.mysql(f"GRANT ALL ON `{source_db.name}`.* TO '{user}'@'%'")
+    try:
+        with (
+            closing(world.source()) as source,
+            closing(world.target()) as control,
+            closing(session_of(source_db, user)) as other,
+            other.cursor() as cursor,
+        ):
+            migrate(control)
+            control.execute("INSERT INTO dbbridge.pipeline (name) VALUES ('p')")
+            census = Census("p", seconds=0.0)
+            cursor.execute("INSERT INTO t VALUES (1)")
+            census.tick(source, control)
+            assert writers(control, "source", user) == []  # of old, nobody knows when
+
+            cursor.execute("UPDATE t SET id = 2")
+            cursor.execute("DELETE FROM t WHERE id = 99")
+            census.tick(source, control)
+            (unseen,) = control.execute(
+                "SELECT unseen FROM dbbridge.census WHERE side = 'source'"
+            ).fetchone() or ([],)
+            if mysql:
+                assert writers(control, "source", user)[0][0] == "nightly"
+                assert unseen == []
+            else:
+                assert writers(control, "source", user) == []
+                assert unseen == [SAMPLED]
+
+            # Whoever is in a transaction that has written is met on both kinds of servers.
+            control.execute("DELETE FROM dbbridge.writers")
+            other.autocommit(False)
+            cursor.execute("INSERT INTO t VALUES (3)")
+            with closing(world.target()) as there:
+                there.autocommit = False
+                there.execute("SET application_name = 'by hand'")
+                there.execute("CREATE TABLE written (id int)")
+                # InnoDB tells of transactions as they were when nobody had asked for 0.1 s.
+                slow = Census("p", seconds=0.2)
+                deadline = time.monotonic() + 60
+                while time.monotonic() < deadline and not writers(control, "source", user):
+                    slow.tick(source, control)
+                there.rollback()
+                role = there.info.user
+            other.rollback()
+            assert writers(control, "source", user)
+            assert "by hand" in [program for program, _ in writers(control, "target", role)]
+            (looks,) = control.execute(
+                "SELECT looks FROM dbbridge.census WHERE side = 'target'"
+            ).fetchone() or (0,)
+            assert looks >= 3
+    finally:
+        world.mysql(f"DROP USER '{user}'@'%'")
+
+
+def test_the_newest_transactions_are_looked_at(
+    source_db: SourceDatabase, target_db: TargetDatabase
+) -> None:
+    world = World(source_db, target_db)
+    world.mysql("CREATE TABLE old (id int PRIMARY KEY, t longtext)", "CREATE TABLE new (id int)")
+    for number in range(8):
+        world.mysql(f"INSERT INTO old VALUES ({number}, REPEAT('x', 100000))")
+    world.mysql("INSERT INTO new VALUES (1)")
+    found = sample_log(world.source, transactions=100, most_bytes=300_000, seconds=30.0)
+    assert TableName(source_db.name, "new") in {t for each in found.together for t in each.tables}
+
+
+def test_groups_by_what_transactions_write(
+    source_db: SourceDatabase, target_db: TargetDatabase
+) -> None:
+    world = World(source_db, target_db)
+    world.mysql(*(f"CREATE TABLE {name} (id int PRIMARY KEY)" for name in "abc"))
+    for number in range(3):
+        world.mysql(
+            "BEGIN",
+            f"INSERT INTO a VALUES ({number})",
+            f"INSERT INTO b VALUES ({number})",
+            "COMMIT",
+        )
+    world.mysql("INSERT INTO c VALUES (1)")
+    found = sample_log(world.source, seconds=30.0)
+    mine = [each for each in found.together if {t.schema for t in each.tables} == {source_db.name}]
+    a, b, c = (TableName(source_db.name, name) for name in "abc")
+    assert [(each.tables, each.transactions) for each in mine] == [
+        (frozenset({a, b}), 3),
+        (frozenset({c}), 1),
+    ]
+    tables = [world.plan(name).table for name in "abc"]
+    groups = {each.name: each.tables for each in propose(tables, found.together)}
+    assert groups == {"a": (a, b), "c": (c,)}

@@ -1,0 +1,1 @@
+"""What runbooks/ shows is carried out, in the situations that they are for."""

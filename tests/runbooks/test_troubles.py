@@ -1,0 +1,104 @@
+"""Things go wrong while a group streams, and while the target has authority, on MySQL."""
+
+from __future__ import annotations
+
+from contextlib import closing
+
+import pytest
+
+from tests.endtoend.dual import drop_application
+from tests.endtoend.moves import OTHERS, move, near, prepare, start, waive_writers
+from tests.endtoend.project import Daemon, Project
+from tests.runbooks.book import Book
+
+
+@pytest.mark.parametrize("source", ["mysql"], indirect=True)
+def test_troubles(project: Project) -> None:
+    prepare(project, OTHERS)
+    daemon = start(project)
+    _quarantine(project, daemon)
+    _lag(project, daemon)
+    _schema(project, daemon)
+    _disk(project, daemon)
+    _slot(project, daemon)
+    drop_application(project)
+
+
+def run(project: Project, statement: str) -> None:
+    with closing(project.source.connect()) as conn, conn.cursor() as cursor:
+        cursor.execute(statement)
+
+
+def _quarantine(project: Project, daemon: Daemon) -> None:
+    book = Book(project, "quarantine-not-empty")
+
+    def waiting() -> int:
+        return int(project.ask("SELECT count(*) FROM dbbridge.quarantine")[0][0])
+
+    run(project, "UPDATE purchase SET note = CONCAT('gift', CHAR(0)) WHERE id <= 2 ORDER BY id")
+    project.wait_until(lambda: waiting() == 2, daemon=daemon)
+    book.block()
+    book.block()
+    project.wait_until(lambda: waiting() == 1, daemon=daemon)
+    book.block()
+    book.end()
+    run(project, "DELETE FROM purchase WHERE id = 2")  # both sides are the same again
+
+
+def _lag(project: Project, daemon: Daemon) -> None:
+    book = Book(project, "lag-grows")
+
+    def lag() -> float:
+        return float(project.status()["lag_seconds"] or 0)
+
+    with project.target.connect(application_name="reports", autocommit=False) as holder:
+        holder.execute(f'LOCK TABLE "{project.source.name}".customer'.encode())
+        run(project, "UPDATE customer SET name = 'later' WHERE id = 1")
+        project.wait_until(lambda: lag() > 2, daemon=daemon)
+        for _ in range(3):
+            book.block()
+        holder.close()
+    project.wait_until(lambda: lag() < 2, daemon=daemon)
+    book.block()
+    book.end()
+
+
+def _schema(project: Project, daemon: Daemon) -> None:
+    book = Book(project, "schema-change-during-migration")
+    run(project, "ALTER TABLE purchase ADD COLUMN colour varchar(20) NOT NULL DEFAULT 'red'")
+    project.wait_until(lambda: project.stages()["purchase"].startswith("stopped"), daemon=daemon)
+    project.wait_said_streaming(daemon)
+    book.block()
+    book.block()
+    project.wait_streaming_again(daemon)
+    project.wait_said_streaming(daemon)
+    book.block()
+    book.end()
+
+
+def _disk(project: Project, daemon: Daemon) -> None:
+    book = Book(project, "disk-full")
+    for _ in range(4):
+        book.block()
+    book.end()
+    project.wait_streaming(daemon)
+
+
+def _slot(project: Project, daemon: Daemon) -> None:
+    book = Book(project, "lost-slot")
+    project.run("verify", "--certify")
+    waive_writers(project)
+    move(project, "switch")
+    near(project)
+    daemon.stop()
+    project.ask(
+        "SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots"
+        " WHERE database = current_database()"
+    )
+    again = project.sync()
+    lost = "SELECT 1 FROM dbbridge.way_back WHERE status ->> 'error' IS NOT NULL"
+    project.wait_until(lambda: bool(project.ask(lost)), daemon=again)
+    book.block()
+    book.block()
+    book.end()
+    again.stop()
