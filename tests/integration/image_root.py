@@ -109,7 +109,7 @@ class Image:
         root, uid, gid = self.root, *self.last.user.split(":")
         script = [
             f"mount --bind {root} {root}",
-            *self._mounts(self.last, "ro"),
+            *self._mounts(self.last, writable=False),
             f"mount --bind {'' if writable else '-o ro'} {project} {root}/project",
             f"mount --bind -o ro {secrets} {root}/run/secrets",
             f"mount -o remount,bind,ro {root}",
@@ -155,12 +155,19 @@ class Image:
             (root.parent / part).mkdir()
         stage.environment["PATH"] = "/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin"
 
-    def _mounts(self, stage: Stage, mode: str = "rw") -> Iterator[str]:
-        """Shell commands that complete the stage's root."""
+    def _mounts(self, stage: Stage, *, writable: bool = True) -> Iterator[str]:
+        """Shell commands that complete the stage's root; a finished one has all its layers below.
+
+        A mount with an upper layer empties the work folder beside it, so of two that are begun at
+        once one may find it gone: ENOENT, which mount tells as "special device overlay does not
+        exist" (ovl_workdir_create in the kernel's fs/overlayfs/super.c).
+        """
         root, layers = self._root(stage), self._root(stage).parent
         for lower, upper, at in (("/usr", "usr", "usr"), (PREFIX, "local", "usr/local")):
-            folders = f"upperdir={layers}/{upper},workdir={layers}/{upper}.work"
-            yield f"mount -t overlay -o {mode},lowerdir={lower},{folders} overlay {root}/{at}"
+            folders = f"ro,lowerdir={layers}/{upper}:{lower}"
+            if writable:
+                folders = f"lowerdir={lower},upperdir={layers}/{upper},workdir={layers}/{upper}.work"
+            yield f"mount -t overlay -o {folders} overlay {root}/{at}"
         # Python looks for its library where it was built.
         yield f"mount --bind -o ro {PREFIX} {root}{PREFIX}"
         yield f"mount --rbind -o ro /etc/ssl {root}/etc/ssl"
