@@ -13,12 +13,18 @@ from bridge.cutover.fences.target import release
 from bridge.cutover.points import passing
 from bridge.cutover.wayback import Detail
 from bridge.cutover.work import Work
-from bridge.dualwrite.authority import make_tables
+from bridge.dualwrite.authority import make_tables, set_up
 
 
 def arm(work: Work) -> Detail:
-    """Prepares all that needs no fence: the way back, triggers, and whom the target keeps out."""
+    """Prepares all that needs no fence: the way back, triggers, and whom the target keeps out.
+
+    From here on the group has its rows of authority, so that each instance is asked whether it
+    knows them before writers are kept out.
+    """
     make_tables(work.source, work.database)
+    seconds = work.settings.lock_seconds
+    set_up(work.source, work.target, work.pipeline, work.database, work.group, seconds)
     work.fence_target()
     passing("arming.fenced")
     triggers = objects.make_triggers(work.target, work.plans)

@@ -20,6 +20,7 @@ import pymysql
 from pymysql.constants import ER
 
 from bridge.cutover.journal import Journal
+from bridge.cutover.journal import Q as JOURNAL
 from bridge.databases.postgres import limit_locks
 from bridge.errors import BridgeError, ServerRefused
 from bridge.names import TableName, bindable
@@ -39,6 +40,7 @@ __all__ = [
     "read_target",
     "record_op",
     "record_op_or_fail",
+    "set_up",
     "write_source",
     "write_target",
 ]
@@ -170,8 +172,43 @@ def _next(group: str, here: Authority | None, there: Authority | None) -> Author
     return replace(known, epoch=1 + max(a.epoch for a in (here, there, known) if a is not None))
 
 
+def set_up(
+    source: pymysql.Connection[Any],
+    target: psycopg.Connection[Any],
+    pipeline: str,
+    database: str,
+    group: str,
+    seconds: float,
+) -> None:
+    """Gives a group the rows that it lacks: a write of a group without one is held by nothing.
+
+    A group that never had one is the source's, for the stream alone. Both sessions are in
+    autocommit mode; raises the drivers' errors where a lock is not had within `seconds`.
+    """
+    with target.transaction():
+        limit_locks(target, seconds)
+        target.execute(STORE["lock_authority"], {"pipeline": pipeline, "group": group})
+        there = read_target(target, pipeline).get(group)
+        here = read_source(source, database).get(group)
+        wanted = there or here or Authority(group, 1)
+        if there is None:
+            write_target(target, pipeline, wanted)
+    if here is None:
+        source.begin()
+        try:
+            with source.cursor() as cursor:
+                cursor.execute(f"SET SESSION innodb_lock_wait_timeout = {max(1, round(seconds))}")
+            if group not in read_source(source, database, locked=group):
+                write_source(source, database, pipeline, wanted)
+            source.commit()
+        except BaseException:
+            source.rollback()
+            raise
+
+
 def write_target(conn: psycopg.Connection[Any], pipeline: str, now: Authority) -> None:
     """Makes the target's row what `now` says, in the open transaction, which holds its lock."""
+    conn.execute(JOURNAL["durable"])
     conn.execute(Q["set_authority"], {**now.document(), "pipeline": pipeline})
 
 

@@ -67,7 +67,10 @@ def _end(side: str, session: int) -> str:
 
 
 def instances(facts: Facts, limits: Limits) -> Gate:
-    """Every instance that writes through the bridge knows the current epoch."""
+    """Every instance that writes through the bridge knows the current epoch.
+
+    Without an epoch nothing holds its writes. Where nobody writes so, arming makes one.
+    """
     counted = [one for one in facts.instances if one.silent <= limits.gone]
     epoch = _current(facts.epochs)
     evidence = {
@@ -101,6 +104,12 @@ def _behind(
         yield Problem(
             f"the sides do not agree on {facts.group}: {_said(here)} in the source,"
             f" {_said(there)} in the target",
+            f"dbbridge cutover mode cdc {group_option(facts.group)}",
+        )
+    elif epoch is None and counted:
+        yield Problem(
+            f"{facts.group} was never set up, so that nothing holds what is written through the"
+            " bridge",
             f"dbbridge cutover mode cdc {group_option(facts.group)}",
         )
     for one in counted:

@@ -130,6 +130,10 @@ STRANGER = Writer("source", "cron", "batch", "php", 9, 0.0, 1.0)
          None, "hidden"),
         ("instances", {"epochs": Epochs(("source", 3), ("closed", 4))}, False, "do not agree"),
         ("instances", {"instances": (Instance("i", "proxy", "w", 1, 2, 1.0),)}, False, "epoch 2"),
+        ("instances", {"instances": (Instance("i", "proxy", "w", 1, None, 1.0),)}, False,
+         "epoch None"),
+        ("instances", {"epochs": Epochs(None, None), "instances": (
+            Instance("i", "proxy", "w", 1, None, 1.0),)}, False, "never set up"),
         ("instances", {"instances": (Instance("i", "proxy", "w", 1, 3, 30.0),)}, False, "30 s"),
         ("reverse", {"reverse": (Problem("no slot is free"),)}, False, "no slot"),
         ("reverse", {"reverse": None}, None, "nobody has looked"),
