@@ -11,7 +11,7 @@ from bridge.cutover import objects, sequences
 from bridge.cutover.attempt import FenceNotes
 from bridge.cutover.fences.target import release
 from bridge.cutover.points import passing
-from bridge.cutover.wayback import Detail
+from bridge.cutover.wayback import SLOT_SECONDS, Detail
 from bridge.cutover.work import Work
 from bridge.dualwrite.authority import make_tables, set_up
 
@@ -27,8 +27,12 @@ def arm(work: Work) -> Detail:
     set_up(work.source, work.target, work.pipeline, work.database, work.group, seconds)
     work.fence_target()
     passing("arming.fenced")
+    return _ready(work, SLOT_SECONDS)
+
+
+def _ready(work: Work, slot_seconds: float) -> Detail:
     triggers = objects.make_triggers(work.target, work.plans)
-    return {**work.way_back.arm(work.settings.lock_seconds), "triggers": triggers}
+    return {**work.way_back.arm(work.patience(), slot_seconds), "triggers": triggers}
 
 
 def disarm(work: Work) -> Detail:
@@ -39,8 +43,14 @@ def disarm(work: Work) -> Detail:
 
 
 def fence(work: Work) -> Detail:
-    """Keeps all writers out of the source."""
+    """Keeps all writers out of the source.
+
+    First, while they write: a table that was copied again since the group was armed, or came to it,
+    is another one in the target, unpublished and with rights of its own.
+    """
     work.note_epoch()
+    work.fence_target()
+    _ready(work, work.patience())
     work.hook("before_fence")
     passing("fencing.begun")
     work.close()

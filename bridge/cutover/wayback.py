@@ -49,12 +49,15 @@ class StreamBack:
     source: pymysql.Connection[Any]
     target: psycopg.Connection[Any]
 
-    def arm(self, seconds: float) -> Detail:
-        """Makes publication and slot; waits for open writers, for locks up to a limit."""
+    def arm(self, lock_seconds: float, slot_seconds: float) -> Detail:
+        """Makes publication and slot as far as they are not there, or not for all tables.
+
+        A new slot waits for open writers.
+        """
         make_table(self.source, self.database)
         slot = slots.arm(
             self.target, self.pipeline, self.group, self.plans,
-            lock_seconds=seconds, slot_seconds=max(seconds, SLOT_SECONDS),
+            lock_seconds=lock_seconds, slot_seconds=max(lock_seconds, slot_seconds),
         )  # fmt: skip
         self.target.execute(Q["add"], {**self._names, "slot": slot.name})
         return {"slot": slot.name, "retained_bytes": slot.retained}

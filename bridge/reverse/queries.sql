@@ -60,8 +60,9 @@ FROM pg_class c WHERE c.oid = to_regclass(%(name)s)
 
 -- name: publication
 SELECT p.pubinsert AND p.pubupdate AND p.pubdelete AND p.pubtruncate,
-    COALESCE((SELECT array_agg(t.schemaname || '.' || t.tablename) FROM pg_publication_tables t
-        WHERE t.pubname = p.pubname), '{}')
+    COALESCE((SELECT array_agg(n.nspname || '.' || c.relname) FROM pg_publication_rel r
+        JOIN pg_class c ON c.oid = r.prrelid JOIN pg_namespace n ON n.oid = c.relnamespace
+        WHERE r.prpubid = p.oid), '{}')
 FROM pg_publication p WHERE p.pubname = %(name)s
 
 -- name: writers

@@ -20,9 +20,7 @@ from bridge.mapping.plan import TablePlan
 from bridge.names import POSTGRES_NAME_BYTES, quote_postgres
 from bridge.reverse.ledger import Q
 from bridge.reverse.pgoutput import format_lsn
-
-_FULL = "FULL"
-_IDENTITIES = {"d": "DEFAULT", "n": "NOTHING", "f": _FULL}
+from bridge.reverse.publication import publish
 
 
 class SlotLost(BridgeError):
@@ -122,10 +120,7 @@ def arm(
     try:
         with conn.transaction():
             limit_locks(conn, lock_seconds)
-            _publish(conn, name, plans)
-            for plan in plans:
-                if not plan.key:
-                    _make_full(conn, names, plan)
+            publish(conn, name, names, plans)
     except psycopg.errors.LockNotAvailable as error:
         raise _blocked(conn, "the publication") from error
     except psycopg.errors.InsufficientPrivilege as error:
@@ -194,32 +189,6 @@ def marker(conn: psycopg.Connection[Any], content: str = "") -> int:
     row = conn.execute(Q["marker"], {"content": content}).fetchone()
     assert row is not None
     return int(row[0])
-
-
-def _publish(conn: psycopg.Connection[Any], name: str, plans: Sequence[TablePlan]) -> None:
-    tables = ", ".join(sorted(plan.target.postgres for plan in plans))
-    there = conn.execute(Q["publication"], {"name": name}).fetchone()
-    quoted = quote_postgres(name)
-    if there is None:
-        sql = f"CREATE PUBLICATION {quoted} FOR TABLE {tables}"
-    elif set(there[1]) != {str(plan.target) for plan in plans} or not there[0]:
-        sql = f"ALTER PUBLICATION {quoted} SET TABLE {tables}"
-    else:
-        return
-    conn.execute(sql.encode())
-
-
-def _make_full(conn: psycopg.Connection[Any], names: dict[str, str], plan: TablePlan) -> None:
-    """An UPDATE of a published table without an identity fails; the old one is remembered."""
-    row = conn.execute(Q["table"], {"name": plan.target.postgres}).fetchone()
-    if row is None or row[0] == "f":
-        return
-    identity = _IDENTITIES.get(row[0]) or f"USING INDEX {quote_postgres(row[5])}"
-    conn.execute(
-        Q["remember_identity"],
-        {**names, "schema": plan.target.schema, "table": plan.target.table, "identity": identity},
-    )
-    conn.execute(f"ALTER TABLE {plan.target.postgres} REPLICA IDENTITY FULL".encode())
 
 
 def _create(conn: psycopg.Connection[Any], name: str, lock_seconds: float) -> None:

@@ -121,10 +121,6 @@ class TargetFence:
             else:
                 return Proof(True, (), tuple(ended))
 
-    def stands(self, conn: Connection) -> bool:
-        """Whether nobody may write who is to be kept out."""
-        return conn.execute(Q["grants"], self.names()).fetchone() is None
-
     def blockers(self, conn: Connection) -> list[Session]:
         """Sessions that hold locks against it; `id` 0 for a prepared transaction."""
         return [Session(*row) for row in conn.execute(Q["blockers"], self.names())]

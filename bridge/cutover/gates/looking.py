@@ -14,7 +14,7 @@ from bridge.cutover.gates.base import ORDER, Gate, Problem, of_problems
 from bridge.cutover.gates.facts import Limits
 from bridge.cutover.gates.gather import Inspector
 from bridge.cutover.gates.judge import refusing
-from bridge.cutover.gates.reverse import reverse_problems, slot_problems
+from bridge.cutover.gates.reverse import lost_ways, reverse_problems, slot_problems
 from bridge.cutover.opening import Opener, account_of
 from bridge.cutover.proposals import Proposal, propose
 from bridge.cutover.sampling import Sample, spans
@@ -164,7 +164,10 @@ def _of_reverse(work: Work) -> tuple[Gate, ...]:
             else f"the stream back is behind by {lag} s",
             "dbbridge sync",
         ),
-        of_problems("reverse", slot_problems(state, work.group, *work.way_back.slot()), {}),
+        of_problems("reverse", [
+            *slot_problems(state, work.group, *work.way_back.slot()),
+            *lost_ways(work.target, work.way_back.slot()[0], work.plans),
+        ], {}),
         of_problems("representable", held, {"rows": lost}),
     )  # fmt: skip
 

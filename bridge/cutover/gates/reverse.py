@@ -16,6 +16,7 @@ from bridge.mapping.plan import TablePlan
 from bridge.names import group_option, quote_mysql
 from bridge.report.groups import slot_alarm
 from bridge.reverse.fitness import obstacles
+from bridge.reverse.publication import unpublished
 from bridge.reverse.slots import Slot, is_lost
 from bridge.store.sql import queries
 
@@ -56,6 +57,21 @@ def slot_problems(state: State, group: str, name: str, slot: Slot | None) -> Ite
         yield Problem(found, f"dbbridge cutover {helps}")
     elif found and state == "armed":
         yield Problem(found, "dbbridge sync, which brings it forward")
+
+
+def lost_ways(
+    target: psycopg.Connection[Any], name: str, plans: Sequence[TablePlan]
+) -> Iterator[Problem]:
+    """What is written in the target and does not come back, while it has authority.
+
+    `name`: the publication's, and the slot's. Before a switch nobody has to ask: it publishes all
+    tables again.
+    """
+    for what, statements in unpublished(target, name, plans):
+        yield Problem(
+            f"{what}: what was written since may not be in the source",
+            f"{statements}; then update each row that was written since to itself",
+        )
 
 
 def _replication(target: psycopg.Connection[Any], slot: str) -> Iterator[Problem]:

@@ -145,9 +145,10 @@ def test_all_rights_go_and_come_back_as_they_were(place: Place) -> None:
         conn.execute("SELECT * FROM shop.orders")
     place.as_bridge("INSERT INTO shop.orders (n) VALUES (1)")
     place.as_bridge("GRANT INSERT ON shop.orders TO @team")
-    with closing(place.connect("bridge")) as conn:
-        assert not fence.stands(conn)
-    assert place.engage(fence)
+    with closing(place.connect("batch")) as conn:
+        conn.execute("INSERT INTO shop.orders (n) VALUES (1)")
+        assert place.engage(fence)
+        assert _refused(conn, "INSERT INTO shop.orders (n) VALUES (1)")
     for _ in range(2):
         assert place.release() == []
     place.as_bridge("REVOKE INSERT ON shop.orders FROM @team")

@@ -9,6 +9,7 @@ import pytest
 from bridge.errors import ServerRefused
 from bridge.reverse import slots
 from bridge.reverse.position import ReverseTaken
+from bridge.reverse.publication import unpublished
 from bridge.reverse.slots import SlotBlocked, SlotLost
 from tests.integration.reverse.rig import GROUP, PIPELINE, Rig
 
@@ -47,6 +48,31 @@ def test_arming_again_changes_nothing_and_disarming_gives_back(armed: Rig) -> No
             slots.disarm(conn, PIPELINE, GROUP)
         assert slots.read_slot(conn, name) is None
         assert (identity(armed, "log"), identity(armed, "one")) == ("d", "d")
+
+
+def test_a_table_that_was_made_anew_is_published_again(armed: Rig) -> None:
+    """As another one takes the place of one that was copied again."""
+    plans = list(armed.plans.values())
+    name = slots.slot_name(armed.target.name, PIPELINE, GROUP)
+    with armed.bridge() as conn:
+        assert unpublished(conn, name, plans) == []
+        for table in ("one", "log"):
+            old = f'"{armed.source.name}"."{table}"'
+            conn.execute(f'CREATE TABLE {old[:-1]}__copy2" (LIKE {old} INCLUDING ALL)'.encode())
+            conn.execute(f"DROP TABLE {old}".encode())
+            conn.execute(f'ALTER TABLE {old[:-1]}__copy2" RENAME TO "{table}"'.encode())
+        conn.execute(f"ALTER PUBLICATION \"{name}\" SET (publish = 'insert')".encode())
+        (publication, mends), (keyless, full) = unpublished(conn, name, plans)
+        assert f"lacks {armed.source.name}.log, {armed.source.name}.one" in publication
+        assert "has no key" in keyless
+        for statement in (*mends.split("; "), full):
+            conn.execute(statement.encode())
+        assert unpublished(conn, name, plans) == []
+        conn.execute(f"ALTER PUBLICATION \"{name}\" SET (publish = 'insert')".encode())
+        conn.execute(f'ALTER PUBLICATION "{name}" DROP TABLE "{armed.source.name}".one'.encode())
+        conn.execute(f'ALTER TABLE "{armed.source.name}".log REPLICA IDENTITY DEFAULT'.encode())
+        slots.arm(conn, PIPELINE, GROUP, plans)
+        assert unpublished(conn, name, plans) == []
 
 
 def test_names_are_the_servers_and_never_alike() -> None:

@@ -48,6 +48,12 @@ def modes(world: World, rules: Rules, limits: Limits) -> Iterator[Next]:
         yield "new mode", world._replace(source=row, target=row, changes=world.changes + 1)
 
 
+def copies(world: World, limits: Limits) -> Iterator[Next]:
+    """The table is copied again, into another one that takes its place in the target."""
+    if world.state == "armed" and world.published and world.changes < limits.changes:
+        yield "is copied again", world._replace(published=False, changes=world.changes + 1)
+
+
 def _commit(world: World, side: str, row: tuple[str, int], rules: Rules) -> Iterator[Next]:
     now = world.source if side == "source" else world.target
     if rules.writers == "under the row's lock" and now != row:
@@ -60,7 +66,7 @@ def _commit(world: World, side: str, row: tuple[str, int], rules: Rules) -> Iter
             yield "writes early, too", written._replace(early=(written.written, row[1]))
     else:
         number = world.written + 1
-        queue = (*world.reverse, number)
+        queue = (*world.reverse, number) if world.published else world.reverse
         yield (
             "writes to the target",
             world._replace(written=number, at_target=number, reverse=queue),

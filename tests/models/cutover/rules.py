@@ -15,6 +15,8 @@ class Rules:
     """Whether the stream obeys markers of whoever was left behind."""
     fence: bool = True
     """Whether there are writers that know nothing of rows, and a fence against them."""
+    publishes_again: bool = True
+    """Whether a switch of an armed group publishes its tables again, before the fence."""
     marker: str = "under the fence"
     """Or "before the fence": when the position is noted that the stream has to pass."""
     drains: bool = True

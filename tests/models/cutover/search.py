@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from bridge.cutover.transitions import TABLE
 from tests.models.cutover.operators import Limits, Next, connect, events, moves, run
-from tests.models.cutover.others import modes, streams, writers
+from tests.models.cutover.others import copies, modes, streams, writers
 from tests.models.cutover.rules import Rules
 from tests.models.cutover.world import Operator, World, at_rest, wrong
 
@@ -44,6 +44,7 @@ def search(rules: Rules, limits: Limits) -> Found:
             *streams(world),
             *writers(world, rules, limits),
             *modes(world, rules, limits),
+            *copies(world, limits),
         ):
             if after not in came:
                 came[after] = (world, did)

@@ -65,6 +65,10 @@ def _until(condition: Callable[[World], bool]) -> Effect:
     return lambda world: world if condition(world) else None
 
 
+def _publish(published: bool) -> Effect:
+    return lambda world: world._replace(published=published)
+
+
 TO_TRIPWIRE = _mark("marker", OFF)
 NEUTRAL = _mark("marker", MARK)
 REVERSE_MARKER = Step("marker", False, lambda w: w._replace(reverse=(*w.reverse, MARK)))
@@ -73,6 +77,8 @@ REVERSE_DRAINED = Step("drained", False, _until(lambda world: MARK not in world.
 GO_ON = _mark("marker, to go on", ON)
 REVERSE_ENDED = Step("reverse ended", False, _until(lambda world: not world.reverses))
 REVERSE_RUNS = Step("reverse runs", False, _until(lambda world: world.reverses))
+PUBLISH = Step("publish", False, _publish(True))
+UNPUBLISH = Step("publish no more", False, _publish(False))
 FENCE = Step("fence", True, _fence(True))
 UNFENCE = Step("unfence", True, _fence(False))
 CLOSE_SOURCE = Step("close source", True, _write("source", "closed", 1))
@@ -92,7 +98,17 @@ def steps(state: State, rules: Rules) -> tuple[Step, ...]:
     return tuple(each._replace(on_source=False) if "marker" in each.name else each for each in made)
 
 
+def _arming(_: Rules) -> Iterator[Step]:
+    yield PUBLISH
+
+
+def _disarming(_: Rules) -> Iterator[Step]:
+    yield UNPUBLISH
+
+
 def _fencing(rules: Rules) -> Iterator[Step]:
+    if rules.publishes_again:
+        yield PUBLISH
     if rules.marker == "before the fence":
         yield TO_TRIPWIRE
     yield CLOSE_TARGET
@@ -175,6 +191,8 @@ def _reverse_aborting(rules: Rules) -> Iterator[Step]:
 
 
 _STEPS: dict[State, Callable[[Rules], Iterator[Step]]] = {
+    "arming": _arming,
+    "disarming": _disarming,
     "fencing": _fencing,
     "draining": _draining,
     "sequencing": _sequencing,

@@ -36,7 +36,8 @@ class World(NamedTuple):
 
     `forward` and `reverse` are logs of changes that the streams have not come to yet. `applies` is
     whether the forward stream does (or is a tripwire, which drops what it meets), `reverses`
-    whether the reverse stream runs. `looked` is a row that an instance has
+    whether the reverse stream runs. `published` is whether what is written to the target's table
+    goes into its log for that. `looked` is a row that an instance has
     seen, and where; `early` an operation with its epoch whose early write is on its way.
     """
 
@@ -47,6 +48,7 @@ class World(NamedTuple):
     fenced: bool = False
     applies: bool = True
     reverses: bool = False
+    published: bool = False
     forward: tuple[int, ...] = ()
     reverse: tuple[int, ...] = ()
     at_source: int = 0
