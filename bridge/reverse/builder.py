@@ -12,12 +12,11 @@ from bridge.reverse.batch import Batch, Change
 from bridge.reverse.writer import Dialect, ReverseStopped, Row, Writer, merged
 
 MARKER = "dbbridge"
-"""The prefix of the messages that `slots.marker` writes."""
-MARKER = "dbbridge"
-"""The prefix of markers (queries.sql: marker)."""
-MOST_CHANGES = 5_000
-MOST_BYTES = 8 << 20
-"""After which a batch is full; a transaction that is larger goes in parts."""
+"""The prefix of the messages that `slots.marker` writes (queries.sql: marker)."""
+MOST_CHANGES = 10_000
+MOST_BYTES = 16 << 20
+"""With half of either a batch ends at the next commit; a transaction that goes on beyond the whole
+is handed on in parts."""
 
 
 class Builder:
@@ -69,8 +68,15 @@ class Builder:
 
     @property
     def full(self) -> bool:
-        """Whether the batch should be handed on, perhaps in the middle of a transaction."""
-        return len(self.batch.changes) >= MOST_CHANGES or self.batch.size >= MOST_BYTES
+        """Whether the batch should be handed on.
+
+        In the middle of a transaction only if that is too large: the source commits only where one
+        ends, and a backlog must not become one transaction there.
+        """
+        changes, size = len(self.batch.changes), self.batch.size
+        if self._begin is not None:
+            return changes >= MOST_CHANGES or size >= MOST_BYTES
+        return self._parted or changes >= MOST_CHANGES // 2 or size >= MOST_BYTES // 2
 
     def taken(self) -> Batch:
         """The batch so far; a new one begins."""
