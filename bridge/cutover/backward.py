@@ -17,8 +17,13 @@ from bridge.cutover.fences.target import release
 from bridge.cutover.points import passing
 from bridge.cutover.wayback import Detail
 from bridge.cutover.work import Work
+from bridge.errors import BridgeError
 from bridge.names import TableName
 from bridge.replicate import ops
+
+
+class NotHeld(BridgeError):
+    """Rows came that the source has no place for: without the target they would be lost."""
 
 
 def fence(work: Work) -> Detail:
@@ -34,13 +39,22 @@ def fence(work: Work) -> Detail:
 
 
 def drain(work: Work) -> Detail:
-    """Waits until the source has all; nobody sends it anything from then on."""
+    """Waits until the source has all; nobody sends it anything from then on.
+
+    Raises NotHeld: the check that follows only sees rows that the source has ever had.
+    """
     mark = work.way_back.mark()
     passing("reverse-draining.marked")
     what = "the reverse stream has not brought the last changes"
     seconds = work.wait(lambda: work.way_back.passed(mark), what)
     work.way_back.end(work.row("closed", 1).epoch)
     passing("reverse-draining.ended")
+    rows, named = work.way_back.unheld()
+    if rows:
+        raise NotHeld(
+            f"{rows} rows of the target cannot be held by the source: {', '.join(named)}",
+            "mend or delete them in the target",
+        )
     return {"marker": mark, "seconds": round(seconds, 3)}
 
 

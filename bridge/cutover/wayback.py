@@ -19,6 +19,7 @@ from bridge.errors import ServerRefused
 from bridge.mapping.plan import TablePlan
 from bridge.names import TableName, bindable, group_option
 from bridge.reverse import slots
+from bridge.reverse.ledger import unheld
 from bridge.reverse.position import REVERSE_TABLE, make_table
 from bridge.store.sql import queries
 
@@ -83,8 +84,8 @@ class StreamBack:
     def begin(self, epoch: int) -> None:
         """The target takes over in `epoch`: what was written until now is not sent back.
 
-        In the transaction that is open on the target. Raises SlotLost: without the slot nothing
-        could be sent back.
+        Nor is anything left that the source could not hold before. In the transaction that is open
+        on the target. Raises SlotLost: without the slot nothing could be sent back.
         """
         name, slot = self.slot()
         if slots.is_lost(slot):
@@ -106,6 +107,10 @@ class StreamBack:
     def end(self, epoch: int) -> None:
         """No stream of an earlier epoch writes to the source from now on, however late it is."""
         self._run(f"UPDATE {self._table} SET epoch = %s WHERE grp = %s AND epoch < %s", epoch)
+
+    def unheld(self) -> tuple[int, list[str]]:
+        """Rows that did not get into the source, since it cannot hold them; some by name."""
+        return unheld(self.target, self.pipeline, self.group, self._applied())
 
     def resume(self, epoch: int) -> None:
         """It may again, in this epoch, from where it was ended."""

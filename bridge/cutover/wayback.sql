@@ -6,8 +6,11 @@ ON CONFLICT (pipeline, grp) DO UPDATE SET slot = EXCLUDED.slot
 DELETE FROM dbbridge.way_back WHERE pipeline = %(pipeline)s AND grp = %(group)s
 
 -- name: begin
-UPDATE dbbridge.way_back SET epoch = %(epoch)s, start = pg_current_wal_insert_lsn()
-WHERE pipeline = %(pipeline)s AND grp = %(group)s AND epoch < %(epoch)s
+WITH begun AS (
+    UPDATE dbbridge.way_back SET epoch = %(epoch)s, start = pg_current_wal_insert_lsn()
+    WHERE pipeline = %(pipeline)s AND grp = %(group)s AND epoch < %(epoch)s RETURNING pipeline, grp
+)
+DELETE FROM dbbridge.reverse_unrepresentable u USING begun WHERE (u.pipeline, u.grp) = (begun.pipeline, begun.grp)
 
 -- name: resume
 UPDATE dbbridge.way_back SET epoch = %(epoch)s, start = '0/0'::pg_lsn + %(lsn)s::numeric

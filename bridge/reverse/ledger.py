@@ -196,6 +196,19 @@ class Ledger:
         return self._conn
 
 
+def unheld(
+    conn: psycopg.Connection[Any], pipeline: str, group: str, position: int
+) -> tuple[int, list[str]]:
+    """Rows that a source which is at a position does not hold: how many, and some of them."""
+    names = {"pipeline": pipeline, "group": group, "lsn": position}
+    rows = conn.execute(Q["unheld"], names).fetchall()
+    named = [
+        f"{schema}.{table} {bytes(key).decode()} ({': '.join(filter(None, (column, code)))})"
+        for schema, table, key, column, code, _ in rows
+    ]
+    return (rows[0][-1] if rows else 0), named
+
+
 def _columns(entry: Entry) -> dict[str, Any]:
     return {
         "lsn": entry.lsn,

@@ -3,9 +3,12 @@ SELECT source_schema, source_table, key, lsn - '0/0'::pg_lsn, code, column_name,
 FROM dbbridge.reverse_unrepresentable WHERE pipeline = %(pipeline)s AND grp = %(group)s
 ORDER BY source_schema, source_table, digest, lsn
 
--- name: count_unrepresentable
-SELECT count(DISTINCT (source_schema, source_table, digest)) FROM dbbridge.reverse_unrepresentable
-WHERE pipeline = %(pipeline)s AND grp = %(group)s
+-- name: unheld
+SELECT source_schema, source_table, key, column_name, code, count(*) OVER ()
+FROM dbbridge.reverse_unrepresentable WHERE pipeline = %(pipeline)s AND grp = %(group)s
+  AND lsn < '0/0'::pg_lsn + %(lsn)s::numeric
+  AND (superseded IS NULL OR superseded >= '0/0'::pg_lsn + %(lsn)s::numeric)
+ORDER BY lsn LIMIT 5
 
 -- name: forget_uncommitted
 DELETE FROM dbbridge.reverse_unrepresentable

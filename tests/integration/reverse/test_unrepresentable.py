@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from dataclasses import replace
 
 import pytest
 
+from bridge.cutover import wayback
+from bridge.cutover.wayback import StreamBack
 from bridge.reverse.representable import count_unheld
 from tests.integration.copied import plan_of
-from tests.integration.reverse.rig import Rig
+from tests.integration.reverse.rig import GROUP, PIPELINE, Rig
 
 WIDE = """
     id int PRIMARY KEY, small tinyint unsigned NOT NULL, amount decimal(6,2), name varchar(10),
@@ -100,6 +103,26 @@ def test_a_restart_knows_them_and_large_values_are_not_lost(wide: Rig) -> None:
     wide.write("UPDATE wide SET id = 4, small = 4 WHERE id = 200")
     assert wide.drain().unrepresentable == 0
     wide.same()
+
+
+def test_the_next_switch_knows_nothing_of_them_and_a_resumed_one_does(wide: Rig) -> None:
+    wide.write("UPDATE wide SET small = 999 WHERE id = 3")
+    assert wide.drain().unrepresentable == 1
+    assert wide.reverse is not None
+    wide.reverse.stop()
+    plans = list(wide.plans.values())
+    with closing(wide.source.connect()) as source, wide.bridge() as target:
+        way = StreamBack(PIPELINE, GROUP, wide.source.name, plans, source, target)
+        target.execute(
+            wayback.Q["add"], {"pipeline": PIPELINE, "group": GROUP, "slot": way.slot()[0]}
+        )
+        count, (named,) = way.unheld()
+        assert (count, named) == (1, f"{wide.source.name}.wide 3 (small: out-of-range)")
+        way.resume(2)
+        assert way.unheld()[0] == 1
+        with target.transaction():
+            way.begin(3)
+        assert way.unheld()[0] == 0
 
 
 def test_parts_of_one_transaction_know_of_each_other(
