@@ -67,11 +67,11 @@ class Applier:
         self._ledger.committed(batch.position)
 
     def _changes(self, batch: Batch) -> None:
-        if batch.statements is not None and not self._concerned(batch.changes):
+        if self._at_once(batch):
             with self._conn.cursor() as cursor:
                 cursor.execute(_SPOT)
             try:
-                for statement in batch.statements:
+                for statement in batch.statements or ():
                     self._run(statement)
             except (_Unexpected, pymysql.err.MySQLError) as error:
                 if isinstance(error, pymysql.err.MySQLError) and _broken(error):
@@ -82,6 +82,12 @@ class Applier:
                 return
         self.slow += 1
         self._singly.apply(batch.changes)
+
+    def _at_once(self, batch: Batch) -> bool:
+        """Whether the quick way may be tried."""
+        if batch.statements is None or self._concerned(batch.changes):
+            return False
+        return all(len(statement.sql) <= self._singly.most for statement in batch.statements)
 
     def _run(self, statement: Statement) -> None:
         with self._conn.cursor() as cursor:

@@ -17,7 +17,6 @@ from bridge.reverse.writer import Key, ReverseStopped, Row, Writer, merged
 
 COLLISIONS = frozenset({ER.DUP_ENTRY, ER.BAD_NULL_ERROR, 1761, 1762, 1869, 1586})
 """Another row has a unique value, or (by the guard of the upsert) was met in the place of this."""
-_TOO_LARGE = frozenset({1153, 2013, 2006, 1301})
 NEW_ROWS = COLLISIONS | {
     ER.DATA_TOO_LONG, ER.TRUNCATED_WRONG_VALUE, ER.TRUNCATED_WRONG_VALUE_FOR_FIELD,
     ER.WARN_DATA_OUT_OF_RANGE, ER.WARN_DATA_TRUNCATED, 1292, 1300, 1364, 1367, 1411, 1690,
@@ -37,7 +36,8 @@ class Singly:
     def __init__(self, conn: pymysql.Connection[Any], ledger: Ledger) -> None:
         self._conn = conn
         self._ledger = ledger
-        self._most = self._largest_packet() - _PACKET
+        self.most = self._largest_packet() - _PACKET
+        """Bytes of the longest statement; the server ends a session that sends a longer one."""
 
     def apply(self, changes: Sequence[Change]) -> None:
         """Raises ReverseStopped where the source does not have what it must."""
@@ -184,7 +184,7 @@ class Singly:
 
         The end of a session, or of its transaction, is raised.
         """
-        if len(statement) > self._most:
+        if len(statement) > self.most:
             return "over-max-allowed-packet", "", f"{len(statement)} bytes"
         with self._conn.cursor() as cursor:
             cursor.execute(_SPOT)

@@ -113,10 +113,10 @@ class Session:
         with postgres.connect(job.target, autocommit=True) as target:
             check_slot(target, slot, position.lsn)
         with conn.cursor() as cursor:
-            cursor.execute("SELECT VERSION()")
-            row = cursor.fetchone()
+            cursor.execute("SELECT VERSION(), @@max_allowed_packet")
+            version, packet = cursor.fetchone() or ("", 0)
         conn.rollback()
-        dialect = dialect_of(str(row[0]) if row else "")
+        dialect = dialect_of(str(version), int(packet))
         self._builder = Builder(job.plans, dialect, position.lsn)
         self._applier = Applier(conn, position, ledger)
         self._position = position

@@ -19,6 +19,7 @@ Key = tuple[bytes, ...]
 Row = tuple[Value, ...]
 """Values of the plan's columns, in their order."""
 STATEMENT_BYTES = 1 << 20
+"""After which a statement gets no more rows, where the server takes twice as much."""
 STATEMENT_KEYS = 500
 """Keys of a DELETE: far more cost the server's range optimizer its memory."""
 MODERN = (8, 0, 19)
@@ -31,10 +32,14 @@ class ReverseStopped(BridgeError):
 
 @dataclass(frozen=True, slots=True)
 class Dialect:
-    """What the source's server understands."""
+    """What the source's server understands.
+
+    `statement`: bytes after which a statement gets no more rows.
+    """
 
     alias: bool
     mariadb: bool
+    statement: int = STATEMENT_BYTES
 
 
 class Writer:
@@ -104,7 +109,7 @@ class Writer:
         for row in rows:
             pending.append(row)
             size += len(row)
-            if size > STATEMENT_BYTES:
+            if size > self._dialect.statement:
                 yield self._head + b",".join(pending) + tail
                 pending, size = [], 0
         if pending:
@@ -268,12 +273,13 @@ def _exact(column: ColumnPlan, dialect: Dialect) -> Callable[[bytes, Value], byt
     return exact
 
 
-def dialect_of(version: str) -> Dialect:
-    """From the text of SELECT VERSION()."""
+def dialect_of(version: str, packet: int = 2 * STATEMENT_BYTES) -> Dialect:
+    """From the text of SELECT VERSION() and max_allowed_packet."""
+    statement = min(STATEMENT_BYTES, packet // 2)
     if "MariaDB" in version:
-        return Dialect(alias=False, mariadb=True)
+        return Dialect(alias=False, mariadb=True, statement=statement)
     numbers = tuple(int(part) for part in version.partition("-")[0].split(".")[:3])
-    return Dialect(alias=numbers >= MODERN, mariadb=False)
+    return Dialect(alias=numbers >= MODERN, mariadb=False, statement=statement)
 
 
 def merged(row: Row, older: Row) -> Row:

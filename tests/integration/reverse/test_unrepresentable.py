@@ -219,3 +219,20 @@ def test_columns_that_only_the_source_has_keep_their_values(rig: Rig) -> None:
         (1, 2, 5, 1, 10), (9, 1, 2, 2, 4)
     ]  # fmt: skip
     assert rig.rows("SELECT DISTINCT YEAR(changed) FROM s") == [(2001,)]
+
+
+def test_a_row_larger_than_the_server_takes(rig: Rig) -> None:
+    rig.make({"large": "id int PRIMARY KEY, body longtext"})
+    rig.start()
+    most = rig.rows("SELECT @@max_allowed_packet")[0][0]
+    rig.write(
+        "INSERT INTO large VALUES (1, 'a')",
+        f"INSERT INTO large VALUES (2, repeat('x', {most}))",
+        "INSERT INTO large VALUES (3, 'c')",
+    )
+    assert rig.drain().unrepresentable == 1
+    assert kept(rig) == {2: ("over-max-allowed-packet", "")}
+    assert rig.rows("SELECT id FROM large ORDER BY id") == [(1,), (3,)]
+    rig.write("UPDATE large SET body = 'b' WHERE id = 2")
+    assert rig.drain().unrepresentable == 0
+    rig.same()
