@@ -1,8 +1,9 @@
 """Rows that the source cannot hold, kept in the target until a later change makes up for them.
 
 They are written down before the source commits the transaction that would have held them, and
-removed after it has committed the one that makes up for them. Either note carries the position of
-its transaction: whoever begins anew at the source's position drops what it has not committed.
+marked before it commits the one that makes up for them. Either note carries the position of its
+transaction: whoever begins anew at the source's position, which a failover of the source may have
+put back, drops what it has not committed. They go once the target sends neither again.
 """
 
 from __future__ import annotations
@@ -68,7 +69,7 @@ def key_text(key: Key | Row) -> bytes:
 
 
 class Ledger:
-    """The entries of a group; changes are kept aside until `committed` or `discard`."""
+    """The entries of a group; changes are kept aside until `committed`."""
 
     def __init__(
         self, pipeline: str, group: str, open_target: Callable[[], psycopg.Connection[Any]]
@@ -78,14 +79,18 @@ class Ledger:
         self._conn: psycopg.Connection[Any] | None = None
         self._entries: dict[Place, Entry] = {}
         self._aside: dict[Place, tuple[int, Entry | None]] = {}
+        self._first = self._last = 0
+        """Positions of commits that made up for entries which were not settled yet (0: none)."""
 
     def load(self, position: int) -> None:
         """Reads what stands at a position of the source; raises psycopg's errors."""
         conn = self._connection()
+        names = {**self._names, "lsn": position}
         with conn.transaction():
-            conn.execute(Q["forget_uncommitted"], {**self._names, "lsn": position})
-            conn.execute(Q["unmark_superseded"], self._names)
+            conn.execute(Q["forget_uncommitted"], names)
+            conn.execute(Q["unmark_uncommitted"], names)
             rows = conn.execute(Q["unrepresentable"], self._names).fetchall()
+        self._first = self._last = position
         self._aside.clear()
         self._entries = {
             (TableName(schema, table), bytes(key)): Entry(
@@ -148,7 +153,7 @@ class Ledger:
                     conn.execute(Q["add_unrepresentable"], {**names, **_columns(entry)})
 
     def committed(self, position: int) -> None:
-        """After the source has committed; raises psycopg's errors."""
+        """After the source has committed."""
         if not self._aside:
             return
         for place, (_, entry) in self._aside.items():
@@ -157,11 +162,18 @@ class Ledger:
             else:
                 self._entries[place] = entry
         self._aside.clear()
-        self._connection().execute(Q["settle"], {**self._names, "lsn": position})
+        self._first, self._last = self._first or position, position
 
-    def discard(self) -> None:
-        """The transaction was rolled back."""
-        self._aside.clear()
+    def settle(self, confirmed: int) -> None:
+        """Removes what was made up for before a position that the target was told.
+
+        Until then a failover of the source may undo that, and the change comes again, perhaps
+        without the large values that only the entry has. Raises psycopg's errors.
+        """
+        if not self._first or confirmed < self._first:
+            return
+        self._connection().execute(Q["settle"], {**self._names, "lsn": confirmed})
+        self._first = self._last if self._last > confirmed else 0
 
     def close(self) -> None:
         """Ends the session, if there is one."""

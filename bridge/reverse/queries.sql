@@ -1,6 +1,6 @@
 -- name: unrepresentable
 SELECT source_schema, source_table, key, lsn - '0/0'::pg_lsn, code, column_name, value, image::text, gone
-FROM dbbridge.reverse_unrepresentable WHERE pipeline = %(pipeline)s AND grp = %(group)s
+FROM dbbridge.reverse_unrepresentable WHERE pipeline = %(pipeline)s AND grp = %(group)s AND superseded IS NULL
 ORDER BY source_schema, source_table, digest, lsn
 
 -- name: unheld
@@ -12,12 +12,11 @@ ORDER BY lsn LIMIT 5
 
 -- name: forget_uncommitted
 DELETE FROM dbbridge.reverse_unrepresentable
-WHERE pipeline = %(pipeline)s AND grp = %(group)s
-  AND (lsn >= '0/0'::pg_lsn + %(lsn)s::numeric OR superseded < '0/0'::pg_lsn + %(lsn)s::numeric)
+WHERE pipeline = %(pipeline)s AND grp = %(group)s AND lsn >= '0/0'::pg_lsn + %(lsn)s::numeric
 
--- name: unmark_superseded
+-- name: unmark_uncommitted
 UPDATE dbbridge.reverse_unrepresentable SET superseded = NULL
-WHERE pipeline = %(pipeline)s AND grp = %(group)s AND superseded IS NOT NULL
+WHERE pipeline = %(pipeline)s AND grp = %(group)s AND superseded >= '0/0'::pg_lsn + %(lsn)s::numeric
 
 -- name: add_unrepresentable
 INSERT INTO dbbridge.reverse_unrepresentable
@@ -31,7 +30,7 @@ ON CONFLICT (pipeline, grp, source_schema, source_table, digest, lsn) DO UPDATE 
 -- name: mark_superseded
 UPDATE dbbridge.reverse_unrepresentable SET superseded = '0/0'::pg_lsn + %(lsn)s::numeric
 WHERE pipeline = %(pipeline)s AND grp = %(group)s AND (source_schema, source_table) = (%(schema)s, %(table)s)
-  AND digest = sha256(%(key)s) AND lsn < '0/0'::pg_lsn + %(before)s::numeric
+  AND digest = sha256(%(key)s) AND lsn < '0/0'::pg_lsn + %(before)s::numeric AND superseded IS NULL
 
 -- name: settle
 DELETE FROM dbbridge.reverse_unrepresentable

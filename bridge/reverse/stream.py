@@ -62,11 +62,19 @@ class Stream:
             raise target_error(error, endpoint) from error
         self._pg = self._conn.pgconn
         self._endpoint = endpoint
+        self.timeout = 0.0
+        """Seconds after which the server ends it if it hears nothing (0: it waits for ever)."""
         try:
+            self.timeout = self._wal_sender_timeout()
             self._begin(slot, publication, start)
         except BaseException:
             self.close()
             raise
+
+    def _wal_sender_timeout(self) -> float:
+        query = "SELECT setting FROM pg_settings WHERE name = 'wal_sender_timeout'"
+        row = self._conn.execute(query, prepare=False).fetchone()
+        return int(row[0]) / 1000 if row else 0.0
 
     def _begin(self, slot: str, publication: str, start: int) -> None:
         names = literal_postgres(quote_postgres(publication))

@@ -31,7 +31,9 @@ from bridge.reverse.stream import Alive, Data, Stream
 from bridge.reverse.writer import dialect_of
 
 STATUS_SECONDS = 10.0
-"""How often the server hears from us (wal_sender_timeout is 60 s), and an idle position moves."""
+"""How often the server hears from us, and an idle position moves.
+
+More often where wal_sender_timeout (60 s) is short: a server that has to ask gets all confirmed."""
 PRESSED_SECONDS = 0.5
 """The same while the slot is in danger."""
 _BURST = 2_000
@@ -77,8 +79,9 @@ class Session:
         self._handed = self._done = 0
         self._oldest = 0.0
         self._recorded: deque[tuple[float, int]] = deque()
-        self._safe = 0
+        self._safe = self._confirmed = 0
         self._asked = False
+        self._every = STATUS_SECONDS
         self._told = self._noted = time.monotonic()
         self._stream: Stream | None = None
         self._conn: pymysql.Connection[Any] | None = None
@@ -123,9 +126,11 @@ class Session:
         self.received = self.applied = position.lsn
         self._recorded.append((time.monotonic(), position.lsn))
         self.unrepresentable = len(ledger)
-        self._stream = _opened(job.target, slot, position.lsn)
+        self._stream = stream = _opened(job.target, slot, position.lsn)
+        if stream.timeout:
+            self._every = min(STATUS_SECONDS, stream.timeout / 3)
         self._thread = threading.Thread(
-            target=self._apply, name=f"reverse-apply-{job.group}", daemon=True
+            target=self._apply, args=(ledger,), name=f"reverse-apply-{job.group}", daemon=True
         )
         self._thread.start()
 
@@ -227,13 +232,15 @@ class Session:
             self._told = now
             self._asked = self._asked and not answer
             stream.confirm(self.received, self._safe)
+            self._confirmed = self._safe
 
     def _due(self, since: float) -> bool:
         every = PRESSED_SECONDS if self._pressed.is_set() else STATUS_SECONDS
-        return time.monotonic() - since >= every
+        return time.monotonic() - since >= min(every, self._every)
 
     def _wait(self, stream: Stream) -> None:
-        ready, _, _ = select.select([stream.fileno(), self._wake.fileno()], (), (), 1.0)
+        seconds = min(1.0, self._every)
+        ready, _, _ = select.select([stream.fileno(), self._wake.fileno()], (), (), seconds)
         if self._wake.fileno() in ready:
             with suppress(BlockingIOError):
                 self._wake.recv(4096)
@@ -242,13 +249,14 @@ class Session:
 
     # -- applying ----------------------------------------------------------------------------
 
-    def _apply(self) -> None:
+    def _apply(self, ledger: Ledger) -> None:
         try:
             while (batch := self._queue.get()) is not None:
                 self._applier.apply(batch)
                 self.rows += len(batch.changes)
                 if batch.whole:
-                    self.unrepresentable = len(self._ledger or ())
+                    ledger.settle(self._confirmed)
+                    self.unrepresentable = len(ledger)
                     self._recorded.append((time.monotonic(), batch.position))
                     self.applied = max(self.applied, batch.position)
                     self._oldest = 0.0

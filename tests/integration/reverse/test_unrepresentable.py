@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from contextlib import closing
 from dataclasses import replace
 
@@ -11,7 +12,7 @@ from bridge.cutover import wayback
 from bridge.cutover.wayback import StreamBack
 from bridge.reverse.representable import count_unheld
 from tests.integration.copied import plan_of
-from tests.integration.reverse.rig import GROUP, PIPELINE, Rig
+from tests.integration.reverse.rig import GROUP, PATIENCE, PIPELINE, Rig
 
 WIDE = """
     id int PRIMARY KEY, small tinyint unsigned NOT NULL, amount decimal(6,2), name varchar(10),
@@ -236,3 +237,35 @@ def test_a_row_larger_than_the_server_takes(rig: Rig) -> None:
     rig.write("UPDATE large SET body = 'b' WHERE id = 2")
     assert rig.drain().unrepresentable == 0
     rig.same()
+
+
+def test_what_a_failover_of_the_source_made_bad_again_is_healed_again(wide: Rig) -> None:
+    wide.write("UPDATE wide SET big = repeat('old', 3000) WHERE id = 3")
+    wide.write("UPDATE wide SET big = repeat('new', 3000), small = 999 WHERE id = 3")
+    before = wide.drain().applied
+    wide.write("UPDATE wide SET small = 3 WHERE id = 3")  # the large value does not come
+    wide.write("UPDATE wide SET small = 999 WHERE id = 3")
+    wide.write("UPDATE wide SET small = 4 WHERE id = 3")
+    assert wide.drain().unrepresentable == 0
+    assert wide.reverse is not None
+    wide.reverse.stop()
+    wide.rows("UPDATE wide SET small = 1, big = REPEAT('old', 3000) WHERE id = 3")
+    wide.rows(f"UPDATE _bridge_reverse SET lsn = {before}")
+    wide.start()
+    assert wide.drain().unrepresentable == 0
+    wide.same()
+
+
+def test_what_was_made_up_for_goes_once_it_cannot_come_again(wide: Rig) -> None:
+    assert wide.reverse is not None
+    wide.reverse.stop()
+    reverse = wide.start(keep_seconds=0)
+    reverse.press(True)  # tells the target at once how far all is
+    wide.write("UPDATE wide SET small = 999 WHERE id = 3")
+    wide.write("UPDATE wide SET small = 3 WHERE id = 3")
+    deadline = time.monotonic() + PATIENCE
+    with wide.bridge() as conn:
+        while conn.execute("SELECT 1 FROM dbbridge.reverse_unrepresentable").fetchall():
+            assert time.monotonic() < deadline
+            wide.write("UPDATE wide SET amount = 2 WHERE id = 4")
+            wide.drain()
