@@ -20,10 +20,11 @@ COLLISIONS = frozenset({ER.DUP_ENTRY, ER.BAD_NULL_ERROR, 1761, 1762, 1869, 1586}
 NEW_ROWS = COLLISIONS | {
     ER.DATA_TOO_LONG, ER.TRUNCATED_WRONG_VALUE, ER.TRUNCATED_WRONG_VALUE_FOR_FIELD,
     ER.WARN_DATA_OUT_OF_RANGE, ER.WARN_DATA_TRUNCATED, 1292, 1300, 1364, 1367, 1411, 1690,
-    3140, 3141, 3143, 3156, 3819, 3903, 4025, 4078, 118, 139, 1118, 1526, 1748, 1713,
+    3140, 3141, 3143, 3150, 3151, 3156, 3157, 3819, 3903, 4025, 4078, 118, 139, 1118, 1526, 1748,
+    1713,
 }  # fmt: skip
-"""Errors about a row's values: too long, out of range, no text, no JSON, refused by a CHECK, too
-large for a page, without a partition."""
+"""Errors about a row's values: too long, out of range, no text, no JSON or one that is too deep,
+refused by a CHECK, too large for a page, without a partition."""
 _OLD_CHARSET = 1287
 _SPOT = b"SAVEPOINT bridge_row"
 _PACKET = 1 << 12

@@ -22,7 +22,8 @@ _LONG = re.compile(rb"[0-9][0-9.]{15}|[0-9.][eE]")
 _DEEP = 100
 _DEEP_MARIADB = 31
 """Levels of a document (JSON_DEPTH_LIMIT is 100 on MySQL, 32 on MariaDB before 10.6)."""
-_LEVELS = re.compile(rb'"(?:[^"\\]++|\\.)*+"|([\[{])|([\]}])')
+_LEVELS = re.compile(rb'"(?:[^"\\]++|\\.)*+"(\s*+:)?|([\[{])|([\]}])|[^\s,:"\[\]{}]++')
+"""A text, perhaps a member's name; what begins and ends a level; a number or a word."""
 _MOST_NAME = 2**16 - 1
 _INTEGERS = (-(2**63), 2**64 - 1)
 
@@ -49,9 +50,9 @@ def _as_text(plan: ColumnPlan) -> Constant:
 
 def _as_document(text: bytes) -> bytes:
     """A jsonb value: equal to what MySQL will make of it."""
-    if _LONG.search(text) or len(text) > _MOST_NAME or text.count(b"{") > _DEEP:
+    if _LONG.search(text) or len(text) > _MOST_NAME:
         _read(text)
-    elif text.count(b"[") > _DEEP and _depth(text) > _DEEP:
+    elif _brackets(text) >= _DEEP and _depth(text, scalars=True) > _DEEP:
         raise Unheld("too-deep", text)
     return quoted(text)
 
@@ -68,7 +69,7 @@ def _as_printed(text: bytes) -> bytes:
 
 
 def _read(text: bytes) -> Any:
-    if _depth(text) > _DEEP:
+    if _depth(text, scalars=True) > _DEEP:
         raise Unheld("too-deep", text)
 
     def number(token: str) -> int | float:
@@ -89,13 +90,20 @@ def _read(text: bytes) -> Any:
     return json.loads(text, parse_int=integer, parse_float=number, object_pairs_hook=members)
 
 
-def _depth(text: bytes) -> int:
-    if text.count(b"[") + text.count(b"{") <= _DEEP_MARIADB:
+def _brackets(text: bytes) -> int:
+    return text.count(b"[") + text.count(b"{")
+
+
+def _depth(text: bytes, *, scalars: bool = False) -> int:
+    """Levels; with `scalars` a value that is no container has one of its own, as on MySQL."""
+    if _brackets(text) <= _DEEP_MARIADB:
         return 0
     level = deepest = 0
     for match in _LEVELS.finditer(text):
-        level += (match[1] is not None) - (match[2] is not None)
-        deepest = max(deepest, level)
+        name, begins, ends = match.groups()
+        level += (begins is not None) - (ends is not None)
+        scalar = scalars and not (name or begins or ends)
+        deepest = max(deepest, level + scalar)
     return deepest
 
 

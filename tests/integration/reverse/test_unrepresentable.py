@@ -222,6 +222,26 @@ def test_columns_that_only_the_source_has_keep_their_values(rig: Rig) -> None:
     assert rig.rows("SELECT DISTINCT YEAR(changed) FROM s") == [(2001,)]
 
 
+def test_documents_that_are_too_deep(rig: Rig) -> None:
+    rig.make({"d": "id int PRIMARY KEY, doc json"})
+    rig.start()
+    documents = {
+        1: "[" * 100 + "]" * 100,
+        2: '{"a": ' * 99 + "1" + "}" * 99,
+        3: "[" * 100 + "null" + "]" * 100,
+        4: '{"a": [' * 60 + "]}" * 60,
+        5: '{"a": [' * 60 + '{"b": "c"}' + "]}" * 60,
+    }
+    for number, document in documents.items():
+        rig.write(f"INSERT INTO d VALUES ({number}, '{document}')")
+    deep = {3, 4, 5} if rig.source.server.kind == "mysql" else {*documents}
+    assert rig.drain().unrepresentable == len(deep)
+    assert kept(rig) == dict.fromkeys(deep, ("too-deep", "doc"))
+    rig.write(f"DELETE FROM d WHERE id IN ({', '.join(map(str, deep))})")
+    assert rig.drain().unrepresentable == 0
+    rig.same()
+
+
 def test_a_row_larger_than_the_server_takes(rig: Rig) -> None:
     rig.make({"large": "id int PRIMARY KEY, body longtext"})
     rig.start()

@@ -47,6 +47,8 @@ HELD = [
     (YEAR, "smallint", b"1901", b"1901"),
     (TAGS, "text[]", b'{a,"b c"}', b"3"),
     (DOC, "jsonb", b'{"a": 18446744073709551615}', b"'{\"a\": 18446744073709551615}'"),
+    (DOC, "jsonb", b"[" * 100 + b"]" * 100, b"'" + b"[" * 100 + b"]" * 100 + b"'"),
+    (DOC, "jsonb", b"[" * 99 + b'"["' + b"]" * 99, b"'" + b"[" * 99 + b'"["' + b"]" * 99 + b"'"),
     (SINGLE, "real", b"0.1", b"'0.10000000149011612'"),
     (SINGLE, "real", b"-0", b"'-0'"),
 ]
@@ -77,6 +79,9 @@ UNHELD = [
     (TAGS, "text[]", b"{NULL}", "unknown-label"),
     (DOC, "jsonb", b"12345678901234567890123", "out-of-range"),
     (DOC, "jsonb", b"[" * 101 + b"]" * 101, "too-deep"),
+    (DOC, "jsonb", b"[" * 100 + b"1" + b"]" * 100, "too-deep"),
+    (DOC, "jsonb", b'{"a": [' * 60 + b"]}" * 60, "too-deep"),
+    (DOC, "jsonb", b'{"a": ' * 100 + b'"b"' + b"}" * 100, "too-deep"),
     (DOC, "json", b'{"a":1}', "not-as-printed"),
     (SINGLE, "double precision", b"0.1", "out-of-range"),
     (SINGLE, "real", b"Infinity", "out-of-range"),
