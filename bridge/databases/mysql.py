@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import socket
 import ssl
 from typing import Any
 
@@ -21,6 +22,12 @@ SESSION = "SET SESSION sql_mode='', time_zone='+00:00', net_write_timeout=600, n
 """No sql_mode changes what a text or a date means, and timestamps are read in UTC. The net timeouts
 (seconds) let a throttled reader keep its result set open (manual, "Server System Variables")."""
 
+_WATCHED = {
+    "TCP_KEEPIDLE": 30, "TCP_KEEPALIVE": 30, "TCP_KEEPINTVL": 10, "TCP_KEEPCNT": 3,
+    "TCP_USER_TIMEOUT": 60_000,
+}  # fmt: skip
+"""By their names, since not every system has all: a host that vanished is found within a minute,
+whether it was being listened to or written to."""
 _LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
 _GONE = frozenset(
     {
@@ -99,7 +106,17 @@ def connect(
         raise source_error(error, endpoint) from error
     # PyMySQL has one timeout for login and queries, and a server may accept and then say nothing.
     vars(connection)["_read_timeout"] = read_timeout
+    if not endpoint.socket:
+        _watch(vars(connection)["_sock"])
     return connection
+
+
+def _watch(sock: socket.socket) -> None:
+    """Whoever waits for an answer without end shall hear of it when nobody is there any more."""
+    for name, value in _WATCHED.items():
+        option = getattr(socket, name, None)
+        if option is not None:
+            sock.setsockopt(socket.IPPROTO_TCP, option, value)
 
 
 def source_error(error: Exception, endpoint: Endpoint | None = None) -> BridgeError:

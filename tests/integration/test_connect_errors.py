@@ -16,7 +16,7 @@ import pytest
 
 from bridge.databases import mysql
 from bridge.databases import postgres as postgresql
-from bridge.databases.endpoint import Endpoint, Secret, Tls, parse_url
+from bridge.databases.endpoint import Endpoint, Secret, Tls, TlsMode, parse_url
 from bridge.errors import BridgeError, ConfigError, ServerRefused, ServerUnreachable
 from compose.local.servers import Server
 from tests.fix_servers import SourceDatabase
@@ -63,6 +63,20 @@ def test_a_session_of_the_source(here: Endpoint) -> None:
     with mysql.connect(here, raw=True, database="") as conn, conn.cursor() as cursor:
         cursor.execute("SELECT 1, NULL, '0000-00-00', DATABASE()")
         assert cursor.fetchone() == (b"1", None, b"0000-00-00", None)
+
+
+@pytest.mark.parametrize("mode", ["disabled", "required"])
+def test_a_source_that_vanishes_is_found_within_a_minute(here: Endpoint, mode: TlsMode) -> None:
+    """What the system is told of the connection: a host that is cut off cannot be had here."""
+    options = ("TCP_KEEPIDLE", "TCP_KEEPINTVL", "TCP_KEEPCNT", "TCP_USER_TIMEOUT")
+    with mysql.connect(replace(here, tls=Tls(mode))) as conn:
+        sock: socket.socket = vars(conn)["_sock"]
+        assert sock.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
+        idle, between, count, unanswered = (
+            sock.getsockopt(socket.IPPROTO_TCP, getattr(socket, option)) for option in options
+        )
+        assert idle + between * count <= 60
+        assert unanswered == 60_000
 
 
 def test_a_session_of_the_target(there: Endpoint) -> None:
