@@ -102,20 +102,48 @@ class StreamBack:
 
     def passed(self, mark: int) -> bool:
         """Whether the source has all of before the marker."""
-        return self._applied() > mark
+        began, _ = self.course()
+        with self.source.cursor() as cursor:
+            return bool(
+                cursor.execute(
+                    f"SELECT 1 FROM {self._table} WHERE grp = %s AND epoch >= %s AND lsn > %s",
+                    (self.group, began, mark),
+                )
+            )
 
     def end(self, epoch: int) -> None:
-        """No stream of an earlier epoch writes to the source from now on, however late it is."""
-        self._run(f"UPDATE {self._table} SET epoch = %s WHERE grp = %s AND epoch < %s", epoch)
+        """No stream of an earlier epoch writes to the source from now on, however late it is.
+
+        If the one that was to run has not begun, the position is where it would have.
+        """
+        began, start = self.course()
+        name = slots.slot_name(self.target.info.dbname, self.pipeline, self.group)
+        with self.source.cursor() as cursor:
+            cursor.execute(
+                f"INSERT INTO {self._table} (grp, slot, lsn, epoch, changed)"
+                " VALUES (%s, %s, %s, %s, UTC_TIMESTAMP(6)) ON DUPLICATE KEY UPDATE"
+                " lsn = IF(epoch < %s, VALUES(lsn), lsn), epoch = GREATEST(epoch, VALUES(epoch))",
+                (self.group, name, start, epoch, began),
+            )
 
     def unheld(self) -> tuple[int, list[str]]:
         """Rows that did not get into the source, since it cannot hold them; some by name."""
         return unheld(self.target, self.pipeline, self.group, self._applied())
 
     def resume(self, epoch: int) -> None:
-        """It may again, in this epoch, from where it was ended."""
+        """It may again, in this epoch, from where it was ended.
+
+        Ended first: what an earlier one commits after its position was read would come twice.
+        """
+        self.end(epoch - 1)
         names = {**self._names, "epoch": epoch, "lsn": self._applied()}
         self.target.execute(Q["resume"], names)
+
+    def course(self) -> tuple[int, int]:
+        """The epoch in which the stream may apply, and from where; see `Course`."""
+        row = self.target.execute(Q["course"], self._names).fetchone()
+        epoch, start = row or (0, 0)
+        return int(epoch), int(start or 0)
 
     def told(self) -> Mapping[str, Any] | None:
         """What the daemon last said of it; None where it is not made."""
@@ -135,10 +163,6 @@ class StreamBack:
             cursor.execute(f"SELECT lsn FROM {self._table} WHERE grp = %s", (self.group,))
             (lsn,) = cursor.fetchone() or (0,)
         return int(lsn)
-
-    def _run(self, sql: str, epoch: int) -> None:
-        with self.source.cursor() as cursor:
-            cursor.execute(sql, (epoch, self.group, epoch))
 
 
 @dataclass(frozen=True, slots=True)

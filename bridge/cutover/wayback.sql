@@ -16,6 +16,10 @@ DELETE FROM dbbridge.reverse_unrepresentable u USING begun WHERE (u.pipeline, u.
 UPDATE dbbridge.way_back SET epoch = %(epoch)s, start = '0/0'::pg_lsn + %(lsn)s::numeric
 WHERE pipeline = %(pipeline)s AND grp = %(group)s AND epoch < %(epoch)s
 
+-- name: course
+SELECT epoch, start - '0/0'::pg_lsn FROM dbbridge.way_back
+WHERE pipeline = %(pipeline)s AND grp = %(group)s
+
 -- name: courses
 SELECT w.grp, w.epoch, w.start - '0/0'::pg_lsn
 FROM dbbridge.way_back w JOIN dbbridge.cutovers c USING (pipeline, grp)
