@@ -14,17 +14,13 @@ kinds of sessions go the same way.
 from __future__ import annotations
 
 import asyncio
-import threading
-import time
 import uuid
 import weakref
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import psycopg
-import pymysql
 from pymysql.constants import ER
 from sqlalchemy import event
 from sqlalchemy.engine import Connection, Engine, ExceptionContext
@@ -37,38 +33,23 @@ from bridge.dualwrite.authority import (
     Q,
     Side,
     StaleEpoch,
-    read_source,
-    read_target,
     record_op,
 )
 from bridge.dualwrite.behind import Behind
 from bridge.dualwrite.groups import group_of
 from bridge.dualwrite.heartbeat import Heartbeat
+from bridge.dualwrite.lookout import Lookout, Sides
 from bridge.dualwrite.provisional import Committed, Provisional
 from bridge.dualwrite.reading import Place, Reading, Wish
 from bridge.dualwrite.recorder import KEY, WRITTEN, NotCarried, Operation, Recorder, TargetRecorder
-from bridge.errors import BridgeError, ConfigError, ServerUnreachable
+from bridge.errors import ConfigError
 from bridge.mapping.plan import TablePlan
 from bridge.names import TableName
 
 T = TypeVar("T")
 
-LOOK_SECONDS = 1.0
-"""How old what is known of the authority may be when a transaction begins."""
-CLOSED_SECONDS = 0.05
-"""The same while nobody has it: whoever waits is to go on as soon as somebody does."""
 FENCED = frozenset({ER.TABLEACCESS_DENIED_ERROR, ER.COLUMNACCESS_DENIED_ERROR, 1290})
 """What a source's fence says to who has begun before it (1290: read_only)."""
-
-
-@dataclass(frozen=True, slots=True)
-class Sides:
-    """How both sides are reached: sessions of the bridge's own, in autocommit mode."""
-
-    pipeline: str
-    database: str
-    open_source: Callable[[], pymysql.Connection[Any]]
-    open_target: Callable[[], psycopg.Connection[Any]]
 
 
 class DualWrite:
@@ -90,7 +71,7 @@ class DualWrite:
         strict: bool = False,
         behind: bool = False,
     ) -> None:
-        self._sides = sides
+        self.sides = sides
         self.database = sides.database
         self.source, self.target = source, target
         self.early = Provisional(
@@ -99,13 +80,7 @@ class DualWrite:
         self._behind = Behind(self.early) if behind else None
         self._reading = Reading(sides.pipeline, sides.open_target)
         self._groups = {name: group_of(name, plan.group) for name, plan in plans.items()}
-        self._known: dict[str, Authority] = {}
-        self._looked = float("-inf")
-        self._lock = threading.Lock()
-        self._looking: tuple[pymysql.Connection[Any] | None, psycopg.Connection[Any] | None] = (
-            None,
-            None,
-        )
+        self.lookout = Lookout(sides)
         epochs = weakref.WeakMethod(self._epochs)
         self.heartbeat = Heartbeat(sides.open_target, sides.pipeline, epochs)
         _listen(source, Recorder(plans, sides.database, strict=strict))
@@ -158,38 +133,12 @@ class DualWrite:
         return self._wait(lambda: self._reading.side(group, known, chosen, asked))
 
     def authorities(self) -> dict[str, Authority]:
-        """The groups' rows, at most `LOOK_SECONDS` old while a side can be asked; none: not set up.
-
-        Older ones do no harm, since each commit is checked. Raises ServerUnreachable where nothing
-        is known.
-        """
+        """The groups' rows, as `Lookout.rows` has them; none: not set up."""
         self.heartbeat.start()
-        if self._fresh():
-            return self._known
-        return self._wait(self._refreshed)
-
-    def fresh(self) -> dict[str, Authority]:
-        """The same without asking anybody; none where somebody has to be asked."""
-        return self._known if self._fresh() else {}
+        return self.lookout.known() or self._wait(self.lookout.rows)
 
     def _epochs(self) -> dict[str, int]:
-        return {name: known.epoch for name, known in self._refreshed().items()}
-
-    def _fresh(self) -> bool:
-        closed = any(one.side == "closed" for one in self._known.values())
-        return time.monotonic() - self._looked <= (CLOSED_SECONDS if closed else LOOK_SECONDS)
-
-    def _refreshed(self) -> dict[str, Authority]:
-        with self._lock:
-            if not self._fresh():
-                found = self._look()
-                if found is None and not self._known:
-                    raise ServerUnreachable(
-                        "neither side can be asked who has authority", "try again when one is back"
-                    )
-                self._known = self._known if found is None else found
-                self._looked = time.monotonic()
-            return self._known
+        return {name: known.epoch for name, known in self.lookout.rows().items()}
 
     def _wait(self, work: Callable[[], T]) -> T:
         """Does it; the event loop of an asynchronous engine goes on meanwhile."""
@@ -205,46 +154,9 @@ class DualWrite:
             self._behind.close()
         self.early.close()
         self._reading.close()
-        with self._lock:
-            for conn in self._looking:
-                if conn is not None:
-                    conn.close()
-            self._looking = (None, None)
+        self.lookout.close()
 
     # -- authority ---------------------------------------------------------------------------
-
-    def _look(self) -> dict[str, Authority] | None:
-        """The source's rows where it has authority, else the later of both; None: nobody tells."""
-        here = self._ask_source()
-        if here and all(one.side == "source" for one in here.values()):
-            return here
-        there = self._ask_target()
-        if here is None or there is None:
-            return there if here is None else here
-        return {name: _later(here.get(name), there.get(name)) for name in here | there}
-
-    def _ask_source(self) -> dict[str, Authority] | None:
-        source, target = self._looking
-        try:
-            source = source or self._sides.open_source()
-            self._looking = source, target
-            return read_source(source, self._sides.database)
-        except (pymysql.Error, OSError, BridgeError):
-            self._looking = None, target
-            return None
-
-    def _ask_target(self) -> dict[str, Authority] | None:
-        source, target = self._looking
-        try:
-            target = target or self._sides.open_target()
-            self._looking = source, target
-            return read_target(target, self._sides.pipeline)
-        except (psycopg.Error, BridgeError):
-            self._looking = source, None
-            return None
-
-    def _forget(self) -> None:
-        self._looked = float("-inf")
 
     def _failed(self, context: ExceptionContext) -> None:
         """A statement that a fence has stopped is one of an instance that does not know yet."""
@@ -253,7 +165,7 @@ class DualWrite:
         operation = context.connection.info.get(KEY) if context.connection else None
         if operation is None or not _fenced(error):
             return
-        self._forget()
+        self.lookout.forget()
         known = self.authorities()
         groups = self.concerned(operation, known)
         if any(known[group].side != side for group in groups if group in known):
@@ -268,7 +180,7 @@ class DualWrite:
         # A group without a row was never set up, so the source has it, and the stream brings it.
         held = [known[group] for group in groups if group in known]
         if operation is None or not held:
-            commit(conn)
+            _commit(operation, conn, commit)
             return
         op_id = operation.op_id or uuid.uuid4()
         sql, values = record_op(self.database, [(one.group, one.epoch) for one in held])
@@ -279,9 +191,9 @@ class DualWrite:
         finally:
             cursor.close()
         if not recorded:
-            self._forget()
+            self.lookout.forget()
             raise stale(groups)
-        commit(conn)
+        _commit(operation, conn, commit)
         conn.info[WRITTEN] = op = Op(op_id, int(number))
         self.recorded(operation, op, groups, held)
 
@@ -294,8 +206,11 @@ class DualWrite:
             self._write_early(held, op, operation)
 
     def concerned(self, operation: Operation, known: Mapping[str, Authority]) -> list[str]:
-        """The groups that an operation writes; all, where a statement in text does not tell."""
-        if operation.unknown:
+        """The groups that an operation writes; all, where a statement in text does not tell.
+
+        Whoever tells himself what his statements touch names all tables, if not all keys.
+        """
+        if operation.unknown and not operation.told:
             return sorted(known)
         return sorted({self._groups[name] for name in operation.tables})
 
@@ -322,10 +237,10 @@ class DualWrite:
         cursor = conn.cursor()
         try:
             for group in self.concerned(operation, known):
-                names = {"pipeline": self._sides.pipeline, "group": group}
+                names = {"pipeline": self.sides.pipeline, "group": group}
                 cursor.execute(Q["hold"], {**names, "epoch": known[group].epoch})
         except (psycopg.Error, KeyError) as error:
-            self._forget()
+            self.lookout.forget()
             if getattr(error, "sqlstate", None) == "DBW05":
                 raise NotCarried(
                     "writes run at READ COMMITTED once the target has authority",
@@ -336,7 +251,14 @@ class DualWrite:
             raise
         finally:
             cursor.close()
-        commit(conn)
+        _commit(operation, conn, commit)
+
+
+def _commit(operation: Operation | None, conn: Any, commit: Callable[[Any], None]) -> None:
+    """From here on an error may be one of a transaction that is committed."""
+    if operation is not None:
+        operation.committing = True
+    commit(conn)
 
 
 def _fenced(error: BaseException) -> bool:
@@ -353,16 +275,6 @@ def stale(groups: list[str]) -> StaleEpoch:
         " nothing was written",
         "run the transaction again",
     )
-
-
-def _later(here: Authority | None, there: Authority | None) -> Authority:
-    if here is None or there is None:
-        known = here or there
-        assert known is not None
-        return known
-    if there.side == here.side:  # each side's writers are held by its own epoch
-        return there if there.side == "target" else here
-    return there if there.epoch > here.epoch else here
 
 
 def _listen(engine: Engine, recorder: Recorder) -> None:

@@ -16,7 +16,8 @@ from bridge.capture.plans import read_plans
 from bridge.config import load
 from bridge.databases import mysql, postgres
 from bridge.databases.endpoint import Endpoint
-from bridge.dualwrite.layer import DualWrite, Sides
+from bridge.dualwrite.layer import DualWrite
+from bridge.dualwrite.lookout import Sides
 from bridge.dualwrite.provisional import LIMITS
 from bridge.errors import ConfigError
 from bridge.mapping.files import read_all

@@ -42,3 +42,8 @@ SELECT NOT EXISTS (
            SELECT FROM dbbridge.ops o
            WHERE o.pipeline = %(pipeline)s AND o.pruned >= %(number)s
        ) OR EXISTS (SELECT FROM dbbridge.applied_ops a WHERE a.op_id = %(op)s)
+
+-- name: moved_before
+SELECT count(*) FROM dbbridge.authority
+WHERE pipeline = %(pipeline)s AND grp = ANY(%(groups)s) AND authority = 'target'
+  AND changed_at < now() - make_interval(secs => %(seconds)s)

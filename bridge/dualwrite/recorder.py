@@ -54,7 +54,7 @@ class Operation:
 
     `told`: whoever executes the statements says himself what they touch, and none is looked at.
     `op_id`: what the operation is to be named, by whoever wants to know it again; `op`: its name
-    and number once it is recorded.
+    and number once it is recorded. `committing`: the commit itself was asked for.
     """
 
     touched: dict[TableName, set[bytes]] = field(default_factory=dict)
@@ -63,6 +63,7 @@ class Operation:
     told: bool = False
     op_id: UUID | None = None
     op: Op | None = None
+    committing: bool = False
 
 
 class Recorder:

@@ -113,7 +113,7 @@ def test_the_tutorial_runs_as_without_the_layer(
     project.catch_up()
     move_to_target(project)
     grant_on_target(project)
-    dual._looked = float("-inf")
+    dual.lookout.looked = float("-inf")
     done = dict(dual.early.counts.by)
     seen = play(make, [*STEPS, *LEFT])
     assert seen == expected
@@ -123,7 +123,7 @@ def test_the_tutorial_runs_as_without_the_layer(
     with closing(project.source.connect()) as conn, conn.cursor() as cursor:
         for table in NAMES:  # nothing of it went there
             assert cursor.execute(f"SELECT * FROM {table}") == 0
-    dual._looked = float("inf")  # it does not see what changes now
+    dual.lookout.looked = float("inf")  # it does not see what changes now
     _refuses_a_stale_write_in_a_cte(project, make)
 
 

@@ -167,5 +167,5 @@ def _unfit(project: Project, dual: DualWrite) -> None:
     with closing(project.source.connect()) as there, there.cursor() as cursor:
         cursor.execute(f"UPDATE _bridge_authority {closed}")
     project.ask(f"UPDATE dbbridge.authority {closed} RETURNING 1")
-    dual._looked = float("-inf")
+    dual.lookout.looked = float("-inf")
     assert dual.reads("thing", wish) is dual.target  # who had it before

@@ -198,7 +198,7 @@ def test_a_stale_instance_is_refused_once(written: tuple[Project, DualWrite]) ->
     with make.begin() as session:
         session.add(Customer(name="before"))
     project.run("cutover", "reads", "10")
-    dual._looked = float("inf")
+    dual.lookout.looked = float("inf")
     with pytest.raises(StaleEpoch, match="nothing was written"), make.begin() as session:
         session.add(Customer(name="stale"))
     with make.begin() as session:
@@ -256,7 +256,7 @@ def test_once_the_target_has_authority_it_alone_is_written(
     give_to_target(project)
     with project.target.connect() as there:
         there.execute(f'ALTER TABLE "{project.source.name}".customer ALTER id RESTART 100'.encode())
-    dual._looked = float("-inf")
+    dual.lookout.looked = float("-inf")
     grant_on_target(project)
     with make.begin() as session:
         session.add(Customer(name="here", joined=JOINED, balance=Decimal(1)))
@@ -266,7 +266,7 @@ def test_once_the_target_has_authority_it_alone_is_written(
         assert cursor.fetchone() == (0,)
     with project.target.connect() as there:
         there.execute("UPDATE dbbridge.authority SET epoch = epoch + 1")
-    dual._looked = float("inf")
+    dual.lookout.looked = float("inf")
     with pytest.raises(StaleEpoch), make.begin() as session:
         session.add(Customer(name="stale", joined=JOINED, balance=Decimal(1)))
     assert rows(project, "SELECT name FROM {customer}") == [("here",)]
@@ -392,7 +392,7 @@ def test_a_table_of_another_name_is_held_on_the_target_too(project: Project) -> 
     with dual.engine().begin() as there:
         there.execute(insert(items), {"id": 1})
     project.ask("UPDATE dbbridge.authority SET epoch = epoch + 1 RETURNING 1")
-    dual._looked = float("inf")
+    dual.lookout.looked = float("inf")
     with pytest.raises(StaleEpoch), dual.engine().begin() as there:
         there.execute(insert(items), {"id": 2})
     assert project.ask(f'SELECT id FROM "{name}".item') == [(1,)]

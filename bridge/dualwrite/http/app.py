@@ -56,7 +56,7 @@ def make_app(backend: Backend, tokens: Tokens, limits: ProxyLimits) -> ASGIApp:
     tables, dual, metrics = backend.tables, backend.dual, Metrics()
     service = Service(
         tables,
-        Writes(dual, tables),
+        Writes(dual, tables, limits.remember_hours),
         Reads(dual, limits),
         Probe(dual, tables, backend.pipeline),
         metrics,

@@ -93,7 +93,7 @@ class Trips:
             return None
         try:
             steps = [_step(*each) for each in zip(operations, tables, strict=True)]
-            known = self._dual.fresh() or await self._look()
+            known = self._dual.lookout.known() or await self._look()
             # What is told of it must not fail once it is committed.
             operation = _operation(steps, [1] * len(steps))
         except Exception:  # noqa: BLE001 (the other way says what is wrong, before its commit)

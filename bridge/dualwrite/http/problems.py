@@ -1,6 +1,6 @@
 """What goes wrong, as callers are told it: problem+json (RFC 9457) with a hint.
 
-A problem says whether anything was written: only a commit whose answer was lost leaves that open.
+A problem says whether anything was written: only a commit without a clear answer leaves that open.
 """
 
 from __future__ import annotations
@@ -101,13 +101,18 @@ def source_away() -> Problem:
 
 
 def commit_unknown() -> Problem:
-    """The connection broke before the answer to a commit."""
+    """The connection broke before the answer to a commit, or the answer leaves it open."""
     return Problem(
         503,
         "commit-unknown",
-        "the connection broke during the commit: it may have been written or not",
+        "the commit has no clear answer: it may have been written or not",
         "read the rows before sending it again; with an Idempotency-Key it could be at once",
     )
+
+
+def busy() -> Problem:
+    """Others are before it; nothing was written."""
+    return Problem(503, "busy", "other transactions were faster", "try again", again=1)
 
 
 def transient(error: Exception) -> bool:

@@ -7,21 +7,25 @@ from dataclasses import dataclass
 from typing import Any
 
 import msgspec
+from pymysql.constants import ER
 from sqlalchemy.engine import Connection, Engine, Transaction
 from sqlalchemy.exc import DBAPIError, IntegrityError
 
 from bridge.dualwrite.http import answers, statements
 from bridge.dualwrite.http.answers import Once, Taken
 from bridge.dualwrite.http.models import Delete, Insert, Update, Upsert
-from bridge.dualwrite.http.problems import Problem, commit_unknown, numbered, problem_of, transient
+from bridge.dualwrite.http.problems import Problem, busy, commit_unknown, numbered, transient
+from bridge.dualwrite.http.remembered import Remembered
 from bridge.dualwrite.http.tables import Carried, Tables, absent
 from bridge.dualwrite.layer import DualWrite
+from bridge.dualwrite.recorder import Operation as Recorded
 from bridge.dualwrite.recorder import operation_of
 from bridge.errors import BridgeError
 
 Operation = Insert | Update | Upsert | Delete
 TRIES = 3
 """Of a transaction that lost a race, in which nothing was written."""
+_ROLLED_BACK = frozenset({ER.LOCK_DEADLOCK, ER.LOCK_WAIT_TIMEOUT})
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,16 +37,21 @@ class Outcome:
     repeated: bool = False
 
 
-class _Raced(Exception):
-    """Somebody made the row between the look and the insert."""
+class _Again(Exception):
+    """It is to be tried again; `problem`: what a caller is told in the end."""
+
+    def __init__(self, problem: Problem) -> None:
+        super().__init__()
+        self.problem = problem
 
 
 class Writes:
     """Carries out transactions where the authority is."""
 
-    def __init__(self, dual: DualWrite, tables: Tables) -> None:
+    def __init__(self, dual: DualWrite, tables: Tables, remember_hours: float) -> None:
         self._dual = dual
         self._tables = tables
+        self._remembered = Remembered(dual, remember_hours)
 
     def run(self, operations: Sequence[Operation], once: Once | None) -> Outcome:
         """All of the operations, or none; raises Problem and the servers' errors."""
@@ -52,37 +61,22 @@ class Writes:
             side = "source" if engine is self._dual.source else "target"
             try:
                 if once is not None and side == "target":
-                    before = self._given_by_the_source(once)
+                    before = self._remembered.given(once, {table.group for table in tables})
                     if before is not None:
-                        return before
+                        return Outcome(*before, repeated=True)
                 return self._transaction(engine, side, operations, tables, once)
             except Taken:
                 assert once is not None
                 found = answers.given(engine, side, once)
                 if found is not None:
                     return Outcome(*found, repeated=True)
-            except _Raced:
+            except _Again as again:
                 if not left:
-                    raise _busy() from None
+                    raise again.problem from None
             except (DBAPIError, BridgeError) as error:
                 if not left or not transient(error):
                     raise
-        raise _busy()
-
-    def _given_by_the_source(self, once: Once) -> Outcome | None:
-        """The answer that the source gave before the authority moved."""
-        try:
-            found = answers.given(self._dual.source, "source", once)
-        except (DBAPIError, BridgeError) as error:
-            known = problem_of(error)
-            raise Problem(
-                503,
-                "source-away",
-                "whether this Idempotency-Key was used before the switch cannot be asked",
-                "try again when the source is back, or send a new request without the key",
-                again=5,
-            ) from (known or error)
-        return None if found is None else Outcome(*found, repeated=True)
+        raise busy()
 
     def _transaction(
         self,
@@ -108,26 +102,35 @@ class Writes:
             results = msgspec.json.encode(done)
             if once is not None:
                 answers.keep(conn, side, once, results)
-            _commit(transaction, once)
+            _commit(transaction, side, operation, once)
         op = operation.op
         return Outcome(results, answers.token(op.seq, op.op_id) if op else None)
 
 
-def _commit(transaction: Transaction, once: Once | None) -> None:
-    """Commits; whoever loses the connection meanwhile does not know what became of it.
+def _commit(transaction: Transaction, side: str, operation: Recorded, once: Once | None) -> None:
+    """Commits; raises `_Again`, or Problem without a key, where nobody knows what became of it.
 
     Only a transaction with a key may then be run again.
     """
     try:
         transaction.commit()
     except DBAPIError as error:
-        if once is not None or not error.connection_invalidated:
+        if not (operation.committing and _left_open(side, error)):
             raise
-        raise commit_unknown() from error
+        unknown = commit_unknown()
+        raise (unknown if once is None else _Again(unknown)) from error
 
 
-def _busy() -> Problem:
-    return Problem(503, "busy", "other transactions were faster", "try again", again=1)
+def _left_open(side: str, error: DBAPIError) -> bool:
+    """Whether the transaction of a COMMIT that failed like that may be committed.
+
+    PostgreSQL has rolled back what it refuses. The others say so only where somebody else was in
+    the way: the same error may come while a replica is waited for, or after all is on disk.
+    """
+    if error.connection_invalidated:
+        return True
+    code = error.orig.args[0] if error.orig is not None and error.orig.args else None
+    return side == "source" and code not in _ROLLED_BACK
 
 
 def _result(
@@ -165,7 +168,7 @@ def _upsert(conn: Connection, side: str, table: Carried, asked: Any) -> dict[str
     except IntegrityError:
         # The row itself may have come meanwhile; another unique value is the caller's affair.
         if statements.exists(conn, side, table, key):
-            raise _Raced from None
+            raise _Again(busy()) from None  # somebody made it between the look and the insert
         raise
     return key
 
