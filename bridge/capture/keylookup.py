@@ -1,8 +1,9 @@
-"""The condition that finds one row of the source by its key as the target knows it."""
+"""Conditions that find one row of the source by its key as the target knows it."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 
 from bridge.capture.rowsql import family
 from bridge.mapping.plan import TablePlan
@@ -28,14 +29,35 @@ def key_condition(plan: TablePlan, key: bytes) -> str:
     can find, where the column's values turn back into constants; elsewhere the table is scanned.
     """
     conditions = []
-    for column, text in zip(plan.key_columns, key.split(b"\t"), strict=True):
-        name = quote_mysql(column.source.name)
-        found = _constant(column, _unescaped(text))
-        if found:
-            conditions.append(f"{name} = {found}")
-        printed = family(column).copy_text(column, name)
-        conditions.append(f"CAST({printed} AS BINARY) = x'{text.hex()}'")
+    for column, text in _fields(plan, key):
+        equal = _equal(column, text)
+        conditions += [equal] if equal else []
+        conditions.append(_printed(column, text))
     return " AND ".join(conditions)
+
+
+def equal_condition(plan: TablePlan, key: bytes) -> str:
+    """The same for the row whose key the source takes for equal: ``abc`` for ``ABC``, 0 for -0.
+
+    A column whose values do not turn back into constants must print as the text all the same.
+    """
+    return " AND ".join(
+        _equal(column, text) or _printed(column, text) for column, text in _fields(plan, key)
+    )
+
+
+def _fields(plan: TablePlan, key: bytes) -> Iterable[tuple[ColumnPlan, bytes]]:
+    return zip(plan.key_columns, key.split(b"\t"), strict=True)
+
+
+def _equal(column: ColumnPlan, text: bytes) -> str:
+    found = _constant(column, _unescaped(text))
+    return f"{quote_mysql(column.source.name)} = {found}" if found else ""
+
+
+def _printed(column: ColumnPlan, text: bytes) -> str:
+    printed = family(column).copy_text(column, quote_mysql(column.source.name))
+    return f"CAST({printed} AS BINARY) = x'{text.hex()}'"
 
 
 def _constant(column: ColumnPlan, text: bytes) -> str:

@@ -20,6 +20,7 @@ from sqlalchemy import (
     ForeignKey,
     Integer,
     MetaData,
+    Numeric,
     String,
     Table,
     Text,
@@ -197,8 +198,8 @@ def test_a_stale_instance_is_refused_once(written: tuple[Project, DualWrite]) ->
     make = dual_sessionmaker(dual)
     with make.begin() as session:
         session.add(Customer(name="before"))
+    dual.lookout.looked = float("inf")  # it does not see what changes now
     project.run("cutover", "reads", "10")
-    dual.lookout.looked = float("inf")
     with pytest.raises(StaleEpoch, match="nothing was written"), make.begin() as session:
         session.add(Customer(name="stale"))
     with make.begin() as session:
@@ -264,9 +265,9 @@ def test_once_the_target_has_authority_it_alone_is_written(
     with closing(project.source.connect()) as conn, conn.cursor() as cursor:
         cursor.execute("SELECT count(*) FROM customer")
         assert cursor.fetchone() == (0,)
+    dual.lookout.looked = float("inf")
     with project.target.connect() as there:
         there.execute("UPDATE dbbridge.authority SET epoch = epoch + 1")
-    dual.lookout.looked = float("inf")
     with pytest.raises(StaleEpoch), make.begin() as session:
         session.add(Customer(name="stale", joined=JOINED, balance=Decimal(1)))
     assert rows(project, "SELECT name FROM {customer}") == [("here",)]
@@ -391,8 +392,8 @@ def test_a_table_of_another_name_is_held_on_the_target_too(project: Project) -> 
     items = Table("item", MetaData(), Column("id", Integer, primary_key=True), schema=name)
     with dual.engine().begin() as there:
         there.execute(insert(items), {"id": 1})
-    project.ask("UPDATE dbbridge.authority SET epoch = epoch + 1 RETURNING 1")
     dual.lookout.looked = float("inf")
+    project.ask("UPDATE dbbridge.authority SET epoch = epoch + 1 RETURNING 1")
     with pytest.raises(StaleEpoch), dual.engine().begin() as there:
         there.execute(insert(items), {"id": 2})
     assert project.ask(f'SELECT id FROM "{name}".item') == [(1,)]
@@ -400,6 +401,71 @@ def test_a_table_of_another_name_is_held_on_the_target_too(project: Project) -> 
     dual.source.dispose()
     dual.target.dispose()
     drop_application(project)
+
+
+def test_a_row_is_its_source_s_whatever_the_key_is_spelled_like(project: Project) -> None:
+    """What the source takes for the same key is no other row, and nothing of it is removed."""
+    name = project.source.name
+    with closing(project.source.connect()) as conn, conn.cursor() as cursor:
+        cursor.execute(
+            "CREATE TABLE word (code varchar(40) PRIMARY KEY, n int) DEFAULT CHARSET utf8mb4"
+            " COLLATE utf8mb4_general_ci"
+        )
+        cursor.execute("CREATE TABLE price (amount decimal(6,2) PRIMARY KEY, n int)")
+        cursor.execute("INSERT INTO word VALUES ('abc', 1), ('gone', 1)")
+        cursor.execute("INSERT INTO price VALUES (0, 1)")
+    with project.target.connect() as there:
+        there.execute("CREATE EXTENSION IF NOT EXISTS citext")
+    project.init()
+    path = project.mapping("word")
+    mapped, old = path.read_text(), "-> varchar(40)"
+    assert old in mapped
+    path.write_text(mapped.replace(old, "-> citext"))
+    project.apply_schema()
+    project.catch_up()
+    grant_dual_writes(project)
+    project.run("cutover", "mode", "provisional")
+    dual = dual_write(project)
+    words = Table("word", MetaData(), Column("code", String(40), primary_key=True), _n())
+    prices = Table("price", MetaData(), Column("amount", Numeric(6, 2), primary_key=True), _n())
+    of_word = update(words).where(words.c.code == "ABC")
+    of_price = update(prices).where(prices.c.amount == Decimal("-0.00"))
+
+    def there() -> list[tuple[object, ...]]:
+        query = f'SELECT code::text, n FROM "{name}".word UNION ALL'
+        return project.ask(f'{query} SELECT amount::text, n FROM "{name}".price ORDER BY 1, 2')
+
+    for statement in (of_word, of_price):  # nothing changes, so no event is to come
+        with dual.engine([TableName(name, "word")]).begin() as conn_:
+            conn_.execute(statement.values(n=1))
+    assert dual.early.counts.by == {"refused": 2}
+    assert there() == [("0.00", 1), ("abc", 1), ("gone", 1)]
+    for changed in (of_word.values(n=2), of_price.values(n=2), delete(words).where(
+        words.c.code == "gone"
+    )):  # fmt: skip
+        with dual.engine([TableName(name, "word")]).begin() as conn_:
+            conn_.execute(changed)
+    assert dual.early.counts.by == {"refused": 4, "applied": 1}
+    assert there() == [("0.00", 1), ("abc", 1)]
+    # Another row of the target by its own equality only: it has an event to come.
+    with closing(project.source.connect()) as conn, conn.cursor() as cursor:
+        cursor.execute("DELETE FROM word")
+    with dual.engine([TableName(name, "word")]).begin() as conn_:
+        conn_.execute(insert(words).values(code="Abc", n=3))
+        conn_.execute(delete(words).where(words.c.code == "Abc"))
+    assert dual.early.counts.by == {"refused": 4, "applied": 2}
+    assert there() == [("0.00", 1), ("abc", 1)]
+    project.catch_up()
+    assert there() == [("0.00", 2)]
+    assert assert_same(project.source, project.target, tables=["word", "price"]) == 1
+    dual.close()
+    dual.source.dispose()
+    dual.target.dispose()
+    drop_application(project)
+
+
+def _n() -> Column[int]:
+    return Column("n", Integer)
 
 
 def test_names_may_hold_what_drivers_take_for_values(project: Project) -> None:
