@@ -36,7 +36,7 @@ SELECT NOT EXISTS (
            SELECT FROM dbbridge.daemon d
            WHERE d.pipeline = %(pipeline)s
              AND d.renewed_at > now() - make_interval(secs => %(silent)s)
-             AND coalesce((d.status ->> 'lag_seconds')::float8, 0) <= %(lag)s
+             AND (d.status ->> 'lag_seconds')::float8 <= %(lag)s
        ),
        EXISTS (
            SELECT FROM dbbridge.ops o

@@ -124,6 +124,8 @@ class Daemon:
         """One run of the engine; a thread of its own renews the lease."""
         halt = threading.Event()
         lost: list[Exception] = []
+        # How near an earlier run was says nothing of now: reads go by it.
+        self.board.lag_seconds = None
 
         def renew() -> None:
             try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import signal
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
@@ -53,10 +54,13 @@ def streaming(project: Project) -> Iterator[tuple[Project, DualWrite]]:
     with closing(project.source.connect()) as conn, conn.cursor() as cursor:
         cursor.execute("CREATE TABLE thing (id bigint AUTO_INCREMENT PRIMARY KEY, word text)")
     project.begin()
-    project.wait_streaming(project.sync())
+    daemon = project.sync()
+    project.wait_streaming(daemon)
     grant_dual_writes(project)
     grant_on_target(project)
     project.run("cutover", "mode", "cdc")
+    near = "SELECT 1 FROM dbbridge.daemon WHERE status ->> 'lag_seconds' IS NOT NULL"
+    project.wait_until(lambda: bool(project.ask(near)), daemon=daemon)
     dual = dual_write(project)
     yield project, dual
     dual.close()
@@ -137,12 +141,34 @@ def _flag(project: Project, dual: DualWrite, drawn: dict[str, str]) -> None:
         api.clear_providers()
 
 
+def _unknown_lag(project: Project, dual: DualWrite) -> None:
+    """A daemon that was started, or cannot reach the source, does not know how far it is."""
+    daemon = project.daemons[0]
+    daemon.send(signal.SIGSTOP)
+    try:
+        said = project.ask("SELECT status::text FROM dbbridge.daemon")[0][0]
+        for status, side in (
+            ("{}", "source"),
+            (said, "target"),
+            ('{"lag_seconds": null}', "source"),
+        ):
+            project.ask(
+                "UPDATE dbbridge.daemon SET renewed_at = now(), status = %s RETURNING 1", status
+            )
+            dual._reading._kept.clear()
+            assert dual.reads_side("thing", ALL) == side
+    finally:
+        daemon.send(signal.SIGCONT)
+
+
 def _unfit(project: Project, dual: DualWrite) -> None:
     """What the target may not answer, and what it alone answers."""
 
     def goes_to(side: str) -> None:
         project.wait_until(lambda: dual.reads_side("thing", ALL) == side, 5 + KEEP_SECONDS)
 
+    goes_to("target")
+    _unknown_lag(project, dual)
     goes_to("target")
     pausing = "UPDATE dbbridge.tables SET paused = %s RETURNING 1"
     project.ask(pausing, True)
