@@ -54,6 +54,8 @@ LIMITS = {
     # One that is lost in a crash was never made, and the stream brings its rows: a commit of the
     # stream, which is waited for, has all before it in the target's log.
     "synchronous_commit": "off",
+    # The claim needs a later snapshot than its lock's.
+    "default_transaction_isolation": "read committed",
 }
 """Of the target's sessions: a provisional write holds nobody up."""
 MOST_ROWS = 500

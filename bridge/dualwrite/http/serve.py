@@ -56,6 +56,8 @@ TARGET_SESSION = {
     "lock_timeout": f"{LOCK_SECONDS}s",
     "statement_timeout": f"{STATEMENT_SECONDS}s",
     "idle_in_transaction_session_timeout": f"{STATEMENT_SECONDS}s",
+    # Without it `dbbridge.hold` refuses every write, where the role or database has another one.
+    "default_transaction_isolation": "read committed",
 }
 
 log = structlog.get_logger("dbbridge.proxy")
