@@ -16,6 +16,7 @@ from uuid import UUID
 from sqlalchemy import Column, Table, and_, select
 from sqlalchemy.engine import Connection, Dialect
 from sqlalchemy.sql import operators
+from sqlalchemy.sql.ddl import ExecutableDDLElement
 from sqlalchemy.sql.dml import Delete, Insert, Update, UpdateBase
 from sqlalchemy.sql.elements import (
     BinaryExpression,
@@ -24,6 +25,7 @@ from sqlalchemy.sql.elements import (
     Grouping,
     TextClause,
 )
+from sqlalchemy.sql.selectable import TextualSelect
 from sqlalchemy.types import TypeEngine
 
 from bridge.change.batch import Op
@@ -32,12 +34,32 @@ from bridge.errors import BridgeError
 from bridge.mapping.plan import TablePlan
 from bridge.names import TableName
 
-_WRITES = re.compile(
-    r"\s*(?:/\*.*?\*/\s*|--[^\n]*\n\s*|\()*(?:"
-    r"insert|update|delete|replace|load|truncate|call|do|handler|alter|create|drop|rename|merge"
-    r"|with\b.*?\b(?:insert|update|delete|merge))\b",
+_BEFORE = r"(?:\s|/\*(?!M?!).*?\*/|(?:--|#)[^\n]*\n|\()*"
+"""What may stand before a statement; in ``/*! … */`` MySQL finds one."""
+_READS = re.compile(
+    _BEFORE + r"(?:(?:select|show|use|values|table|help|fetch|move|declare|close|listen|unlisten"
+    r"|notify|reset|discard|deallocate|savepoint|release|rollback|commit|start|lock|unlock|flush"
+    r"|kill|grant|revoke|comment|check|checksum|optimize|repair|vacuum|reindex|cluster|checkpoint"
+    r"|begin(?!\s+not\b)|set(?!\s+statement\b))\b"
+    r"|(?:with|explain|describe|desc|analy[sz]e)\b"
+    r"(?!.*\b(?:insert|update|delete|replace|merge|execute|call)\b))",
     re.IGNORECASE | re.DOTALL,
 )
+"""Statements in text that change no row of an application, whatever functions they call; all
+others may: EXECUTE, COPY, what begins with a word of a server to come."""
+_COMMITS = re.compile(
+    _BEFORE + r"(?:(?:alter|truncate|rename|grant|revoke|commit|begin|start|lock|unlock|flush|reset"
+    r"|check|optimize|repair|cache|load\s+index|install|uninstall|analy[sz]e(?!.*\bselect\b)"
+    r"|(?:create|drop)(?!\s+(?:or\s+replace\s+)?temporary\b))\b"
+    r"|set\b.*\b(?:autocommit|password)\b)",
+    re.IGNORECASE | re.DOTALL,
+)
+"""What ends the transaction that is open in MySQL and MariaDB (manual, "Statements That Cause an
+Implicit Commit")."""
+_COMMITS_THERE = re.compile(
+    _BEFORE + r"(?:commit|end|prepare\s+transaction)\b", re.IGNORECASE | re.DOTALL
+)
+"""The same in PostgreSQL."""
 KEY = "bridge.operation"
 """Where a connection keeps the operation of its transaction."""
 WRITTEN = "bridge.written"
@@ -53,6 +75,7 @@ class Operation:
     """What a transaction wrote: keys by table, and how many statements are left to the stream.
 
     `told`: whoever executes the statements says himself what they touch, and none is looked at.
+    `asked`: keys that the statement under way looks for, which are touched if it finds a row.
     `op_id`: what the operation is to be named, by whoever wants to know it again; `op`: its name
     and number once it is recorded. `committing`: the commit itself was asked for.
     """
@@ -61,6 +84,7 @@ class Operation:
     tables: set[TableName] = field(default_factory=set)
     unknown: int = 0
     told: bool = False
+    asked: set[bytes] = field(default_factory=set)
     op_id: UUID | None = None
     op: Op | None = None
     committing: bool = False
@@ -72,6 +96,9 @@ class Recorder:
     `database` is where unqualified tables are.
     """
 
+    commits = _COMMITS
+    """The statements with which the server ends a transaction by itself."""
+
     def __init__(
         self, plans: Mapping[TableName, TablePlan], database: str, *, strict: bool
     ) -> None:
@@ -82,7 +109,13 @@ class Recorder:
     # -- SQLAlchemy's events -----------------------------------------------------------------
 
     def before(self, conn: Connection, statement: Any, many: Sequence[Any], params: Any) -> None:
-        """Before a statement: an autocommitted write is refused; keys of criteria are looked up."""
+        """Before a statement: what commits by itself is refused; keys of criteria are looked up."""
+        if operation_of(conn) is not None and _ends(conn, statement, self.commits):
+            raise NotCarried(
+                "a statement that ends the transaction would commit, past the look at who has"
+                " authority, what was written before it",
+                "commit that first, and run the statement in a transaction of its own",
+            )
         if not _writes(statement):
             return
         if _autocommits(conn):
@@ -119,11 +152,14 @@ class Recorder:
             self.before(conn, "insert", (), {})
 
     def after(self, conn: Connection, statement: Any, result: Any) -> None:
-        """After a statement: the keys of inserted rows."""
-        if not isinstance(statement, Insert):
-            return
+        """After a statement: the keys of inserted rows, and of those that its criteria found."""
         plan, operation = self._plan(statement), operation_of(conn)
         if plan is None or operation is None:
+            return
+        if not isinstance(statement, Insert):
+            asked, operation.asked = operation.asked, set()
+            if result.rowcount:
+                self._note(operation, plan, list(asked))
             return
         if statement.select is not None or statement._post_values_clause is not None:  # noqa: SLF001
             self._unknown(operation, f"{plan.source}: an insert that may change other rows")
@@ -155,10 +191,15 @@ class Recorder:
             self._unknown(operation, f"{plan.source}: an update that changes the key")
             return
         found: list[bytes | None] = []
+        operation.asked = set()
         for values in given or ({},):
             known = _whole_key(conn.dialect, statement, columns, values)
             if known is not None:
-                found.append(self._key(plan, known))
+                key = self._key(plan, known)
+                if key is None:
+                    found.append(key)
+                else:
+                    operation.asked.add(key)
                 continue
             query = select(*columns).where(*statement._where_criteria).with_for_update()  # noqa: SLF001
             rows = conn.execute(query, dict(values)).all()
@@ -228,6 +269,8 @@ class TargetRecorder(Recorder):
     Tables are known by their names there; one without a schema is the carried one of that name.
     """
 
+    commits = _COMMITS_THERE
+
     def __init__(self, plans: Mapping[TableName, TablePlan]) -> None:
         super().__init__({plan.target: plan for plan in plans.values()}, "", strict=False)
         self._schemas = {plan.target.table: plan.target.schema for plan in plans.values()}
@@ -253,8 +296,23 @@ def operation_of(conn: Connection, *, make: bool = False) -> Operation | None:
 def _writes(statement: Any) -> bool:
     if isinstance(statement, Insert | Update | Delete):
         return True
+    text = _text(statement)
+    return text is not None and _READS.match(text) is None
+
+
+def _ends(conn: Connection, statement: Any, commits: re.Pattern[str]) -> bool:
+    if isinstance(statement, ExecutableDDLElement):
+        statement = str(statement.compile(dialect=conn.dialect))
+    text = _text(statement)
+    return text is not None and commits.match(text) is not None
+
+
+def _text(statement: Any) -> str | None:
+    """A statement in text, with or without columns of its rows."""
+    if isinstance(statement, TextualSelect):
+        statement = statement.element
     text = statement.text if isinstance(statement, TextClause) else statement
-    return isinstance(text, str) and _WRITES.match(text) is not None
+    return text if isinstance(text, str) else None
 
 
 def _autocommits(conn: Connection) -> bool:
