@@ -2,7 +2,8 @@
 
 A provisional write holds the group's lock in shared mode from before it looks whether its operation
 is still remembered until it commits. With the lock held exclusively nobody is in between, so the
-number up to which all is forgotten can rise and the claims can go.
+number up to which all is forgotten can rise and the claims can go. They stay while a table is
+behind the others: which of its rows are early, its stream is still to know.
 """
 
 from __future__ import annotations

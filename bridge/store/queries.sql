@@ -379,6 +379,8 @@ WHERE i.indrelid = %(relation)s::regclass AND c.relname = %(index)s AND i.indisu
 SELECT max(seq) FROM dbbridge.applied_ops
 WHERE pipeline = %(pipeline)s AND confirmed
   AND applied_at < now() - make_interval(secs => %(seconds)s)
+  AND NOT EXISTS (SELECT FROM dbbridge.tables t
+                  WHERE t.pipeline = %(pipeline)s AND t.frontier_kind IS NOT NULL)
 
 -- name: authority_groups
 SELECT grp FROM dbbridge.authority WHERE pipeline = %(pipeline)s ORDER BY grp

@@ -10,6 +10,7 @@ import pytest
 from bridge.databases.endpoint import parse_url
 from bridge.dualwrite.http.serve import target_engine
 from bridge.dualwrite.opening import open_sides
+from bridge.store.state import Q
 from tests.fix_servers import SourceDatabase, TargetDatabase
 from tests.integration.layered import PIPELINE, layered
 
@@ -72,3 +73,22 @@ def test_the_layer_has_its_own_level(source_db: SourceDatabase, target_db: Targe
         sides = open_sides(PIPELINE, parse_url(source_db.url), parse_url(target_db.url))
         with sides.open_target() as conn:
             assert conn.execute("SHOW transaction_isolation").fetchone() == ("read committed",)
+
+
+def test_claims_stay_while_a_table_is_behind(
+    source_db: SourceDatabase, target_db: TargetDatabase
+) -> None:
+    with layered(source_db, target_db), target_db.connect() as conn:
+        conn.execute(
+            "INSERT INTO dbbridge.tables (pipeline, source_schema, source_table, target_schema,"
+            " target_table, stage, mapping, version, frontier_kind, frontier)"
+            " VALUES ('p', 's', 't', 'public', 't', 'catching-up', '{}', '1', 'file', 'a:4')"
+        )
+        conn.execute(
+            "INSERT INTO dbbridge.applied_ops (op_id, pipeline, seq, confirmed, applied_at)"
+            " VALUES (gen_random_uuid(), 'p', 7, true, now() - interval '1 h')"
+        )
+        names = {"pipeline": PIPELINE, "seconds": 600}
+        assert conn.execute(Q["prunable_ops"], names).fetchone() == (None,)
+        conn.execute("UPDATE dbbridge.tables SET frontier_kind = NULL, frontier = NULL")
+        assert conn.execute(Q["prunable_ops"], names).fetchone() == (7,)
