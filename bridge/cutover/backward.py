@@ -72,8 +72,7 @@ def sequence(work: Work) -> Detail:
     work.carry_answers()
     raised = sequences.raise_source(work.source, work.target, work.plans)
     passing("reverse-sequencing.raised")
-    noted = work.attempt.evidence.get("constraints", [])
-    objects.remove(work.target, work.plans, noted, work.patience())
+    work.remove()
     passing("reverse-sequencing.removed")
     return {"sequences": [each.document() for each in raised]}
 
@@ -97,7 +96,7 @@ def undo(work: Work) -> Detail:
     work.note_epoch()
     work.way_back.resume(work.row("target", 2).epoch)
     passing("reverse-aborting.resumed")
-    objects.install(work.target, work.plans, work.settings.lock_seconds)
+    work.install()
     lost = release(work.target, FenceNotes(work.attempt, "target_fence"))
     passing("reverse-aborting.released")
     work.set_target(work.row("target", 2))

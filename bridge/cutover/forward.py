@@ -82,7 +82,7 @@ def sequence(work: Work) -> Detail:
     raised = sequences.raise_target(work.source, work.target, work.plans)
     passing("sequencing.raised")
     work.attempt.note(constraints=objects.wanted(work.target, work.plans))
-    made = objects.install(work.target, work.plans, work.patience())
+    made = work.install()
     passing("sequencing.installed")
     return {"sequences": [each.document() for each in raised], "constraints": made}
 
@@ -118,8 +118,7 @@ def undo(work: Work) -> Detail:
     work.note_epoch()
     number = work.mark("streaming")
     passing("aborting.marked")
-    noted = work.attempt.evidence.get("constraints", [])
-    objects.remove(work.target, work.plans, noted, work.settings.lock_seconds)
+    work.remove()
     lost = work.release_source()
     passing("aborting.released")
     work.set_source(work.row("source", 2))

@@ -14,12 +14,13 @@ import pymysql
 from bridge.capture.binlog.positions import upper_bound
 from bridge.change.position import Position
 from bridge.config.models import CutoverSettings
-from bridge.cutover import doors
+from bridge.cutover import doors, objects
 from bridge.cutover.answers import carry
 from bridge.cutover.attempt import Attempt, FenceNotes
 from bridge.cutover.fences import holding
 from bridge.cutover.fences.base import Limits, Proof, Session, SourceFence
 from bridge.cutover.fences.hooks import HookResult, run_hook
+from bridge.cutover.fences.insisting import insist
 from bridge.cutover.fences.target import TargetFence
 from bridge.cutover.finalcheck import Checker
 from bridge.cutover.wayback import StreamBack
@@ -31,6 +32,9 @@ from bridge.replicate.ops import marker
 from bridge.store.state import TableState, read_tables
 
 POLL_SECONDS = 0.003
+TRIES = 3
+"""How often a lock of the target is waited for as long as it may be; those in the way are ended
+after the first time."""
 
 
 class TimedOut(BridgeError):
@@ -38,12 +42,12 @@ class TimedOut(BridgeError):
 
 
 class WritersRemain(BridgeError):
-    """Sessions that could still write were not ended; they are named."""
+    """Sessions that could still write, or hold what is needed, were not ended; they are named."""
 
-    def __init__(self, proof: Proof) -> None:
+    def __init__(self, proof: Proof, what: str = "writers are still at the group's tables") -> None:
         named = "; ".join(str(each) for each in proof.blockers[:3]) or "nobody can be named"
         super().__init__(
-            f"writers are still at the group's tables: {named}",
+            f"{what}: {named}",
             "end them, or let the switch do it: cutover: {survivors: end}",
         )
         self.blockers: tuple[Session, ...] = proof.blockers
@@ -103,6 +107,34 @@ class Work:
     def limits(self) -> Limits:
         """The same for a fence."""
         return Limits(self.left(), self.settings.lock_seconds, end=self.settings.survivors == "end")
+
+    def insist(
+        self, act: Callable[[float], None], holders: Callable[[], list[Session]], what: str
+    ) -> None:
+        """Does on the target what needs a lock (see `insisting.insist`), in a few tries.
+
+        The same while it is undone, when no deadline ends a wait. Raises WritersRemain, with who
+        holds `what`.
+        """
+        most = self.settings.lock_seconds
+        limits = Limits(min(TRIES * most, self.left()), most, self.settings.survivors == "end")
+        proof = insist(self.target, act, holders, limits, self.target_fence.exempt)
+        if not proof.holds:
+            raise WritersRemain(proof, f"{what} is held by others")
+
+    def install(self) -> list[str]:
+        """See `objects.install`."""
+        made: list[list[str]] = []
+        self._change(lambda now: made.append(objects.install(self.target, self.plans, now)))
+        return made[-1]
+
+    def remove(self) -> None:
+        """See `objects.remove`."""
+        noted = self.attempt.evidence.get("constraints", [])
+        self._change(lambda now: objects.remove(self.target, self.plans, noted, now))
+
+    def _change(self, act: Callable[[float], None]) -> None:
+        self.insist(act, lambda: self.target_fence.holders(self.target), "a table of the target")
 
     def wait(self, done: Callable[[], bool], what: str) -> float:
         """Asks until it is so; the seconds that it took. Raises TimedOut."""

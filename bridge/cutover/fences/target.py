@@ -7,24 +7,19 @@ isolation level (PostgreSQL checks rights by the newest catalogue, not by the sn
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterable, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
-import psycopg
-
 from bridge.cutover.fences.base import Evidence, Limits, Notes, Proof, Session
+from bridge.cutover.fences.insisting import Connection, insist
 from bridge.databases.postgres import limit_locks
 from bridge.names import TableName, quote_postgres
 from bridge.store.sql import queries
 
 Q = queries("bridge.cutover.fences", "target.sql")
-Connection = psycopg.Connection[tuple[Any, ...]]
-FIRST_SECONDS = 0.05
-"""How long locks are waited for at first, doubled each time: a writer who holds one table and waits
-for another would wait for PostgreSQL to find the deadlock, and so would all others."""
+_READS = ("AccessShareLock", "RowShareLock")
+"""What SHARE ROW EXCLUSIVE does not conflict with (manual, "Explicit Locking")."""
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -100,30 +95,27 @@ class TargetFence:
         May be repeated: what was granted since is taken away as well. Where the proof does not hold
         nothing was changed. `notes` has to write over the same connection.
         """
-        began = time.monotonic()
-        deadline, patience = began + limits.seconds, began + limits.lock_seconds
-        ended: list[Session] = []
-        seconds = FIRST_SECONDS
-        while True:
-            seconds = min(2 * seconds, limits.lock_seconds, limits.seconds)
-            try:
-                with conn.transaction():
-                    self._lock_within(conn, seconds)
-                    now = self.survey(conn)
-                    notes.write(_merged(notes.read(), now))
-                    _run(conn, _revokes(_grants(now)))
-            except (psycopg.errors.LockNotAvailable, psycopg.errors.DeadlockDetected):
-                found = self.blockers(conn)
-                if limits.end and time.monotonic() > patience:
-                    ended += _end(conn, [each for each in found if each.user not in self.exempt])
-                if time.monotonic() > deadline:
-                    return Proof(False, tuple(found), tuple(ended))
-            else:
-                return Proof(True, (), tuple(ended))
+
+        def act(seconds: float) -> None:
+            with conn.transaction():
+                self._lock_within(conn, seconds)
+                now = self.survey(conn)
+                notes.write(_merged(notes.read(), now))
+                _run(conn, _revokes(_grants(now)))
+
+        return insist(conn, act, lambda: self.blockers(conn), limits, self.exempt)
 
     def blockers(self, conn: Connection) -> list[Session]:
         """Sessions that hold locks against it; `id` 0 for a prepared transaction."""
-        return [Session(*row) for row in conn.execute(Q["blockers"], self.names())]
+        return self._holders(conn, _READS)
+
+    def holders(self, conn: Connection) -> list[Session]:
+        """Sessions that hold any lock on the tables, if only since they read."""
+        return self._holders(conn, ())
+
+    def _holders(self, conn: Connection, harmless: Sequence[str]) -> list[Session]:
+        names = {**self.names(), "harmless": list(harmless)}
+        return [Session(*row) for row in conn.execute(Q["blockers"], names)]
 
     def _lock(self) -> str:
         listed = ", ".join(name.postgres for name in sorted(self.tables))
@@ -209,14 +201,3 @@ def _run(conn: Connection, statements: Iterable[tuple[str, str]]) -> None:
         conn.execute(statement.encode())
     if current:
         conn.execute("SELECT set_config('role', %s, true)", (mine,))
-
-
-def _end(conn: Connection, victims: Sequence[Session]) -> list[Session]:
-    """Those that it may end; others still stand in the way when it is tried again."""
-    ended = []
-    for each in victims:
-        if each.id:
-            with suppress(psycopg.errors.InsufficientPrivilege), conn.transaction():
-                conn.execute("SELECT pg_terminate_backend(%s)", (each.id,))
-                ended.append(each)
-    return ended

@@ -33,7 +33,7 @@ WHERE e.privilege_type IN ('INSERT', 'UPDATE', 'DELETE', 'TRUNCATE')
     AND (%(roles)s::text[] IS NULL OR e.grantee = 0 OR e.grantee IN (SELECT oid FROM reached))
 
 -- name: blockers
--- Sessions with locks that conflict with SHARE ROW EXCLUSIVE ("Explicit Locking").
+-- Sessions with locks on the tables of any mode but the harmless.
 SELECT DISTINCT ON (l.pid, x.gid)
     COALESCE(l.pid, 0), COALESCE(a.usename, x.owner, ''),
     COALESCE(host(a.client_addr), 'local'), COALESCE(a.application_name, ''),
@@ -51,7 +51,7 @@ LEFT JOIN pg_prepared_xacts x
     ON l.pid IS NULL AND l.virtualtransaction = '-1/' || x.transaction::text
 WHERE l.granted AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())
     AND l.pid IS DISTINCT FROM pg_backend_pid()
-    AND l.mode NOT IN ('AccessShareLock', 'RowShareLock')
+    AND l.mode <> ALL (%(harmless)s::text[])
 ORDER BY l.pid, x.gid
 
 -- name: missing

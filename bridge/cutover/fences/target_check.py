@@ -6,7 +6,8 @@ import re
 from collections.abc import Iterator
 
 from bridge.cutover.fences.base import FenceProblem
-from bridge.cutover.fences.target import Connection, Q, TargetFence
+from bridge.cutover.fences.insisting import Connection
+from bridge.cutover.fences.target import Q, TargetFence
 from bridge.names import quote_postgres
 
 _WRITES = re.compile(r"\b(insert|update|delete|truncate|merge|copy|execute)\b", re.IGNORECASE)

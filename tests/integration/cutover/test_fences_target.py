@@ -14,7 +14,8 @@ import pytest
 from psycopg import IsolationLevel
 
 from bridge.cutover.fences.base import FenceProblem, Limits
-from bridge.cutover.fences.target import Connection, TargetFence, release
+from bridge.cutover.fences.insisting import Connection
+from bridge.cutover.fences.target import TargetFence, release
 from bridge.cutover.fences.target_check import check_target
 from bridge.names import TableName
 from tests.fix_servers import TargetDatabase

@@ -1,0 +1,58 @@
+"""Locks of the target that others hold: they are waited for a little at a time, then ended."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Collection, Sequence
+from contextlib import suppress
+from typing import Any
+
+import psycopg
+
+from bridge.cutover.fences.base import Limits, Proof, Session
+
+Connection = psycopg.Connection[tuple[Any, ...]]
+FIRST_SECONDS = 0.05
+"""How long locks are waited for at first, doubled each time: a writer who holds one table and waits
+for another would wait for PostgreSQL to find the deadlock, and so would all others."""
+
+
+def insist(
+    conn: Connection,
+    act: Callable[[float], None],
+    blockers: Callable[[], list[Session]],
+    limits: Limits,
+    exempt: Collection[str] = (),
+) -> Proof:
+    """Does it by `act`, which is told how long to wait for a lock, again and again.
+
+    Sessions of roles that are `exempt` are not ended. Where the proof does not hold nothing was
+    done.
+    """
+    began = time.monotonic()
+    deadline, patience = began + limits.seconds, began + limits.lock_seconds
+    ended: list[Session] = []
+    seconds = FIRST_SECONDS
+    while True:
+        seconds = min(2 * seconds, limits.lock_seconds, limits.seconds)
+        try:
+            act(seconds)
+        except (psycopg.errors.LockNotAvailable, psycopg.errors.DeadlockDetected):
+            found = blockers()
+            if limits.end and time.monotonic() > patience:
+                ended += _end(conn, [each for each in found if each.user not in exempt])
+            if time.monotonic() > deadline:
+                return Proof(False, tuple(found), tuple(ended))
+        else:
+            return Proof(True, (), tuple(ended))
+
+
+def _end(conn: Connection, victims: Sequence[Session]) -> list[Session]:
+    """Those that it may end; others still stand in the way when it is tried again."""
+    ended = []
+    for each in victims:
+        if each.id:
+            with suppress(psycopg.errors.InsufficientPrivilege), conn.transaction():
+                conn.execute("SELECT pg_terminate_backend(%s)", (each.id,))
+                ended.append(each)
+    return ended
