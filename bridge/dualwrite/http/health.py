@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Mapping
-from typing import Any
 
 from sqlalchemy import text
 from sqlalchemy.engine import Engine
@@ -18,6 +18,8 @@ from bridge.errors import BridgeError
 
 KEEP_SECONDS = 1.0
 """How old an answer may be: probes need no token, and must not be a way to load the servers."""
+_SIDES = ("source", "target", "authority")
+_UNASKED = {"status": "not ready", **dict.fromkeys(_SIDES, "not asked yet")}
 _UNCONFIRMED = text(
     "SELECT count(*) FROM dbbridge.applied_ops WHERE pipeline = :pipeline AND NOT confirmed"
 )
@@ -30,12 +32,19 @@ class Probe:
         self._dual = dual
         self._tables = tables
         self._pipeline = pipeline
-        self._ready: tuple[float, dict[str, Any]] = (float("-inf"), {})
+        self._ready = float("-inf"), dict(_UNASKED)
+        self._asking = threading.Lock()
 
-    def ready(self) -> dict[str, Any]:
-        """``status`` 'ok', or what is wrong."""
+    def ready(self) -> dict[str, str]:
+        """``status`` 'ok', or what is wrong.
+
+        While one caller asks, the others get the answer before it: sides that say nothing hold up
+        one thread.
+        """
         at, found = self._ready
-        if time.monotonic() - at > KEEP_SECONDS:
+        if time.monotonic() - at <= KEEP_SECONDS or not self._asking.acquire(blocking=False):
+            return found
+        try:
             found = {
                 "source": _asked(self._dual.source),
                 "target": _asked(self._dual.target),
@@ -43,6 +52,8 @@ class Probe:
             }
             found["status"] = "ok" if set(found.values()) == {"ok"} else "not ready"
             self._ready = time.monotonic(), found
+        finally:
+            self._asking.release()
         return found
 
     def authority(self, group: str) -> Authority:

@@ -24,7 +24,7 @@ from bridge.change.batch import Op
 from bridge.dualwrite.authority import Authority, record_op_or_fail
 from bridge.dualwrite.http import statements
 from bridge.dualwrite.http.models import Delete, Insert, Update
-from bridge.dualwrite.http.problems import commit_unknown, source_away
+from bridge.dualwrite.http.problems import busy, commit_unknown, source_away
 from bridge.dualwrite.http.statements import Statement
 from bridge.dualwrite.http.tables import Carried
 from bridge.dualwrite.http.wire import Answers, Lost, Refused, Session
@@ -39,6 +39,8 @@ IDLE_SECONDS = 60.0
 """After that a session is not used again: what stands between may have forgotten its connection,
 and whether a text got through would not be known."""
 END_SECONDS = 1.0
+MOST_WAITING = 32
+"""Writes for each session, whose callers would else wait for one another without end."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +84,7 @@ class Trips:
         self._to_source = to_source
         self._threads = threads
         self._free = asyncio.Semaphore(most)
+        self._queue = most * MOST_WAITING
         self._idle: list[tuple[float, Session]] = []
 
     async def write(self, operations: Sequence[Any], tables: Sequence[Carried]) -> Done | None:
@@ -107,8 +110,11 @@ class Trips:
             self._dual.database, [(one.group, one.epoch) for one in held]
         )
         parts = [*(step.statement for step in steps), Statement(sql, (op_id.hex, *values))]
-        async with self._free:
+        await self._take()
+        try:
             answers = await self._sent(parts)
+        finally:
+            self._free.release()
         if answers is None:
             return None
         numbers = [number for _, number in answers]
@@ -121,6 +127,22 @@ class Trips:
         """Hangs up."""
         while self._idle:
             self._idle.pop()[1].close()
+
+    async def _take(self) -> None:
+        """Waits for its turn at a session, as long as for an answer; raises Problem."""
+        if self._free.locked():
+            if not self._queue:
+                raise busy()
+            self._queue -= 1
+            try:
+                async with asyncio.timeout(self._to_source.seconds):
+                    await self._free.acquire()
+            except TimeoutError:
+                raise busy() from None
+            finally:
+                self._queue += 1
+        else:
+            await self._free.acquire()
 
     async def _look(self) -> dict[str, Authority]:
         return await asyncio.get_running_loop().run_in_executor(
