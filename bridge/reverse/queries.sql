@@ -42,6 +42,9 @@ SELECT s.plugin, s.database, s.active_pid, s.wal_status, s.safe_wal_size,
     pg_size_bytes(current_setting('max_slot_wal_keep_size'))
 FROM pg_replication_slots s WHERE s.slot_name = %(slot)s
 
+-- name: here
+SELECT pg_current_wal_flush_lsn() - '0/0'::pg_lsn
+
 -- name: server
 SELECT current_setting('wal_level'), current_setting('max_replication_slots')::int,
     (SELECT count(*) FROM pg_replication_slots), current_setting('max_wal_senders')::int,

@@ -96,6 +96,14 @@ def check_slot(conn: psycopg.Connection[Any], name: str, position: int) -> Slot:
             "the source has lost commits (a failover to a replica that did not have them?):"
             " compare with dbbridge verify",
         )
+    (here,) = map(int, conn.execute(Q["here"]).fetchone() or (0,))
+    if position > here:
+        raise SlotLost(
+            f"the source is at {format_lsn(position)}, and the target only at {format_lsn(here)}",
+            "the target has lost commits (a failover to a replica that did not have them?), and the"
+            " source has them: what the target writes next would be taken for old; compare with"
+            " dbbridge verify",
+        )
     return slot
 
 

@@ -136,6 +136,20 @@ def test_a_source_that_lost_commits_is_told(armed: Rig) -> None:
         armed.until(lambda _: False)
 
 
+def test_a_target_that_lost_commits_is_told(armed: Rig) -> None:
+    """It writes anew where the source has been already."""
+    armed.start()
+    armed.write("INSERT INTO one VALUES (1, 1)")
+    armed.drain()
+    assert armed.reverse is not None
+    armed.reverse.stop()
+    armed.rows("UPDATE _bridge_reverse SET lsn = lsn + 1000000000000")
+    armed.start()
+    with pytest.raises(AssertionError, match="the target only at"):
+        armed.until(lambda _: False)
+    assert isinstance(armed.reverse.facts().error, SlotLost)
+
+
 def test_what_a_failover_of_the_source_lost_is_sent_again(armed: Rig) -> None:
     armed.start()
     armed.write("INSERT INTO one VALUES (1, 1)")
