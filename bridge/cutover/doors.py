@@ -11,6 +11,7 @@ from typing import Any
 import psycopg
 import pymysql
 
+from bridge.cutover.fences.base import Session
 from bridge.cutover.journal import Q as JOURNAL
 from bridge.cutover.journal import Superseded
 from bridge.databases.postgres import limit_locks
@@ -30,19 +31,31 @@ def known(
     database: str,
     pipeline: str,
     group: str,
+    seconds: float,
 ) -> Authority:
     """What both sides know of the group, in the higher of their epochs.
 
-    Under both rows' locks: whoever sets mode or reads writes the one side after the other.
+    Under both rows' locks: whoever sets mode or reads writes the one side after the other. Each is
+    waited for up to `seconds`, as in `set_target` and `set_source`: new writers wait meanwhile.
     """
     with target.transaction():
+        limit_locks(target, seconds)
         target.execute(STORE["lock_authority"], {"pipeline": pipeline, "group": group})
+        _limit(source, seconds)
         source.begin()
-        here = read_source(source, database, locked=group).get(group)
-        source.rollback()
+        try:
+            here = read_source(source, database, locked=group).get(group)
+        finally:
+            source.rollback()
         there = read_target(target, pipeline).get(group)
     rows = [row for row in (here, there) if row is not None]
     return max(rows, key=lambda row: row.epoch, default=Authority(group, 0))
+
+
+def holders(target: psycopg.Connection[Any], pipeline: str, group: str) -> list[Session]:
+    """Sessions that hold the target's row."""
+    names = {"pipeline": pipeline, "group": group}
+    return [Session(*row) for row in target.execute(JOURNAL["door_holders"], names)]
 
 
 def set_target(
@@ -66,8 +79,7 @@ def set_source(
     conn: pymysql.Connection[Any], database: str, pipeline: str, row: Authority, seconds: float
 ) -> None:
     """The same for the source's row, in a transaction of its own; `conn` is in autocommit mode."""
-    with conn.cursor() as cursor:
-        cursor.execute(f"SET SESSION innodb_lock_wait_timeout = {max(1, round(seconds))}")
+    _limit(conn, seconds)
     conn.begin()
     try:
         there = read_source(conn, database, locked=row.group).get(row.group)
@@ -77,6 +89,12 @@ def set_source(
     except BaseException:
         conn.rollback()
         raise
+
+
+def _limit(source: pymysql.Connection[Any], seconds: float) -> None:
+    """How long each lock on a row is waited for by this session."""
+    with source.cursor() as cursor:
+        cursor.execute(f"SET SESSION innodb_lock_wait_timeout = {max(1, round(seconds))}")
 
 
 def _stands(there: Authority | None, wanted: Authority) -> bool:

@@ -29,6 +29,18 @@ WHERE c.pipeline = %(pipeline)s AND c.grp = %(group)s AND c.attempt = %(attempt)
   AND l.locktype = 'advisory' AND l.granted AND l.objsubid = 1 AND l.pid <> pg_backend_pid()
   AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())
 
+-- name: door_holders
+SELECT DISTINCT ON (l.pid) COALESCE(l.pid, 0), COALESCE(a.usename, ''),
+       COALESCE(host(a.client_addr), 'local'), COALESCE(a.application_name, ''),
+       CASE WHEN a.state = 'active' THEN a.query ELSE '' END,
+       COALESCE(extract(epoch FROM clock_timestamp() - a.xact_start), 0)::float8
+FROM pg_locks l LEFT JOIN pg_stat_activity a ON a.pid = l.pid
+WHERE l.locktype = 'advisory' AND l.granted AND l.objsubid = 1 AND l.pid IS DISTINCT FROM pg_backend_pid()
+  AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())
+  AND (l.classid::bigint << 32 | l.objid::bigint)
+    = hashtextextended('dbbridge:authority:' || %(pipeline)s || ':' || %(group)s, 0)
+ORDER BY l.pid
+
 -- name: durable
 SELECT set_config('synchronous_commit', 'on', true)
 WHERE current_setting('synchronous_commit') IN ('off', 'local')

@@ -158,7 +158,12 @@ class Work:
     def note_epoch(self) -> None:
         """Keeps the epoch from which this switch, or its undoing, goes on."""
         if "epoch" not in self.attempt.evidence:
-            now = doors.known(self.source, self.target, self.database, self.pipeline, self.group)
+            names = self.database, self.pipeline, self.group
+            found: list[Authority] = []
+            self._at_the_door(
+                lambda now: found.append(doors.known(self.source, self.target, *names, now))
+            )
+            now = found[-1]
             self.attempt.note(epoch=now.epoch, mode=now.mode, reads=now.reads_percent)
 
     def row(self, side: Side, step: int) -> Authority:
@@ -174,7 +179,11 @@ class Work:
 
     def set_target(self, row: Authority) -> None:
         """See `doors.set_target`."""
-        doors.set_target(self.target, self.pipeline, row, self.settings.lock_seconds)
+        self._at_the_door(lambda now: doors.set_target(self.target, self.pipeline, row, now))
+
+    def _at_the_door(self, act: Callable[[float], None]) -> None:
+        names = self.target, self.pipeline, self.group
+        self.insist(act, lambda: doors.holders(*names), f"the target's row of {self.group}")
 
     def set_source(self, row: Authority) -> None:
         """See `doors.set_source`."""
