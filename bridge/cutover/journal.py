@@ -40,6 +40,8 @@ SCHEDULED: tuple[State, ...] = ("source-primary", "arming", "armed")
 """In these a switch may be announced; it begins with fencing."""
 GRACE_SECONDS = 5.0
 """So long after its deadline an operator's session is ended by whoever takes the group."""
+TAKEN_SECONDS = 120.0
+"""How long whoever takes over may take to bring a group to rest, unless he says otherwise."""
 
 
 class Busy(BridgeError):
@@ -135,14 +137,19 @@ class Journal:
         return tuple(Step(*row) for row in self._rows(Q["history"], self._names(group)))
 
     def take(
-        self, group: str, operator: str = "", *, evict: bool = False, timeout: float | None = None
+        self,
+        group: str,
+        operator: str = "",
+        *,
+        evict: bool = False,
+        timeout: float = TAKEN_SECONDS,
     ) -> Record:
         """Takes the group for this session, under a new attempt, until `release` or its end.
 
-        `timeout`, in seconds from now, is the new deadline of what is under way. Raises Busy,
-        naming who has the group. With `evict`, or where he is past his deadline, his session is
-        ended instead; the connection to the source that he may still have is for the caller to end,
-        before anything else is done.
+        `timeout`, in seconds from now, is the new deadline of what is under way: whoever takes over
+        may stand still like the one before. Raises Busy, naming who has the group. With `evict`, or
+        where he is past his deadline, his session is ended instead; the connection to the source
+        that he may still have is for the caller to end, before anything else is done.
         """
         assert self.conn.autocommit
         names = self._names(group)

@@ -19,7 +19,7 @@ from bridge.cutover.fences.base import Subject
 from bridge.cutover.fences.choose import choose
 from bridge.cutover.fences.target import TargetFence
 from bridge.cutover.finalcheck import Checker
-from bridge.cutover.journal import Journal
+from bridge.cutover.journal import TAKEN_SECONDS, Journal
 from bridge.cutover.wayback import StreamBack
 from bridge.cutover.work import Work
 from bridge.databases import mysql, postgres
@@ -49,7 +49,7 @@ class Opener:
     group: str
 
     @contextmanager
-    def __call__(self, *, evict: bool = False, timeout: float | None = None) -> Iterator[Work]:
+    def __call__(self, *, evict: bool = False, timeout: float = TAKEN_SECONDS) -> Iterator[Work]:
         """Takes the group, as `Journal.take` does; lets it go at the end.
 
         Raises ConfigError, Busy, ServerUnreachable, ServerRefused.

@@ -13,6 +13,7 @@ from tests.endtoend.dual import as_role, drop_application, fence_name
 from tests.endtoend.moves import OTHERS, move, near, plan_of, prepare, start, waive_writers
 from tests.endtoend.project import Daemon, Project
 from tests.endtoend.test_cutover import as_application
+from tests.endtoend.test_cutover_operators import stopped
 
 SECONDS = 3.0
 GRACE = 5.0
@@ -25,6 +26,7 @@ def test_left_behind(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
     daemon = start(project)
     killed_while_draining(project)
     stands_still(project)
+    stands_still_while_undoing(project)
     killed_on_the_way_back(project)
     assert daemon.running
     daemon.stop()
@@ -83,6 +85,21 @@ def stands_still(project: Project) -> None:
     assert "Traceback" not in operator.log
     assert project.ask(state) == [("armed",)]
     writes_again(project)
+
+
+def stands_still_while_undoing(project: Project) -> None:
+    """Who calls it off for another is no better: he has a deadline, too."""
+    first = begun(project, DBBRIDGE_KILL_AT="draining.marked")
+    project.wait_until(lambda: not first.running)
+    second = project.background("cutover", "cancel", DBBRIDGE_STOP_AT="aborting.marked")
+    waits = "SELECT state, deadline > now() + interval '60 s' FROM dbbridge.cutovers"
+    project.wait_until(lambda: project.ask(waits) == [("aborting", True)])
+    project.wait_until(lambda: stopped(second), daemon=second)
+    with project.target.connect() as conn:
+        conn.execute("UPDATE dbbridge.cutovers SET deadline = now()")
+    assert writes_again(project) < GRACE + 20
+    second.send(signal.SIGCONT)
+    assert second.wait(30) not in (0, None), second.log
 
 
 def killed_on_the_way_back(project: Project) -> None:

@@ -12,7 +12,14 @@ from typing import Any
 import psycopg
 import pytest
 
-from bridge.cutover.journal import Busy, Journal, Record, Superseded, whoami
+from bridge.cutover.journal import (
+    TAKEN_SECONDS,
+    Busy,
+    Journal,
+    Record,
+    Superseded,
+    whoami,
+)
 from bridge.cutover.transitions import STATES, IllegalTransition, State
 from bridge.cutover.waivers import Waivers
 from bridge.store.migrate import migrate
@@ -182,6 +189,24 @@ def test_a_frozen_operator_is_put_out(operator: Open) -> None:
     assert third.take(GROUP, evict=True).attempt == 3
     with pytest.raises(psycopg.OperationalError):
         second.conn.execute("SELECT 1")
+
+
+def test_who_takes_over_may_stand_still_as_well(operator: Open) -> None:
+    """He has a deadline of his own, also where he names none; at rest there is none."""
+    killed, second, third = operator(), operator(), operator()
+    record = killed.advance(switch(killed, killed.take(GROUP), "armed"), "switch", timeout=-60)
+    assert killed.overdue(record)
+    end(killed, second)
+    taken = second.take(GROUP)
+    assert taken.deadline is not None and not second.overdue(taken)
+    second.conn.execute(
+        "UPDATE dbbridge.cutovers SET deadline = deadline - %s * interval '1 second'"
+        " WHERE pipeline = %s",
+        (TAKEN_SECONDS + 60, second.pipeline),
+    )
+    assert third.take(GROUP).attempt == 3
+    third.advance(third.advance(third.read(GROUP), "cancel"), "done")
+    assert third.read(GROUP).deadline is None
 
 
 def test_who_may_not_end_a_session_is_told_whose_it_is(
