@@ -173,10 +173,10 @@ class Keeper:
 
     def _tell(self, conn: psycopg.Connection[Any]) -> None:
         self._told = time.monotonic()
-        for group, (_, stream) in self._running.items():
+        for group, (course, stream) in self._running.items():
             slot = read_slot(conn, slot_name(conn.info.dbname, self._pipeline, group))
             stream.press(slot is not None and slot.state == "unreserved")
-            tell(conn, self._pipeline, group, Jsonb(_status(stream.facts())))
+            tell(conn, self._pipeline, course, Jsonb(_status(stream.facts())))
 
 
 def _status(facts: Facts) -> dict[str, Any]:

@@ -146,7 +146,10 @@ class StreamBack:
         return int(epoch), int(start or 0)
 
     def told(self) -> Mapping[str, Any] | None:
-        """What the daemon last said of it; None where it is not made."""
+        """What the daemon last said of the one that is to run, and how long ago.
+
+        None where it is not made.
+        """
         row = self.target.execute(Q["told"], self._names).fetchone()
         return row[1] if row else None
 
@@ -185,6 +188,7 @@ def idle_slots(conn: psycopg.Connection[Any], pipeline: str) -> list[str]:
     return [str(slot) for (slot,) in conn.execute(Q["idle_slots"], {"pipeline": pipeline})]
 
 
-def tell(conn: psycopg.Connection[Any], pipeline: str, group: str, status: Any) -> None:
-    """Keeps what the daemon says of one."""
-    conn.execute(Q["tell"], {"pipeline": pipeline, "group": group, "status": status})
+def tell(conn: psycopg.Connection[Any], pipeline: str, course: Course, status: Any) -> None:
+    """Keeps what the daemon says of one, unless another one is to run by now."""
+    said = {"pipeline": pipeline, "group": course.group, "epoch": course.epoch, "status": status}
+    conn.execute(Q["tell"], said)

@@ -14,7 +14,7 @@ from bridge.cutover.gates.base import ORDER, Gate, Problem, of_problems
 from bridge.cutover.gates.facts import Limits
 from bridge.cutover.gates.gather import Inspector
 from bridge.cutover.gates.judge import refusing
-from bridge.cutover.gates.reverse import lost_ways, reverse_problems, slot_problems
+from bridge.cutover.gates.reverse import lag_told, lost_ways, reverse_problems, slot_problems
 from bridge.cutover.opening import Opener, account_of
 from bridge.cutover.proposals import Proposal, propose
 from bridge.cutover.sampling import Sample, spans
@@ -145,7 +145,7 @@ def _of_reverse(work: Work) -> tuple[Gate, ...]:
     """What only a reverse asks: the stream back is there, near, and brought everything."""
     told, state = work.way_back.told(), work.attempt.state
     status: Mapping[str, Any] = told or {}
-    lag = status.get("lag_seconds")
+    lag = lag_told(status)
     near = lag is not None and lag <= work.settings.max_lag_seconds
     lost = int(status.get("unrepresentable", 0))
     errors = (

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import psycopg
@@ -23,6 +23,8 @@ from bridge.store.sql import queries
 Q = queries("bridge.cutover.gates", "queries.sql")
 WRITES = ("SELECT", "INSERT", "UPDATE", "DELETE")
 """What the reverse stream does with a table of the source."""
+SILENT_SECONDS = 15.0
+"""The daemon tells every second how the stream back stands; what is older says nothing of now."""
 _ALL = frozenset({"ALL", "ALL PRIVILEGES"})
 
 
@@ -57,6 +59,15 @@ def slot_problems(state: State, group: str, name: str, slot: Slot | None) -> Ite
         yield Problem(found, f"dbbridge cutover {helps}")
     elif found and state == "armed":
         yield Problem(found, "dbbridge sync, which brings it forward")
+
+
+def lag_told(status: Mapping[str, Any]) -> float | None:
+    """Seconds that the stream back is behind, by what the daemon said a moment ago.
+
+    None if it is silent, or the stream is not connected.
+    """
+    silent = status.get("age_seconds", SILENT_SECONDS) >= SILENT_SECONDS
+    return None if silent else status.get("lag_seconds")
 
 
 def lost_ways(

@@ -10,8 +10,10 @@ from typing import Any
 
 import pymysql
 import pytest
+from psycopg.types.json import Jsonb
 
-from bridge.cutover.wayback import StreamBack
+from bridge.cutover.gates.reverse import SILENT_SECONDS, lag_told
+from bridge.cutover.wayback import Course, StreamBack, tell
 from tests.integration.reverse.rig import GROUP, PATIENCE, PIPELINE, Rig
 
 TABLES = {"log": "a int, b int"}
@@ -54,7 +56,9 @@ def test_what_the_ended_stream_commits_late_is_not_applied_again(rig: Rig) -> No
     with steered(rig) as (back, source), ThreadPoolExecutor(1) as other:
         rig.write("INSERT INTO log VALUES (1, 1)")
         rig.drain()
-        number = source.thread_id()
+        with source.cursor() as cursor:
+            cursor.execute("SELECT CONNECTION_ID()")
+            (number,) = cursor.fetchone() or (0,)
         with closing(rig.source.connect(autocommit=True)) as conn, conn.cursor() as cursor:
             cursor.execute("LOCK TABLES log READ")
             rig.write("INSERT INTO log VALUES (2, 2)")
@@ -106,3 +110,19 @@ def test_a_source_without_a_position_keeps_an_earlier_stream_out(rig: Rig) -> No
         go_on(rig, back)
         rig.drain()
         assert rig.same() == 1
+
+
+def test_what_was_told_of_an_earlier_stream_is_forgotten(rig: Rig) -> None:
+    with steered(rig) as (back, _):
+        said = Jsonb({"lag_seconds": 0.1})
+        tell(back.target, PIPELINE, Course(GROUP, 1, 0), said)
+        status = back.told() or {}
+        assert lag_told(status) == 0.1
+        assert lag_told({**status, "age_seconds": SILENT_SECONDS}) is None
+        back.begin(4)
+        tell(back.target, PIPELINE, Course(GROUP, 1, 0), said)
+        assert back.told() == {} and lag_told({}) is None
+        tell(back.target, PIPELINE, Course(GROUP, 4, 0), said)
+        assert lag_told(back.told() or {}) == 0.1
+        back.resume(6)
+        assert back.told() == {}
