@@ -135,7 +135,8 @@ class DualWrite:
     def authorities(self) -> dict[str, Authority]:
         """The groups' rows, as `Lookout.rows` has them; none: not set up."""
         self.heartbeat.start()
-        return self.lookout.known() or self._wait(self.lookout.rows)
+        known = self.lookout.known()
+        return self._wait(self.lookout.rows) if known is None else known
 
     def _epochs(self) -> dict[str, int]:
         return {name: known.epoch for name, known in self.lookout.rows().items()}

@@ -57,9 +57,10 @@ class Lookout:
         self._watchdog = Watchdog(LONGEST_SECONDS)
         self._not_before: dict[Side, float] = {}
 
-    def known(self) -> Rows:
-        """What need not be asked for; none where this thread has to ask."""
-        return self._known if self._fresh() or (self._usable and self._lock.locked()) else {}
+    def known(self) -> Rows | None:
+        """What need not be asked for; None where this thread has to ask."""
+        free = self._fresh() or (self._usable and self._lock.locked())
+        return self._known if free else None
 
     def rows(self) -> Rows:
         """At most `LOOK_SECONDS` old while a side can be asked, and nobody else asks just then.
