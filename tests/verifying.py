@@ -26,7 +26,7 @@ from bridge.names import TableName
 from bridge.report.verification import TableVerdict
 from bridge.sink.copy import copy_blocks
 from bridge.sink.ddl import create_table
-from bridge.verify.applied import Quarantined
+from bridge.verify.applied import Discarded, Quarantined
 from bridge.verify.recheck import Patience, Standing
 from bridge.verify.subject import Level
 from bridge.verify.table import verify_table
@@ -39,7 +39,7 @@ class CurrentStream:
 
     source: Connection[Any]
     kept_out: list[Quarantined] = field(default_factory=list)
-    given_up: dict[bytes, str] = field(default_factory=dict)
+    given_up: dict[bytes, Discarded] = field(default_factory=dict)
 
     def standing(self) -> Standing:
         low, high = lower_bound(self.source), upper_bound(self.source)
@@ -48,7 +48,7 @@ class CurrentStream:
     def quarantined(self) -> list[Quarantined]:
         return self.kept_out
 
-    def discarded(self) -> dict[bytes, str]:
+    def discarded(self) -> dict[bytes, Discarded]:
         return self.given_up
 
 
@@ -64,7 +64,7 @@ class StandingStill:
     def quarantined(self) -> list[Quarantined]:
         return []
 
-    def discarded(self) -> dict[bytes, str]:
+    def discarded(self) -> dict[bytes, Discarded]:
         return {}
 
 

@@ -151,8 +151,8 @@ def start(app: Celery, bench: Bench, known_since: float) -> None:
 
 def _begin(bench: Bench, ledger: Ledger) -> Run | None:
     settings = bench.settings.celery
-    tables = [t for t in bench.tables().values() if isinstance(t, Followed)]
-    if not tables:
+    tables = list(bench.tables().values())
+    if not any(isinstance(table, Followed) for table in tables):
         return None
     run = bench.verifier().begin(
         ledger,
@@ -184,8 +184,7 @@ def finish(bench: Bench, run_id: int) -> None:
         run = ledger.unfinished(run_id) if mine else None
         if run is None:
             return
-        tables = bench.tables()
-        result = bench.verifier().finish(ledger, run, list(tables.values()), tables)
+        result = bench.verifier().finish(ledger, run, bench.tables)
         say = log.info if result.verdict == "match" else log.warning
         say("verification ends", run=run.id, verdict=result.verdict, next=result.next)
         for table in result.tables:

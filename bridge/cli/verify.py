@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import time
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, cast
@@ -132,34 +133,38 @@ def run(context: Context, names: list[str], wish: Wish) -> Verification:
     mappings, source = context.mappings(), context.source()
     control = opening.session
     carried = tables_of(context.pipeline, source, control, mappings)
-    chosen = _chosen(carried, names)
+    chosen = [] if wish.resume else _chosen(carried, names)
     migrate(control)
     verifier = open_verifier(context.pipeline, endpoints(context), source)
     source.close()
     ledger = verifier.ledger(control)
-    fit = {table.name: table for table in chosen if isinstance(table, Followed)}
-    run = _resumed(ledger) if wish.resume else None
-    if run is None:
-        rows = context.settings.celery.part_rows if to else None
-        run = verifier.begin(ledger, fit.values(), wish.level, certify=wish.certify, part_rows=rows)
+    if wish.resume:
+        run = _resumed(ledger)
+        chosen = _begun(ledger, run, names)
     else:
-        parts = {part.table for part in ledger.parts(run)}
-        fit = {name: table for name, table in fit.items() if name in parts}
-        chosen = [table for table in chosen if table.name in parts]
+        rows = context.settings.celery.part_rows if to else None
+        tables = [carried[name] for name in chosen]
+        run = verifier.begin(ledger, tables, wish.level, certify=wish.certify, part_rows=rows)
+    fit = {name: t for name in chosen if isinstance(t := carried.get(name), Followed)}
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         _sweep(context, verifier, ledger, run, fit, to)
     except (KeyboardInterrupt, Exception):
         context.out.next("dbbridge verify --resume" + (" --via celery" if to else ""))
         raise
-    result = verifier.finish(ledger, run, chosen, carried)
+
+    def again() -> dict[TableName, Followed | Unfit]:
+        with closing(context.source()) as source:
+            return tables_of(context.pipeline, source, control, mappings)
+
+    result = verifier.finish(ledger, run, again, chosen)
     result = replace(
         result,
         output=listing(wish.outputs),
         finished_at=time.time(),
         lag_seconds=_lag(context, control),
     )
-    write(result, wish.outputs, _all_differences(ledger, [table.name for table in chosen]))
+    write(result, wish.outputs, _all_differences(ledger, chosen))
     return result
 
 
@@ -223,9 +228,19 @@ def _lag(context: Context, control: psycopg.Connection[Any]) -> float | None:
     return daemon.lag_seconds if daemon else None
 
 
-def _chosen(
-    carried: Mapping[TableName, Followed | Unfit], names: list[str]
-) -> list[Followed | Unfit]:
+def _begun(ledger: Ledger, run: Run, names: list[str]) -> list[TableName]:
+    """The tables that the run is about, or those of them that are named."""
+    from bridge.cli.tables import find
+
+    begun = list(dict.fromkeys(part.table for part in ledger.standing(run)))
+    try:
+        return [find(name, begun) for name in names] or begun
+    except ConfigError as error:
+        reason = f"{error.message} of the verification that was interrupted"
+        raise ConfigError(reason, f"it is about {', '.join(map(str, begun))}") from error
+
+
+def _chosen(carried: Mapping[TableName, Followed | Unfit], names: list[str]) -> list[TableName]:
     """The tables that are to be verified, of all that are carried."""
     from bridge.cli.tables import find
 
@@ -233,8 +248,7 @@ def _chosen(
         raise ConfigError(
             "the mapping carries no table, so there is nothing to compare", "dbbridge init"
         )
-    wanted = [find(name, list(carried)) for name in names] or carried
-    return [carried[name] for name in wanted]
+    return [find(name, list(carried)) for name in names] or list(carried)
 
 
 class _Progress:

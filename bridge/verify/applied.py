@@ -13,6 +13,11 @@ from bridge.store.sql import queries
 from bridge.verify.recheck import Standing
 
 Q = queries("bridge.verify", "queries.sql")
+BAD_VALUES = frozenset(
+    {"zero-date", "out-of-range", "ambiguous-time", "nul-character", "invalid-text", "invalid-json"}
+    | {"too-long", "unknown-label"}
+)
+"""Codes of what `Family.bad` sees in the source's row."""
 SILENT_SECONDS = 30.0
 """A daemon that has not renewed its lease for so long is taken for dead."""
 
@@ -24,6 +29,21 @@ class Quarantined:
     key: bytes
     code: str
     column: str
+
+
+@dataclass(frozen=True, slots=True)
+class Discarded:
+    """A row that an operator gave up: why it could not be held, and why it was given up."""
+
+    code: str
+    reason: str
+
+    def still(self, *, bad: bool) -> bool:
+        """Whether the row is given up yet; `bad`: the source's row has a value that cannot be held.
+
+        What was refused for another reason than a value cannot be told from the values.
+        """
+        return bad or self.code not in BAD_VALUES
 
 
 class StoredPosition:
@@ -102,11 +122,10 @@ class StoredPosition:
         )
         return [Quarantined(bytes(key), code, column) for key, code, column in rows]
 
-    def discarded(self) -> dict[bytes, str]:
-        """The rows that an operator gave up, with the reason."""
-        return {
-            bytes(key): reason for key, reason in self._conn.execute(Q["discarded"], self._names)
-        }
+    def discarded(self) -> dict[bytes, Discarded]:
+        """The rows that an operator gave up."""
+        rows = self._conn.execute(Q["discarded"], self._names)
+        return {bytes(key): Discarded(code, reason) for key, code, reason in rows}
 
     def _position(
         self, kind: str | None, text: str | None, file: str, offset: int, source_id: str

@@ -48,31 +48,51 @@ def _verdict(ledger: Ledger, run: Run, table: Followed, proof: Proof | None) -> 
     """The sweep's verdict, brought up to date by what was judged again since."""
     found = gathered(ledger, run, table)
     seconds = sum(part.seconds for part in ledger.parts(run) if part.table == table.name)
-    position = str(proof.position) if proof and proof.verification == run.id else ""
-    swept = found.verdict(position, seconds)
-    if proof is None or proof.verification != run.id:
+    mine = proof if proof and proof.verification == run.id else None
+    swept = found.verdict(str(mine.position) if mine else "", seconds)
+    if found.partial:
         return swept
-    if found.reason and not found.in_flight:
-        return swept
+    reason, hint = _doubt(table, mine, swept)
+    if mine is None or _another(table, mine):
+        doubted = swept.verdict == "match" and reason
+        return _worded(swept, "inconclusive", reason, hint) if doubted else swept
     known = tuple(difference for _, difference in ledger.differences(table.name))
     others = tuple(d for d in swept.differences if d.kind == "quarantined")
-    verdict: Verdict = "match"
-    reason, hint = "", ""
-    if proof.open or swept.quarantined:
-        verdict, reason, hint = "inconclusive", swept.reason, swept.hint
-        reason = reason or f"{len(proof.open)} rows could not be judged"
-    if proof.differences:
-        verdict, hint = "mismatch", "dbbridge repair plan"
+    verdict: Verdict = "inconclusive" if reason else "match"
+    if mine.differences:
+        verdict, hint = "mismatch", found.mending
     return replace(
-        swept,
-        verdict=verdict,
-        reason=reason,
-        hint=hint,
-        differing=proof.differences,
-        in_flight=len(proof.open),
+        _worded(swept, verdict, reason, hint),
+        differing=mine.differences,
+        in_flight=len(mine.open),
         differences=(*known, *others),
-        rechecked=proof.rechecked,
+        rechecked=mine.rechecked,
     )
+
+
+def _worded(swept: TableVerdict, verdict: Verdict, reason: str, hint: str) -> TableVerdict:
+    return replace(swept, verdict=verdict, reason=reason, hint=hint)
+
+
+def _another(table: Followed, proof: Proof) -> bool:
+    """Whether the table is another one by now than the proof is about."""
+    state = table.state
+    return (proof.generation, proof.version) != (state.generation, state.version)
+
+
+def _doubt(table: Followed, proof: Proof | None, swept: TableVerdict) -> tuple[str, str]:
+    """Why the table as it is now is not known to be equal, and what helps; '' if it is."""
+    anew = f"dbbridge verify {table.name.word}"
+    if proof is not None and _another(table, proof):
+        return "it was copied again, or has another mapping, since it was looked at", anew
+    if table.state.quarantined:
+        return f"{table.state.quarantined} rows are in quarantine", "dbbridge quarantine list"
+    if proof is not None and proof.obstacle:
+        return proof.obstacle, anew
+    if proof is not None and proof.open:
+        reason = swept.reason or f"{len(proof.open)} rows could not be judged"
+        return reason, swept.hint or anew
+    return (swept.reason, swept.hint) if swept.quarantined else ("", "")
 
 
 def _position(verdicts: Sequence[TableVerdict]) -> str:

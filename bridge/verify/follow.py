@@ -142,24 +142,23 @@ class Follower:
         `applied`: how many of its changes were applied when the round began.
         """
         began = time.monotonic()
-        plan = subject.plan
-        found = Found(plan, keyed=subject.keys.ordered)
-        known = [k for k, _ in self._ledger.differences(proof.table)] if proof.differences else []
-        keys = dict.fromkeys([*proof.open, *known])
+        found = Found(subject.plan, keyed=subject.keys.ordered)
         obstacle = touched.lost
-        if plan.key and touched.rows and not found.keyed:
+        if subject.plan.key and touched.rows and not found.keyed:
             obstacle = "rows changed, and its key is of a type that cannot be looked up"
-        if not obstacle and (touched.rows or touched.references):
-            keys |= dict.fromkeys(self._changed(opened.sides(subject), touched))
-        found.tally.suspects = dict.fromkeys(keys)
-        if keys and not obstacle:
-            self._settle(opened.sides(subject), proof.table, found)
+        judged: list[Key] = []
+        if obstacle:
+            found.in_flight = dict.fromkeys(proof.open)
+        else:
+            judged = self._settled(proof, subject, opened, touched, found)
         if len(found.in_flight) > MOST_OPEN:
-            obstacle, found.in_flight = "too many rows cannot be judged", {}
+            obstacle = f"{len(found.in_flight)} rows could not be judged"
+            judged = [key for key in judged if key not in found.in_flight]
+            found.in_flight = {}
         moved = self._ledger.advance(
             proof,
             position,
-            list(keys),
+            judged,
             found,
             obstacle,
             changes=applied,
@@ -167,7 +166,29 @@ class Follower:
         )
         if not moved or obstacle:
             return None
-        return self._ledger.proofs().get(proof.table)
+        after = self._ledger.proofs().get(proof.table)
+        # A run that has begun since wants to know what changed before this position as well.
+        if after is None or after.verification != proof.verification:
+            return None
+        return after if after.position.text == position.text else None
+
+    def _settled(
+        self,
+        proof: Proof,
+        subject: Subject,
+        opened: _Opened,
+        touched: Touched,
+        found: Found,
+    ) -> list[Key]:
+        """Judges what changed, what was open and what is known to differ; the keys."""
+        known = [k for k, _ in self._ledger.differences(proof.table)] if proof.differences else []
+        keys = dict.fromkeys([*proof.open, *known])
+        if touched.rows or touched.references:
+            keys |= dict.fromkeys(self._changed(opened.sides(subject), touched))
+        found.tally.suspects = dict.fromkeys(keys)
+        if keys:
+            self._settle(opened.sides(subject), proof.table, found)
+        return list(keys)
 
     def _settle(self, sides: Sides, name: TableName, found: Found) -> None:
         stream = StoredPosition(

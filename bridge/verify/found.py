@@ -29,6 +29,8 @@ WHOLE_ROWS = 1_000
 each further row."""
 WHOLE_SHARE = 0.99
 LEAST_WHOLE_ROWS = 10
+UNCOMPARED = "further rows were compared without them"
+"""Where a proof's obstacle says so, not all that differs is known."""
 
 
 @dataclass
@@ -48,6 +50,8 @@ class Found:
     whole: frozenset[str] = frozenset()
     reason: str = ""
     hint: str = ""
+    partial: str = ""
+    """Why not every row was read; once it says so it always does."""
     fresh: list[tuple[Key, Difference]] = field(default_factory=list)
     """Differences that nobody has written down yet."""
 
@@ -56,10 +60,36 @@ class Found:
         """Rows that differ for sure."""
         return self.kinds.total()
 
+    @property
+    def room(self) -> int:
+        """How many more differences are kept."""
+        return KEPT_DIFFERENCES - len(self.kept)
+
+    @property
+    def mending(self) -> str:
+        """The command that mends what differs."""
+        if self.keyed and not self.whole:
+            return "dbbridge repair plan"
+        return f"dbbridge tables resync {self.plan.source.word}"
+
+    @property
+    def obstacle(self) -> str:
+        """Why a sweep that has ended proves nothing; '' if it does, but for rows in flight."""
+        if not self.whole:
+            return self.partial
+        names = ", ".join(sorted(self.whole))
+        return f"in every row that was compared these columns differ: {names}; {UNCOMPARED}"
+
     def hold(self, reason: str, hint: str = "") -> None:
         """Why no match can be said, and the command that helps; the first reason stays."""
         if not self.reason:
             self.reason, self.hint = reason, hint
+
+    def end(self, reason: str, hint: str = "") -> None:
+        """Rows stay unread: that matters more than rows that could not be judged."""
+        if not self.partial:
+            self.partial = self.reason = reason
+            self.hint = hint
 
     def add(self, key: Key, difference: Difference) -> None:
         """One row that differs for sure."""
@@ -67,7 +97,7 @@ class Found:
         self.kinds[difference.kind] += difference.rows
         if difference.kind == "differs":
             self.columns.update(column.name for column in difference.columns)
-        if len(self.kept) < KEPT_DIFFERENCES:
+        if self.room:
             self.kept.append(difference)
 
     def take_fresh(self) -> list[tuple[Key, Difference]]:
@@ -86,18 +116,21 @@ class Found:
             "whole": sorted(self.whole),
             "reason": self.reason,
             "hint": self.hint,
+            "partial": self.partial,
         }
 
     def restore(self, state: Mapping[str, Any], kept: Iterable[Difference]) -> None:
-        """Adds what another one found in another part of the table."""
+        """Adds what another one found in another part of the table; `kept` are at most `room`."""
         self.kinds.update(state["kinds"])
         self.columns.update(state["columns"])
         self.quarantined += [Difference(key, "quarantined") for key in state["quarantined"]]
         self.discarded.update(state["discarded"])
         self.in_flight |= dict.fromkeys(map(tuple, state["in_flight"]))
         self.whole |= frozenset(state["whole"])
-        self.kept += [*kept][: KEPT_DIFFERENCES - len(self.kept)]
-        if state["reason"]:
+        self.kept += kept
+        if state["partial"]:
+            self.end(state["partial"], state["hint"])
+        elif state["reason"]:
             self.hold(state["reason"], state["hint"])
 
     def leave(self, keys: Iterable[Key], reason: str, hint: str = "") -> None:
@@ -122,9 +155,7 @@ class Found:
             self.hold(f"{count} rows are in quarantine", "dbbridge quarantine list")
         word: Verdict = "inconclusive" if self.reason else "match"
         if self.differing:
-            word = "mismatch"
-            mended = "repair plan" if self.keyed and not self.whole else "tables resync"
-            self.hint = f"dbbridge {mended} {self.plan.source.word}"
+            word, self.hint = "mismatch", self.mending
         alike, kinds, given_up = self.tally.rows, self.kinds, self.discarded.total()
         kept_out = len(self.quarantined) + given_up
         keys = Keys(self.plan)

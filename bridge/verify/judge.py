@@ -7,7 +7,7 @@ from typing import Protocol
 
 from bridge.names import quote_mysql
 from bridge.report.verification import Difference
-from bridge.verify.applied import Quarantined
+from bridge.verify.applied import Discarded, Quarantined
 from bridge.verify.digest import family
 from bridge.verify.explain import Explained, Explainer
 from bridge.verify.found import Found
@@ -28,13 +28,17 @@ class Stream(Applied, Protocol):
         """The rows kept out of the target."""
         ...
 
-    def discarded(self) -> dict[bytes, str]:
-        """The rows that an operator gave up, with the reason."""
+    def discarded(self) -> dict[bytes, Discarded]:
+        """The rows that an operator gave up."""
         ...
 
 
 class Stuck(Exception):
-    """The stream does not go on, so nothing further can be judged."""
+    """The stream does not go on, so nothing further can be judged; `hint` is what helps."""
+
+    def __init__(self, outcome: Outcome) -> None:
+        super().__init__(outcome.reason)
+        self.reason, self.hint = outcome.reason, outcome.hint
 
 
 class Judge:
@@ -66,7 +70,8 @@ class Judge:
             self._record(explained)
             self._found.leave(outcome.in_flight, outcome.reason, outcome.hint)
             if outcome.stuck:
-                raise Stuck
+                self._found.leave(explained.changed, outcome.reason, outcome.hint)
+                raise Stuck(outcome)
             suspects = explained.changed
         self._found.leave(suspects, RESTLESS)
 
@@ -93,16 +98,24 @@ class Judge:
         )
 
     def _kept_out(self, explained: Explained) -> dict[Key, tuple[str, str]]:
-        """Those of the missing rows that are known to be: ('quarantined' or 'discarded', why)."""
+        """Those of the missing rows that are known to be: ('quarantined' or 'discarded', why).
+
+        One that was given up is so no longer when the source has mended it.
+        """
         missing = [key for key, d in explained.differences.items() if d.kind == "missing"]
         if not missing:
             return {}
-        known = {copied: ("discarded", why) for copied, why in self._stream.discarded().items()}
-        known |= {entry.key: ("quarantined", entry.code) for entry in self._stream.quarantined()}
-        if not known:
+        given_up = self._stream.discarded()
+        waiting = {entry.key: entry.code for entry in self._stream.quarantined()}
+        if not given_up and not waiting:
             return {}
-        copied_keys = _copied_keys(self._sides.source, missing)
-        return {key: known[copied] for key, copied in copied_keys.items() if copied in known}
+        found: dict[Key, tuple[str, str]] = {}
+        for key, (copied, bad) in _copied_keys(self._sides.source, missing).items():
+            if copied in waiting:
+                found[key] = ("quarantined", waiting[copied])
+            elif copied in given_up and given_up[copied].still(bad=bad):
+                found[key] = ("discarded", given_up[copied].reason)
+        return found
 
 
 class MultisetJudge:
@@ -121,6 +134,8 @@ class MultisetJudge:
         """Judges all suspects; raises Stuck."""
         found = self._found
         suspects, found.tally.suspects = list(found.tally.suspects), {}
+        if not suspects:
+            return
         outcome = self._recheck.settle(suspects)
         for key, count in outcome.equal.items():
             found.tally.match(occurrences(count), occurrences(count) * int(key[0]))
@@ -137,21 +152,23 @@ class MultisetJudge:
             for key, difference in differences(self._sides, outcome.confirmed):
                 found.add(key, difference)
         if outcome.stuck:
-            raise Stuck
+            raise Stuck(outcome)
 
 
 def _names(difference: Difference) -> set[str]:
     return {column.name for column in difference.columns}
 
 
-def _copied_keys(source: SourceReader, keys: Sequence[Key]) -> dict[Key, bytes]:
-    """COPY text of the keys, under which the quarantine knows them."""
+def _copied_keys(source: SourceReader, keys: Sequence[Key]) -> dict[Key, tuple[bytes, bool]]:
+    """COPY text of the keys, under which the quarantine knows them, and whether the row is bad."""
     subject = source.subject
     texts = [
         family(column).copy_text(column, quote_mysql(column.source.name))
         for column in subject.plan.key_columns
     ]
-    found: dict[Key, bytes] = {}
+    bad = [family(c).bad(c, quote_mysql(c.source.name)) for c in subject.plan.columns]
+    texts.append(f"({' OR '.join(f'({each})' for each in bad if each) or 'FALSE'})")
+    found: dict[Key, tuple[bytes, bool]] = {}
     for some in parts(keys, KEYS_A_QUERY):
         condition = subject.keys.source_condition(some)
         if condition:
@@ -159,5 +176,5 @@ def _copied_keys(source: SourceReader, keys: Sequence[Key]) -> dict[Key, bytes]:
             for row in source.query(subject.source(outputs, [condition])):
                 raw = [v if isinstance(v, bytes) else v.encode() for v in row]
                 key = tuple(v.decode() for v in raw[: subject.plan.key])
-                found[key] = b"\t".join(raw[subject.plan.key :])
+                found[key] = (b"\t".join(raw[subject.plan.key : -1]), raw[-1] != b"0")
     return found

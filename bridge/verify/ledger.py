@@ -284,21 +284,22 @@ class Ledger:
         equivalences: Sequence[str],
         obstacle: str,
     ) -> None:
-        """Every row of the table was looked at once."""
+        """The run's sweep of the table has ended; `obstacle`: why that proves nothing.
+
+        Where every row was looked at once, what older runs have found is forgotten.
+        """
+        names = {**self._table(table), "id": run.id}
+        facts = {
+            "rows": found.tally.rows,
+            "total": found.tally.total,
+            "open": _keys(found.in_flight),
+            "equivalences": Jsonb(list(equivalences)),
+            "obstacle": obstacle,
+        }
         with self.conn.transaction():
-            self._do(
-                "swept_proof",
-                {
-                    **self._table(table),
-                    "id": run.id,
-                    "rows": found.tally.rows,
-                    "total": found.tally.total,
-                    "open": _keys(found.in_flight),
-                    "equivalences": Jsonb(list(equivalences)),
-                    "obstacle": obstacle,
-                },
-            )
-            self._do("drop_older_differences", {**self._table(table), "id": run.id})
+            swept = self.conn.execute(Q["swept_proof"], {**names, **facts})
+            if swept.rowcount == 1 and not found.partial:
+                self._do("drop_older_differences", names)
 
     def proofs(self) -> dict[TableName, Proof]:
         """Of all tables."""
@@ -330,6 +331,8 @@ class Ledger:
                 **self._table(proof.table),
                 "id": proof.verification,
                 "before": proof.position.text,
+                "swept": proof.swept,
+                "open_before": _keys(proof.open),
                 "rechecked": len(judged),
                 "open": _keys(found.in_flight),
                 "obstacle": obstacle,
@@ -341,7 +344,8 @@ class Ledger:
                 return False
             if judged:
                 keys = json.dumps([list(key) for key in judged])
-                self._do("drop_differences", {**self._table(proof.table), "keys": keys})
+                names = {**self._table(proof.table), "keys": keys, "seconds": seconds}
+                self._do("drop_differences", names)
             self._add(proof.table, found.take_fresh(), proof.verification, None)
         return True
 
@@ -362,9 +366,9 @@ class Ledger:
             for key, _, document in cursor.execute(Q["differences"], names):
                 yield tuple(key), Difference.parse(document)
 
-    def differences_of(self, run: Run, part: Part) -> list[Difference]:
-        """Those that the part has found."""
-        names = {**self._table(part.table), "id": run.id, "part": part.number}
+    def differences_of(self, run: Run, part: Part, most: int) -> list[Difference]:
+        """The first of those that the part has found, at most so many."""
+        names = {**self._table(part.table), "id": run.id, "part": part.number, "most": most}
         rows = self.conn.execute(Q["differences_of_part"], names)
         return [Difference.parse(document) for _, _, document in rows]
 

@@ -34,7 +34,10 @@ def sweep(
     relieve: Callable[[], None],
     progress: Callable[[int], None],
 ) -> None:
-    """Compares all rows: the sums of both tables, and where they differ, those of hash ranges."""
+    """Compares all rows: the sums of both tables, and where they differ, those of hash ranges.
+
+    `relieve` is called before suspects are added; the last ones are the caller's.
+    """
     source = sides.source.totals(()).get(0, (0, 0))
     target = sides.target.totals((), ()).get(0, (0, 0))
     progress(source[0])
@@ -51,8 +54,8 @@ def sweep(
         else:
             differing.append((bucket, here[0] + there[0]))
     for some in together(differing, OPEN_ROWS, BUCKETS):
-        _compare(_source_counts(sides.source, some), _target_counts(sides.target, some), tally)
         relieve()
+        _compare(_source_counts(sides.source, some), _target_counts(sides.target, some), tally)
 
 
 def _compare(source: Counts, target: Counts, tally: Tally) -> None:

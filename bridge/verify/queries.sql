@@ -18,7 +18,7 @@ WHERE pipeline = %(pipeline)s AND source_schema = %(schema)s AND source_table = 
 ORDER BY id
 
 -- name: discarded
-SELECT key, reason FROM dbbridge.discards
+SELECT key, code, reason FROM dbbridge.discards
 WHERE pipeline = %(pipeline)s AND source_schema = %(schema)s AND source_table = %(table)s
 ORDER BY discarded_at
 
@@ -145,8 +145,12 @@ WHERE proofs.verification < EXCLUDED.verification
 
 -- name: swept_proof
 UPDATE dbbridge.proofs
-SET swept = true, rows = %(rows)s, total = %(total)s, open = %(open)s,
-    equivalences = %(equivalences)s, obstacle = %(obstacle)s, updated_at = now()
+SET swept = true, rows = %(rows)s, total = %(total)s,
+    -- Rounds beside the sweep left keys open whose changes nobody reads again.
+    open = (SELECT COALESCE(jsonb_agg(DISTINCT key), '[]')
+            FROM jsonb_array_elements(proofs.open || %(open)s) key),
+    equivalences = %(equivalences)s,
+    obstacle = CASE WHEN obstacle = '' THEN %(obstacle)s ELSE obstacle END, updated_at = now()
 WHERE pipeline = %(pipeline)s AND source_schema = %(schema)s AND source_table = %(table)s
   AND verification = %(id)s AND NOT swept
 
@@ -172,7 +176,8 @@ SET position_kind = %(kind)s, position = %(text)s, position_file = %(file)s,
     round_seconds = CASE WHEN %(rechecked)s >= GREATEST(1, LEAST(round_keys, 100))
                          THEN %(seconds)s ELSE round_seconds END
 WHERE pipeline = %(pipeline)s AND source_schema = %(schema)s AND source_table = %(table)s
-  AND verification = %(id)s AND position = %(before)s
+  AND verification = %(id)s AND position = %(before)s AND swept = %(swept)s
+  AND open = %(open_before)s
 
 -- name: changes
 SELECT source_schema, source_table, sum(inserts + updates + deletes)::bigint
@@ -183,12 +188,17 @@ INSERT INTO dbbridge.differences (pipeline, source_schema, source_table, key, ki
                                   verification, part)
 VALUES (%(pipeline)s, %(schema)s, %(table)s, %(key)s, %(kind)s, %(document)s, %(id)s, %(part)s)
 ON CONFLICT (pipeline, source_schema, source_table, key) DO UPDATE
-SET kind = EXCLUDED.kind, document = EXCLUDED.document, verification = EXCLUDED.verification,
-    part = EXCLUDED.part, found_at = now()
+SET kind = EXCLUDED.kind, document = EXCLUDED.document, found_at = now(),
+    -- An older run must not take from a newer one what that has found: it would be dropped with it.
+    verification = GREATEST(differences.verification, EXCLUDED.verification),
+    part = CASE WHEN EXCLUDED.verification >= differences.verification
+                THEN EXCLUDED.part ELSE differences.part END
 
 -- name: drop_differences
+-- But for what was found while the keys were judged.
 DELETE FROM dbbridge.differences
 WHERE pipeline = %(pipeline)s AND source_schema = %(schema)s AND source_table = %(table)s
+  AND found_at < statement_timestamp() - make_interval(secs => %(seconds)s)
   AND key = ANY(SELECT ARRAY(SELECT jsonb_array_elements_text(k))
                 FROM jsonb_array_elements(%(keys)s::jsonb) k)
 
@@ -196,12 +206,14 @@ WHERE pipeline = %(pipeline)s AND source_schema = %(schema)s AND source_table = 
 DELETE FROM dbbridge.differences
 WHERE pipeline = %(pipeline)s AND source_schema = %(schema)s AND source_table = %(table)s
   AND verification < %(id)s
+  -- What another run has found since may be true of rows that this one had read before.
+  AND found_at < (SELECT started_at FROM dbbridge.verifications WHERE id = %(id)s)
 
 -- name: differences_of_part
 SELECT key, kind, document FROM dbbridge.differences
 WHERE pipeline = %(pipeline)s AND source_schema = %(schema)s AND source_table = %(table)s
   AND verification = %(id)s AND part = %(part)s
-ORDER BY key
+ORDER BY key LIMIT %(most)s
 
 -- name: differences
 SELECT key, kind, document FROM dbbridge.differences

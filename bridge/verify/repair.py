@@ -25,7 +25,7 @@ from bridge.replicate.family import parent_roles
 from bridge.report.verification import Difference
 from bridge.types.table import SourceTable
 from bridge.verify.applied import Quarantined, StoredPosition
-from bridge.verify.found import Found
+from bridge.verify.found import UNCOMPARED, Found
 from bridge.verify.judge import Judge, Stuck
 from bridge.verify.keys import Keys
 from bridge.verify.ledger import Proof
@@ -177,6 +177,8 @@ def obstacle(table: Followed | Unfit, proof: Proof | None, runs: set[int]) -> tu
     ):
         reason = "it was copied again, has another mapping, or was compared anew since"
         return reason, f"dbbridge verify {name.word}"
+    if proof is not None and UNCOMPARED in proof.obstacle:
+        return proof.obstacle, f"dbbridge tables resync {name.word}"
     if plan.version != state.version:
         return "its definition or its mapping is another one than the stream's", (
             f"dbbridge tables resync {name.word}"

@@ -28,7 +28,7 @@ from bridge.verify.readers import source_session
 from bridge.verify.recheck import Patience
 from bridge.verify.subject import Level, Subject
 from bridge.verify.table import Sessions, Walking, common_position, streams
-from bridge.verify.tables import Followed, Unfit
+from bridge.verify.tables import Followed, Unfit, lost, states, with_states
 from bridge.verify.work import cut, sweep_part
 
 if TYPE_CHECKING:
@@ -93,7 +93,7 @@ class Verifier:
     def begin(
         self,
         ledger: Ledger,
-        tables: Iterable[Followed],
+        tables: Iterable[Followed | Unfit],
         level: Level,
         *,
         certify: bool,
@@ -102,6 +102,7 @@ class Verifier:
     ) -> Run:
         """Plans the parts of a new run. Tables that do not stream get no proof.
 
+        One that cannot be verified gets a part which nobody sweeps: it is missed in the end.
         `part_rows`: workers do it, and large tables are cut in parts of about so many rows.
         """
         walk = self.walk
@@ -110,25 +111,32 @@ class Verifier:
             closing(walk.target()) if self.replicas else nullcontext(ledger.conn) as target,
         ):
             held = [(table, self._held(source, target, level, table)) for table in tables]
-        planned = [(*each, cut(each[0], self.sessions, part_rows)) for each in held]
+        planned = [(*each, self._parts(each[0], part_rows)) for each in held]
         via = "local" if part_rows is None else "celery"
         # Together, since a run with some of its parts would be about fewer tables than was meant.
         with ledger.conn.transaction():
             run = ledger.begin(level, via, certify=certify, scheduled=scheduled)
             for table, position, parts in planned:
-                if position is not None:
+                if isinstance(table, Followed) and position is not None:
                     self._begin_proof(ledger, run, table, position)
                 ledger.add_parts(run, parts)
         return run
+
+    def _parts(self, table: Followed | Unfit, rows: int | None) -> list[Part]:
+        if isinstance(table, Unfit):
+            return [Part(table.name, 0, "", None, None)]
+        return cut(table, self.sessions, rows)
 
     def _held(
         self,
         source: pymysql.Connection[Any],
         target: psycopg.Connection[Any],
         level: Level,
-        table: Followed,
+        table: Followed | Unfit,
     ) -> Position | None:
         """What both sides that are read hold now; None for a table that does not stream."""
+        if isinstance(table, Unfit):
+            return None
         subject = Subject.of(table.plan, table.relation, level)
         stream = StoredPosition(target, self.pipeline, table.name, self.source_id)
         if not streams(stream, Found(table.plan)):
@@ -217,21 +225,28 @@ class Verifier:
         self,
         ledger: Ledger,
         run: Run,
-        tables: Sequence[Followed | Unfit],
-        group: Mapping[TableName, Followed | Unfit],
+        carried: Callable[[], Mapping[TableName, Followed | Unfit]],
+        names: Iterable[TableName] | None = None,
     ) -> Verification:
-        """The verdict once all parts are done, and the certificates if they were asked for.
+        """The verdict on the tables of these `names` (None: on all) once their parts are done.
 
-        `group`: all tables that are carried, by name: a certificate is about whole groups.
+        Also the certificates if they were asked for. `carried` reads all tables as they are: since
+        the run began they may have been altered, paused or copied again. While parts of other
+        tables are left the run goes on.
         """
-        fit = [table for table in tables if isinstance(table, Followed)]
+        now = carried()
+        chosen = dict.fromkeys(now if names is None else names)
+        fit = [t for t in now.values() if isinstance(t, Followed) and t.name in chosen]
         for table in fit:
             self._swept(ledger, run, table)
         self.follow(ledger, fit, threading.Event())
         from bridge.verify.conclude import conclude
 
-        result = conclude(ledger, run, tables, group)
-        ledger.finish(run, result.verdict)
+        # What went to quarantine meanwhile was judged as such, and is neither open nor different.
+        now = with_states(now, states(ledger.conn, self.pipeline))
+        result = conclude(ledger, run, [now.get(name) or lost(name) for name in chosen], now)
+        if all(part.done or part.table in chosen for part in ledger.standing(run)):
+            ledger.finish(run, result.verdict)
         return result
 
     def _swept(self, ledger: Ledger, run: Run, table: Followed) -> None:
@@ -241,8 +256,7 @@ class Verifier:
             + (f" ({each.rows} rows)" if each.rows is not None else "")
             for each in found.equivalences()
         ]
-        obstacle = found.reason if not (found.in_flight or found.quarantined) else ""
-        ledger.swept(run, table.name, found, equivalences, obstacle)
+        ledger.swept(run, table.name, found, equivalences, found.obstacle)
 
 
 @dataclass

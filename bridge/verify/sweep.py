@@ -108,13 +108,21 @@ class Sweep:
                     for summed in ranges:
                         if not summed.ordered:
                             raise Misordered(summed.range.lower)
-                        self._settle(self._in_buckets(walk, summed))
+                        self._look(walk, summed)
                         self._progress(sum(rows for rows, _ in summed.source.values()))
                         if summed.range.upper is not None:
                             yield summed.range.upper
         except Misordered as found:
             with self._walk() as sides:
                 self._lookup(sides, found.lower)
+
+    def _look(self, walk: Walk, summed: Summed) -> None:
+        """Compares a range; where there is no sum of the target's, piece by piece."""
+        if summed.cancelled:
+            self._refine(replace(summed.range, width=0, coarse=False), 0)
+            self._relieve()
+        else:
+            self._settle(self._in_buckets(walk, summed))
 
     def _in_buckets(self, walk: Walk, summed: Summed) -> Summed:
         """A range that was one sum on either side, summed again in buckets if it differs."""
@@ -161,7 +169,7 @@ class Sweep:
                 raise Misordered(piece.upper)
 
     def _refine(self, piece: Range, bucket: int) -> None:
-        """A bucket with many rows, in ranges small enough to be opened."""
+        """A bucket with many rows, in ranges small enough to be opened; raises Misordered."""
         within, beside = self._within(piece, [bucket])
         inside = [*self._keys.source_range(None, piece.upper), *within]
         lower, last = piece.lower, False
@@ -169,6 +177,8 @@ class Sweep:
             upper = self._source.next_bound(lower, MOST_PLAIN_ROWS, inside)
             last = upper is None
             part = Range(lower, piece.upper if last else upper)
+            if not self._ordered(part):
+                raise Misordered(part.lower)
             where = [*self._keys.source_range(part.lower, part.upper), *within]
             conditions, values = self._keys.target_range(part.lower, part.upper)
             source = self._source.totals(where).get(0, (0, 0))
@@ -178,6 +188,12 @@ class Sweep:
             else:
                 self._open_part(part, where, beside)
             lower = upper
+
+    def _ordered(self, part: Range) -> bool:
+        """Whether the target has no row of the range in the next one as well."""
+        if self._first is not None or part.lower is None or part.upper is None:
+            return True
+        return self._target.ascending(part.lower, part.upper)
 
     def _open_part(self, part: Range, where: list[str], beside: list[str]) -> None:
         """Few rows of the source, and perhaps any number in the target: those come in pieces."""

@@ -133,10 +133,10 @@ def verify_table(
 
 
 def streams(stream: Stream, found: Found) -> bool:
-    """Whether the table can be verified; if not, `found` says why."""
+    """Whether the table can be verified; if not, nothing of it is read, and `found` says why."""
     standing = stream.standing()
     if standing.position is None or (standing.obstacle and standing.hint != "dbbridge sync"):
-        found.hold(standing.obstacle or "not copied yet", standing.hint or "dbbridge sync")
+        found.end(standing.obstacle or "not copied yet", standing.hint or "dbbridge sync")
         return False
     return True
 
@@ -153,7 +153,7 @@ def sweep(
     patience: Patience | None = None,
     walking: Walking | None = None,
 ) -> None:
-    """Looks at every row between `bounds` and judges it; adds to `found`.
+    """Looks at every row between `bounds` and judges it; adds to `found`, also why it ends early.
 
     Every row is read as `walking` says (as fast as it goes, over `sessions`); what seems to differ
     is judged over `sessions`.
@@ -166,20 +166,20 @@ def sweep(
                 _check(walking, opened, stream, found, bounds, saved, progress, patience)
             else:
                 _check_multiset(walking, opened, stream, found, progress, patience)
-    except Stuck:
-        pass
+    except Stuck as stuck:
+        found.end(stuck.reason, stuck.hint)
     except (pymysql.err.ProgrammingError, pymysql.err.OperationalError) as error:
         if error.args[0] in TIMEOUTS:
-            found.hold(_SLOW, "dbbridge config show")
+            found.end(_SLOW, "dbbridge config show")
         elif error.args[0] in _SCHEMA_ERRORS:
-            found.hold(f"the source cannot be read: {error.args[1]}", "dbbridge check")
+            found.end(f"the source cannot be read: {error.args[1]}", "dbbridge check")
         else:
             raise
     except psycopg.errors.QueryCanceled:
-        found.hold(_SLOW, "dbbridge config show")
+        found.end(_SLOW, "dbbridge config show")
     except (psycopg.errors.UndefinedTable, psycopg.errors.UndefinedColumn) as error:
         message = error.diag.message_primary
-        found.hold(f"the target cannot be read: {message}", "dbbridge schema plan")
+        found.end(f"the target cannot be read: {message}", "dbbridge schema plan")
 
 
 def common_position(
@@ -238,9 +238,11 @@ def _check(
                 if whole:
                     break
                 record.reached(last, found)
-        judge.finish()
         if not whole:
+            with contextlib.suppress(Stuck):  # every row was read: what is not judged is in flight
+                judge.finish()
             return
+        judge.finish()
         found.whole |= whole
         opened = _without(opened, whole)
 
@@ -257,7 +259,8 @@ def _check_multiset(
     walking.pace.wait(lambda: False)
     with walking.sides(sides.source.subject) as walk:
         multiset.sweep(walk, found.tally, relieve=judge.finish, progress=progress)
-    judge.finish()
+    with contextlib.suppress(Stuck):  # every row was read: what is not judged is in flight
+        judge.finish()
     if sides.source.subject.twice:
         # Rows that were counted by their first hash have no second one: it is taken of all, if all
         # stand still for a moment.

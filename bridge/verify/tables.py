@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import psycopg
@@ -74,6 +74,21 @@ def serving(found: Iterable[TableState]) -> dict[TableName, TableState]:
     return {state.source: state for state in sorted(found, key=lambda s: -s.generation)}
 
 
+def with_states(
+    tables: Mapping[TableName, Followed | Unfit], known: Mapping[TableName, TableState]
+) -> dict[TableName, Followed | Unfit]:
+    """The same tables, standing as they are now known to stand."""
+    return {
+        name: replace(table, state=known[name]) if name in known else lost(name)
+        for name, table in tables.items()
+    }
+
+
+def lost(name: TableName) -> Unfit:
+    """A table that the pipeline does not know."""
+    return _unfit(name, "the pipeline does not follow this table yet", "dbbridge sync")
+
+
 def prepare(
     source: pymysql.Connection[Any],
     known: Mapping[TableName, TableState],
@@ -98,7 +113,7 @@ def _prepared(
     edited: TableMapping | None,
 ) -> Followed | Unfit:
     if state is None:
-        return _unfit(name, "the pipeline does not follow this table yet", "dbbridge sync")
+        return lost(name)
     if table is None:
         reason = "there is no such table in the source"
         return _unfit(name, reason, f"dbbridge explain {name.word}", state)

@@ -64,13 +64,15 @@ class Range:
 class Summed:
     """A range with both sides' sums.
 
-    With `ordered` False its bounds are not in the target's order, and nothing was read there.
+    With `ordered` False its bounds are not in the target's order, and nothing was read there; with
+    `cancelled` the target's sum took too long, or somebody ended it, so that nothing is known.
     """
 
     range: Range
     source: Totals
     target: Totals
     ordered: bool = True
+    cancelled: bool = False
 
 
 class Walk:
@@ -91,8 +93,9 @@ class Walk:
         self._first = leading_integer(self._source.subject.plan.key_columns)
         self._pending: queue.Queue[Range | None] = queue.Queue(AHEAD)
         self._sources: queue.Queue[tuple[Range, Totals] | None] = queue.Queue(AHEAD)
-        self._targets: queue.SimpleQueue[tuple[Range, Totals, bool] | None] = queue.SimpleQueue()
-        self._early: dict[Range, tuple[Totals, bool]] = {}
+        self._targets: queue.SimpleQueue[tuple[Range, Totals | None, bool] | None]
+        self._targets = queue.SimpleQueue()
+        self._early: dict[Range, tuple[Totals | None, bool]] = {}
         self._working = 2
         self._failure: BaseException | None = None
         self._complete = False
@@ -138,7 +141,8 @@ class Walk:
             self._working -= 1
             if not self._working or self._halt.is_set():
                 return None
-        return Summed(piece, source, *self._early.pop(piece))
+        target, ordered = self._early.pop(piece)
+        return Summed(piece, source, target or {}, ordered, cancelled=target is None)
 
     def _leave(self, threads: Sequence[threading.Thread]) -> None:
         """Waits for them; what takes longer is cut off, on both sides: either may use either."""
@@ -282,11 +286,13 @@ class Walk:
             or self._first is not None
             or reader.ascending(piece.lower, piece.upper)
         )
-        target: Totals = {}
+        target: Totals | None = {}
         if ordered:
             conditions, values = keys.target_range(piece.lower, piece.upper)
-            with contextlib.suppress(psycopg.errors.QueryCanceled):  # it is opened instead
+            try:
                 target = reader.totals(conditions, values, bucket_of(self._first, piece, "target"))
+            except psycopg.errors.QueryCanceled:
+                target = None
         self._slower = time.monotonic() - begun
         self._targets.put((piece, target, ordered))
 

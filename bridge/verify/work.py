@@ -20,6 +20,7 @@ from bridge.names import quote_mysql
 from bridge.store.state import Connection
 from bridge.verify.applied import StoredPosition
 from bridge.verify.found import Found
+from bridge.verify.gather import CHANGED
 from bridge.verify.ledger import Ledger, Part, Run, Superseded
 from bridge.verify.pace import Pace
 from bridge.verify.readers import SourceReader, source_session
@@ -126,7 +127,7 @@ def sweep_part(
     try:
         beating.start()
         if part.version != table.plan.version:
-            found.hold("its mapping was changed meanwhile", f"dbbridge verify {part.table.word}")
+            found.end(CHANGED, f"dbbridge verify {part.table.word}")
         elif streams(stream, found):
             sweep(
                 subject,
@@ -176,7 +177,7 @@ def _resumed(ledger: Ledger, run: Run, part: Part, found: Found) -> Part:
     found.tally.match(part.rows, part.total)
     found.tally.suspects = dict.fromkeys(part.suspects)
     if part.found:
-        found.restore(part.found, ledger.differences_of(run, part))
+        found.restore(part.found, ledger.differences_of(run, part, found.room))
     return part
 
 

@@ -143,11 +143,52 @@ def test_an_interrupted_run_goes_on(following: tuple[Project, Daemon]) -> None:
     assert project.ask("SELECT count(*) FROM dbbridge.verifications") == [(1,)]
 
 
+def test_a_run_that_goes_on_is_about_the_tables_that_it_began_with(
+    following: tuple[Project, Daemon],
+) -> None:
+    project, _ = following
+    run(project, "CREATE TABLE later LIKE log")
+    text = project.mapping("log").read_text()
+    project.mapping("later").write_text(text.replace(".log", ".later"))
+
+    def interrupted(*words: str) -> None:
+        """With `pet` left to do."""
+        with closing(project.target.connect()) as blocker:
+            blocker.autocommit = False
+            blocker.execute(f'LOCK TABLE "{project.source.name}".pet'.encode())
+            process = project.start("verify", *words)
+            project.wait_until(lambda: _done(project).get("pet") is False)
+            others = {name for name in ("log", "owner") if name in words or not words}
+            project.wait_until(lambda: all(_done(project).get(name) for name in others))
+            process.send_signal(signal.SIGTERM)
+            assert process.wait(10) == 130
+
+    interrupted()
+    # A part of it may be had before the rest, which goes on.
+    found = verify(project, "--resume", "owner")
+    assert [table["table"].partition(".")[2] for table in found["tables"]] == ["owner"]
+    found = verify(project, "--resume", code=3)
+    verdicts = {t["table"].partition(".")[2]: t["verdict"] for t in found["tables"]}
+    assert verdicts == {
+        "owner": "match", "pet": "match", "log": "match", "later": "inconclusive",
+    }  # fmt: skip
+    assert project.run("verify", "--resume", code=2).err.startswith("error: no verification was")
+
+    interrupted("pet")
+    error, hint = project.run("verify", "--resume", "owner", code=2).err.splitlines()
+    assert "of the verification that was interrupted" in error
+    assert hint == f"hint: it is about {project.source.name}.pet"
+    assert verify(project, "--resume")["verdict"] == "match"
+
+
 def _workers(project: Project) -> int:
     (found,) = project.ask("SELECT count(*) FROM dbbridge.verification_parts WHERE worker <> ''")
     return int(found[0])
 
 
 def _done(project: Project) -> dict[str, bool]:
-    rows = project.ask("SELECT source_table, done FROM dbbridge.verification_parts")
+    rows = project.ask(
+        "SELECT source_table, done FROM dbbridge.verification_parts"
+        " WHERE verification = (SELECT max(id) FROM dbbridge.verifications)"
+    )
     return dict(rows)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import threading
+import time
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import replace
 
@@ -14,10 +16,12 @@ from bridge.mapping.plan import TablePlan
 from bridge.names import quote_postgres
 from bridge.report.verification import Difference
 from bridge.verify import found, judge, sweep, table, walk
-from bridge.verify.applied import Quarantined
+from bridge.verify.applied import Discarded, Quarantined
 from bridge.verify.digest import row_digest
+from bridge.verify.pace import Pace
 from bridge.verify.readers import SourceReader
 from bridge.verify.recheck import Standing
+from bridge.verify.subject import Subject
 from tests.fix_servers import SourceDatabase, TargetDatabase
 from tests.verifying import CurrentStream, StandingStill, World, columns_of, keys_of, retyped
 
@@ -295,6 +299,78 @@ def test_an_empty_target_and_an_empty_source(world: World, monkeypatch: pytest.M
     assert world.verify(plan).verdict == "match"
 
 
+class Cancelling(Pace):
+    """The target's first sum is cancelled, as an operator or a limit would cancel it."""
+
+    def __init__(self, world: World, plan: TablePlan) -> None:
+        self._admin, self._blocker = world.target(), world.target()
+        self._lock = f"LOCK TABLE {plan.target.postgres} IN ACCESS EXCLUSIVE MODE"
+        self._thread = threading.Thread(target=self._cancel)
+        self._first = threading.Lock()
+        self.cancelled = False
+
+    def wait(self, halted: Callable[[], bool]) -> None:
+        with self._first:
+            if self._thread.ident is None:
+                self._blocker.execute("BEGIN")
+                self._blocker.execute(self._lock.encode())
+                self._thread.start()
+
+    def _cancel(self) -> None:
+        """Lets the lock go when the statement that waited for it has ended."""
+        with self._admin, self._blocker:
+            waiting = self._until_blocked()
+            self.cancelled = bool(waiting)
+            if waiting:
+                self._admin.execute("SELECT pg_cancel_backend(%s)", waiting[0][:1])
+            deadline = time.monotonic() + 60
+            while waiting and waiting[0] in self._blocked() and time.monotonic() < deadline:
+                time.sleep(0.01)
+
+    def _until_blocked(self) -> list[tuple[object, ...]]:
+        deadline = time.monotonic() + 60
+        while not (found := self._blocked()) and time.monotonic() < deadline:
+            time.sleep(0.01)
+        return found
+
+    def _blocked(self) -> list[tuple[object, ...]]:
+        return self._admin.execute(
+            "SELECT pid, query_start FROM pg_stat_activity"
+            " WHERE datname = current_database() AND wait_event_type = 'Lock'"
+        ).fetchall()
+
+    def close(self) -> None:
+        if self._thread.ident is not None:
+            self._thread.join()
+
+
+@pytest.mark.parametrize(
+    ("key", "gone", "extra"),
+    [
+        ("bigint", "TRUE", 3000),
+        ("bigint", "id < 20000", 1999),  # in buckets that the source has no rows in
+        ("varchar(20) COLLATE utf8mb4_bin", "TRUE", 3000),
+    ],
+)
+def test_a_sum_that_was_cancelled_is_no_empty_one(
+    world: World, key: str, gone: str, extra: int
+) -> None:
+    rows = ",".join(f"({n * 10}, {n})" for n in range(1, 3001))
+    world.mysql(
+        f"CREATE TABLE numbers (id {key} PRIMARY KEY, a int)", f"INSERT INTO numbers VALUES {rows}"
+    )
+    plan = world.copied("numbers")
+    world.mysql(f"DELETE FROM numbers WHERE {gone}")
+    result, subject = found.Found(plan), Subject.of(plan, plan.target, "values")
+    pace = Cancelling(world, plan)
+    with closing(world.source()) as source, closing(pace):
+        walking = table.Walking(world, pace)
+        table.sweep(subject, world, CurrentStream(source), result, walking=walking)
+    assert pace.cancelled
+    assert (result.partial, result.kinds) == ("", {"extra": extra})
+    assert result.tally.rows == 3000 - extra
+
+
 def test_a_column_that_differs_throughout_is_one_finding(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -473,22 +549,30 @@ def test_masked_values_are_never_printed(world: World) -> None:
 def test_quarantined_rows_are_no_surprise_and_no_match(world: World) -> None:
     plan = _numbers(world, 50)
     world.postgres(f"DELETE FROM {plan.target.postgres} WHERE id IN (10, 20)")
+    world.mysql("UPDATE numbers SET b = '\\0' WHERE id IN (10, 20)")
     stream = _stream(world)
     stream.kept_out = [Quarantined(b"10", "nul-character", "b")]
-    stream.given_up = {b"20": "test data"}
+    stream.given_up = {b"20": Discarded("nul-character", "test data")}
     verdict = world.verify(plan, stream=stream)
     assert verdict.verdict == "inconclusive"
     assert verdict.reason == "1 rows are in quarantine"
     assert keys_of(verdict, "quarantined") == [("10",)]
     assert (verdict.source_rows, verdict.target_rows, verdict.discarded) == (50, 48, 1)
     stream.kept_out = []
-    stream.given_up |= {b"10": "test data"}
+    stream.given_up |= {b"10": Discarded("nul-character", "test data")}
     verdict = world.verify(plan, stream=stream)
     assert verdict.verdict == "match"
     assert [(e.reason, e.rows) for e in verdict.equivalences] == [
         ("discarded by an operator: test data", 2)
     ]
     assert (verdict.source_rows, verdict.target_rows, verdict.discarded) == (50, 48, 2)
+    # What the source has mended is not given up any more; of a row that the target refused for
+    # reasons of its own nobody can tell.
+    stream.given_up |= {b"10": Discarded("refused-23514", "test data")}
+    world.mysql("UPDATE numbers SET b = 'mended' WHERE id IN (10, 20)")
+    verdict = world.verify(plan, stream=stream)
+    assert (verdict.verdict, verdict.discarded) == ("mismatch", 1)
+    assert keys_of(verdict, "missing") == [("20",)]
 
 
 def test_a_table_that_stands_still_is_inconclusive_at_once(world: World) -> None:

@@ -2,129 +2,17 @@
 
 from __future__ import annotations
 
-import json
-import threading
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
-from typing import Any
 
 import pytest
 
-from bridge.capture.binlog.connection import BinlogConnection
-from bridge.capture.binlog.positions import lower_bound, server_identity, upper_bound
-from bridge.mapping.model import to_document
-from bridge.mapping.propose import propose_table
-from bridge.names import TableName
-from bridge.store.migrate import migrate
-from bridge.verify.ledger import Ledger, Proof
-from bridge.verify.run import Verifier
-from bridge.verify.tables import Followed, prepare, states
 from tests.fix_servers import SourceDatabase, TargetDatabase
+from tests.staged import Stage
 from tests.verifying import World
-
-PIPELINE = "p"
-SERVER_ID = 0x42000000
-
-
-class Stage:
-    """Copied tables, and a control schema that says whatever the test wants it to say."""
-
-    def __init__(self, world: World) -> None:
-        self.world = world
-        self.conn = world.target()
-        migrate(self.conn)
-        self.conn.execute("INSERT INTO dbbridge.pipeline (name) VALUES ('p')")
-        self.conn.execute(
-            "INSERT INTO dbbridge.daemon (pipeline, epoch, host, boot, pid, backend, renewed_at)"
-            " VALUES ('p', 0, '', '', 0, 0, now() + interval '1 hour')"
-        )
-        with closing(world.source()) as source:
-            identity = server_identity(source)
-        self.verifier = Verifier(
-            PIPELINE,
-            world,
-            lambda start: BinlogConnection.open(world.source, start, SERVER_ID, 1.0),
-            identity,
-        )
-        self.ledger = Ledger(self.conn, PIPELINE)
-        self.tables: list[Followed] = []
-
-    def copied(self, *names: str) -> None:
-        """Copies the tables and lets them stream."""
-        for name in names:
-            plan = self.world.copied(name)
-            document = to_document(propose_table(plan.table, ()))
-            self.conn.execute(
-                "INSERT INTO dbbridge.tables (pipeline, source_schema, source_table, target_schema,"
-                " target_table, stage, mapping, version)"
-                " VALUES ('p', %s, %s, %s, %s, 'streaming', %s, %s)",
-                [
-                    plan.source.schema, plan.source.table, plan.target.schema, plan.target.table,
-                    json.dumps(document), plan.version,
-                ],
-            )  # fmt: skip
-        with closing(self.world.source()) as source:
-            applied(source, self.conn)
-            known = states(self.conn, PIPELINE)
-            self.tables = [
-                table
-                for table in prepare(source, known, {}, sorted(known))
-                if isinstance(table, Followed)
-            ]
-        assert len(self.tables) == len(names)
-
-    @contextmanager
-    def streaming(self) -> Iterator[None]:
-        """The stream says that it has applied everything, whatever others do on the source."""
-        done = threading.Event()
-
-        def advance() -> None:
-            with closing(self.world.source()) as source, closing(self.world.target()) as target:
-                while not done.wait(0.02):
-                    applied(source, target)
-
-        thread = threading.Thread(target=advance)
-        thread.start()
-        try:
-            yield
-        finally:
-            done.set()
-            thread.join()
-
-    def swept(self) -> None:
-        """Proves all tables."""
-        named = {table.name: table for table in self.tables}
-        with self.streaming():
-            run = self.verifier.begin(self.ledger, self.tables, "values", certify=True)
-            for part in self.ledger.parts(run):
-                assert self.verifier.sweep_part(self.ledger, run, part, named[part.table])
-            result = self.verifier.finish(self.ledger, run, self.tables, named)
-        assert result.verdict == "match", result
-
-    def round(self) -> dict[str, Proof]:
-        """One round of what changed; the proofs by the tables' names."""
-        with self.streaming():
-            self.verifier.follow(self.ledger, self.tables, threading.Event())
-        return {name.table: proof for name, proof in self.ledger.proofs().items()}
-
-    def differences(self, table: str) -> dict[tuple[str, ...], str]:
-        """Known ones: key and kind."""
-        name = TableName(self.world.source_db.name, table)
-        return {key: d.kind for key, d in self.ledger.differences(name)}
-
-
-def applied(source: Any, target: Any) -> None:
-    """Writes down that the stream has applied everything."""
-    low, high = lower_bound(source), upper_bound(source)
-    target.execute(
-        "UPDATE dbbridge.pipeline SET position_kind = %s, position = %s, position_file = %s,"
-        " position_offset = %s",
-        [low.kind, low.text, high.file, high.offset],
-    )
 
 
 @pytest.fixture
-def stage(source_db: SourceDatabase, target_db: TargetDatabase) -> Any:
+def stage(source_db: SourceDatabase, target_db: TargetDatabase) -> Iterator[Stage]:
     stage = Stage(World(source_db, target_db))
     yield stage
     stage.conn.close()

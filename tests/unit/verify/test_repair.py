@@ -11,6 +11,7 @@ from bridge.change.position import Position
 from bridge.names import TableName
 from bridge.report.verification import TableVerdict
 from bridge.store.state import Fault, TableState
+from bridge.verify.found import Found
 from bridge.verify.ledger import Proof
 from bridge.verify.repair import obstacle
 from bridge.verify.tables import Followed, Unfit
@@ -91,6 +92,13 @@ def test_differences_of_another_table_than_this_say_nothing(proof: Proof | None)
     reason, hint = found(proof)
     assert "since" in reason
     assert hint == "dbbridge verify s.t"
+
+
+def test_where_not_all_that_differs_is_known_nothing_is_mended() -> None:
+    partly = Found(PLAN, whole=frozenset({"v"}))
+    reason, hint = found(replace(PROOF, obstacle=partly.obstacle))
+    assert reason == partly.obstacle
+    assert hint == "dbbridge tables resync s.t"
 
 
 def test_differences_of_two_runs_say_nothing() -> None:
