@@ -37,6 +37,9 @@ def test_there_and_back_twice(project: Project) -> None:
             found = plan_of(project)
             assert found["refused_by"] == [], found
             print(move(project, "switch", "--format", "json").json)
+            # Nobody ever set a mode: arming gave it its rows, and each move takes two epochs.
+            epochs = project.ask("SELECT epoch FROM dbbridge.authority")
+            assert epochs == [(3 + 4 * round_,)]
             with pytest.raises(pymysql.err.MySQLError):
                 cursor.execute(insert)
             ((number,),) = new.execute(there.encode()).fetchall()
