@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Mapping
 from contextlib import closing
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Protocol
 
 import psycopg
@@ -32,6 +33,8 @@ READ_SECONDS = 10.0
 TELL_SECONDS = 1.0
 ADVANCE_SECONDS = 10.0
 RETRY_SECONDS = 30.0
+PAUSE_SECONDS = 1.0
+"""Between two tries of what goes wrong with one group alone."""
 
 log = structlog.get_logger("dbbridge.sync")
 
@@ -69,6 +72,7 @@ class Attended:
 class Keeper:
     """Starts and ends reverse streams as the journal says; a thread of its own.
 
+    What goes wrong with one group is tried again, and keeps no other group's stream from running.
     `open_target`: a session in autocommit mode, as the daemon's are.
     """
 
@@ -89,6 +93,7 @@ class Keeper:
         self._running: dict[str, tuple[Course, Reverse]] = {}
         self._told = self._advanced = 0.0
         self._stopped: dict[str, float] = {}
+        self._waiting: dict[str, float] = {}
         self._census = Census(pipeline)
         self._thread = threading.Thread(target=self._run, name="ways-back", daemon=True)
 
@@ -124,14 +129,29 @@ class Keeper:
                     del self._running[group]
             for group, course in wanted.items():
                 if group not in self._running:
-                    self._begin(conn, course)
+                    self._apart(conn, f"way back of {group}", partial(self._begin, conn, course))
             if time.monotonic() - self._told >= TELL_SECONDS:
                 self._tell(conn)
             if time.monotonic() - self._advanced >= ADVANCE_SECONDS:
                 self._advance(conn)
             if self._census.due():
-                with closing(mysql.connect(self._source, read_timeout=READ_SECONDS)) as source:
-                    self._census.tick(source, conn)
+                self._apart(conn, "census", partial(self._count, conn))
+
+    def _apart(self, conn: psycopg.Connection[Any], part: str, act: Callable[[], None]) -> None:
+        """Something that is one group's, or nobody's: when it goes wrong, it waits alone."""
+        if time.monotonic() < self._waiting.get(part, 0.0):
+            return
+        try:
+            act()
+        except (psycopg.Error, pymysql.Error, BridgeError, OSError) as error:
+            if conn.closed:
+                raise
+            log.warning("ways-back-wait", part=part, reason=str(error))
+            self._waiting[part] = time.monotonic() + PAUSE_SECONDS
+
+    def _count(self, conn: psycopg.Connection[Any]) -> None:
+        with closing(mysql.connect(self._source, read_timeout=READ_SECONDS)) as source:
+            self._census.tick(source, conn)
 
     def _gave_up(self, group: str, stream: Reverse) -> bool:
         """Whether it stopped for a reason that somebody may have mended meanwhile."""
@@ -149,7 +169,7 @@ class Keeper:
         self._advanced = time.monotonic()
         (here,) = conn.execute(Q["here"]).fetchone() or (0,)
         for slot in idle_slots(conn, self._pipeline):
-            advance(conn, slot, int(here))
+            self._apart(conn, slot, partial(advance, conn, slot, int(here)))
 
     def _begin(self, conn: psycopg.Connection[Any], course: Course) -> None:
         stream = Reverse(

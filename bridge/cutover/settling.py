@@ -66,10 +66,34 @@ class Watch:
         return now - since >= self.grace
 
 
-class Settler:
-    """A thread of the daemon's; `open_target`: a session in autocommit mode, as the daemon's are.
+@dataclass
+class Tries:
+    """Of one group, each in a thread of its own; after one that failed there is a pause."""
 
-    What goes wrong is tried again, and hinders nothing else. The board says whether it can.
+    thread: threading.Thread | None = None
+    pause: float = PAUSE_SECONDS
+    again: float = float("-inf")
+
+    def due(self, now: float) -> bool:
+        """Whether there may be another one."""
+        ended = self.thread is None or not self.thread.is_alive()
+        return ended and now >= self.again
+
+    def failed(self) -> None:
+        """The next one waits, longer each time."""
+        self.again = time.monotonic() + self.pause
+        self.pause = min(2 * self.pause, LONGEST_PAUSE)
+
+    def done(self) -> None:
+        """The next one is about something else."""
+        self.pause = PAUSE_SECONDS
+
+
+class Settler:
+    """Threads of the daemon's; `open_target`: a session in autocommit mode, as the daemon's are.
+
+    What goes wrong is tried again, and hinders nothing else: neither a group that cannot be brought
+    to rest nor one that takes hours keeps another one fenced. The board says whether it can.
     """
 
     def __init__(
@@ -80,6 +104,7 @@ class Settler:
         self._board = board
         self._tried = float("-inf")
         self._watch = Watch()
+        self._tries: dict[str, Tries] = {}
         self._halt = threading.Event()
         self._thread = threading.Thread(target=self._run, name="settler", daemon=True)
 
@@ -90,7 +115,10 @@ class Settler:
     def stop(self) -> None:
         """Ends; a try under way is left to the next one, if it takes too long."""
         self._halt.set()
-        self._thread.join(STOP_SECONDS)
+        deadline = time.monotonic() + STOP_SECONDS
+        for thread in (self._thread, *(tries.thread for tries in [*self._tries.values()])):
+            if thread is not None:
+                thread.join(max(0.0, deadline - time.monotonic()))
 
     def _run(self) -> None:
         pause = PAUSE_SECONDS
@@ -109,8 +137,16 @@ class Settler:
     def _look(self, conn: psycopg.Connection[Any]) -> None:
         journal = Journal(conn, self._settings.name)
         for record in journal.read_all().values():
-            if self._watch.left(record, time.monotonic(), journal.overdue):
-                self._settle(conn, record)
+            now = time.monotonic()
+            tries = self._tries.setdefault(record.group, Tries())
+            if self._watch.left(record, now, journal.overdue) and tries.due(now):
+                tries.thread = threading.Thread(
+                    target=self._settle,
+                    args=(record, tries),
+                    name=f"settle-{record.group}",
+                    daemon=True,
+                )
+                tries.thread.start()
 
     def _try(self) -> None:
         """Opens what settling would need, now and then, and tells whether that can be had."""
@@ -126,26 +162,35 @@ class Settler:
             found.update(error=str(error) or repr(error))
         if found["error"] and found != self._board.settling:
             log.warning("cutover-not-settleable", reason=found["error"])
-        self._board.settling = found
+        self._board.could_settle(found)
         self._tried = time.monotonic()
 
-    def _settle(self, conn: psycopg.Connection[Any], left: Record) -> None:
+    def _settle(self, left: Record, tries: Tries) -> None:
+        """A try, in its thread."""
         who = left.operator or "somebody"
         log.warning("cutover-left", group=left.group, state=left.state, operator=who)
         try:
-            with Opener(self._settings, left.group)(timeout=TAKEN_SECONDS) as work:
-                if TABLE[work.attempt.state].resting:
-                    return
-                reason = f"{who} left it while {left.state}; {whoami()} brings it to rest"
-                work.attempt.record = work.attempt.journal.fail(work.attempt.record, reason)
-                Operator(work, lambda _: (), 0.0).settle()
-                after = work.attempt.state
+            after = self._rested(left, who)
+            if after is not None:
+                log.warning("cutover-settled", group=left.group, state=after)
+                said = f"{who} left it while {left.state}; it is {after} again"
+                with closing(self._open_target()) as conn:
+                    add_event(conn, self._settings.name, "cutover-settled", left.group, said)
         except (Busy, Superseded) as error:  # somebody came meanwhile
             log.info("cutover-taken", group=left.group, reason=error.message)
-            return
-        except (BridgeError, psycopg.Error, pymysql.Error, OSError) as error:
-            log.warning("cutover-not-settled", group=left.group, reason=str(error))
-            raise
-        log.warning("cutover-settled", group=left.group, state=after)
-        said = f"{who} left it while {left.state}; it is {after} again"
-        add_event(conn, self._settings.name, "cutover-settled", left.group, said)
+        except Exception as error:  # noqa: BLE001 (a fence must come off after any failure)
+            log.warning("cutover-not-settled", group=left.group, reason=str(error) or repr(error))
+            tries.failed()
+        else:
+            tries.done()
+
+    def _rested(self, left: Record, who: str) -> State | None:
+        """Where the group rests now; None if somebody else brought it to rest before."""
+        with Opener(self._settings, left.group)(timeout=TAKEN_SECONDS) as work:
+            attempt = work.attempt
+            if TABLE[attempt.state].resting:
+                return None
+            reason = f"{who} left it while {left.state}; {whoami()} brings it to rest"
+            attempt.record = attempt.journal.fail(attempt.record, reason)
+            Operator(work, lambda _: (), 0.0).settle()
+            return attempt.state

@@ -16,7 +16,6 @@ import pymysql
 import structlog
 
 from bridge.config import Settings
-from bridge.cutover.finalcheck import Checker
 from bridge.cutover.journal import Journal
 from bridge.cutover.opening import checker
 from bridge.errors import BridgeError
@@ -48,13 +47,21 @@ class Upkeep:
     def _run(self) -> None:
         while not self._halt.wait(ROUND_SECONDS):
             try:
-                for each in self._due():
-                    each.round()
+                groups = self._due()
             except (psycopg.Error, pymysql.Error, BridgeError, OSError) as error:
                 log.warning("proofs-wait", reason=str(error))
+                continue
+            for group in groups:
+                self._round(group)
 
-    def _due(self) -> list[Checker]:
+    def _due(self) -> list[str]:
         with closing(self._open_target()) as conn:
             states = Journal(conn, self._settings.name).states()
-        groups = [group for group, state in states.items() if state == "target-primary"]
-        return [checker(self._settings, group) for group in groups]
+        return [group for group, state in states.items() if state == "target-primary"]
+
+    def _round(self, group: str) -> None:
+        """One group's; what goes wrong with it keeps no other's proofs from being kept up."""
+        try:
+            checker(self._settings, group).round()
+        except (psycopg.Error, pymysql.Error, BridgeError, OSError) as error:
+            log.warning("proofs-wait", group=group, reason=str(error))

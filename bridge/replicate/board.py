@@ -36,6 +36,8 @@ class Board:
     kafka: list[dict[str, Any]] = field(default_factory=list)
     settling: dict[str, Any] = field(default_factory=dict)
     """Whether what an operator leaves of a cutover could be undone; empty: nobody has looked."""
+    settling_at: float = 0.0
+    """When that was looked at last (time.monotonic)."""
     _lock: threading.Lock = field(default_factory=threading.Lock)
     _last: tuple[float, int] = (0.0, 0)
 
@@ -99,6 +101,11 @@ class Board:
             elif times:
                 self.lag_seconds = max(0.0, now - min(times))
 
+    def could_settle(self, found: dict[str, Any]) -> None:
+        """What was found when it was tried to open what undoing a cutover needs."""
+        with self._lock:
+            self.settling, self.settling_at = found, time.monotonic()
+
     def document(self) -> dict[str, Any]:
         """The JSON that the control schema keeps."""
         with self._lock:
@@ -109,5 +116,8 @@ class Board:
                 "rows_per_second": round(self.rows_per_second, 1),
                 "backlog_bytes": self.backlog_bytes,
                 **({"kafka": self.kafka} if self.kafka else {}),
-                **({"settling": self.settling} if self.settling else {}),
+                **({"settling": self._settling()} if self.settling else {}),
             }
+
+    def _settling(self) -> dict[str, Any]:
+        return {**self.settling, "seconds": round(time.monotonic() - self.settling_at, 1)}
