@@ -51,7 +51,7 @@ def complete_switch(
     context: Context, group: str | None, wanted: str | None, *, keep_data: bool
 ) -> None:
     """Ends it for good, once somebody agrees."""
-    from bridge.cutover.completion import planned
+    from bridge.cutover.completion import planned, prepare
     from bridge.cutover.operator import Operator, carry_out
     from bridge.cutover.plan import plan_hash
 
@@ -74,7 +74,7 @@ def complete_switch(
         return Operator(work, lambda _: (), 0.0, number)
 
     def act(work: Work) -> None:
-        work.attempt.note(put_away=not keep_data)
+        prepare(work, keep_data=keep_data)
         operator(work).go("complete", "completed")
         context.out.json({"group": opened.group, "state": work.attempt.state})
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import pymysql
 
-from bridge.cutover import objects, sequences
+from bridge.cutover import sequences
 from bridge.cutover.attempt import FenceNotes
 from bridge.cutover.fences.target import release
 from bridge.cutover.points import passing
@@ -24,6 +24,10 @@ from bridge.replicate import ops
 
 class NotHeld(BridgeError):
     """Rows came that the source has no place for: without the target they would be lost."""
+
+
+class NotPutAway(BridgeError):
+    """A table of the source keeps its name; there is no way back any more all the same."""
 
 
 def fence(work: Work) -> Detail:
@@ -63,7 +67,7 @@ def check(work: Work) -> Detail:
     fence = work.fence_position()
     number = work.mark("switched")
     work.wait(lambda: work.reached(number), "the stream does not move")
-    return {"position": str(fence), "rows": work.checker.conclude(fence)}
+    return {"position": str(fence), "rows": work.checker.conclude(fence, kept_out=True)}
 
 
 def sequence(work: Work) -> Detail:
@@ -107,12 +111,10 @@ def undo(work: Work) -> Detail:
 
 def complete(work: Work) -> Detail:
     """The target keeps authority for good: no way back, and nothing of it is left."""
-    validated = objects.validate(work.target, work.plans)
-    passing("completing.validated")
     work.way_back.disarm()
     passing("completing.disarmed")
     renamed = put_away(work.source, work.tables) if work.attempt.evidence.get("put_away") else []
-    return {"validated": validated, "renamed": renamed}
+    return {"renamed": renamed}
 
 
 def put_away(source: pymysql.Connection[Any], tables: Sequence[TableName]) -> list[str]:
@@ -126,6 +128,17 @@ def put_away(source: pymysql.Connection[Any], tables: Sequence[TableName]) -> li
                 (name.schema, name.table),
             )
             if cursor.fetchone():
-                cursor.execute(ops.put_away(name))
+                _rename(cursor, name)
             made.append(str(ops.put_away_name(name)))
     return made
+
+
+def _rename(cursor: pymysql.cursors.Cursor, name: TableName) -> None:
+    try:
+        cursor.execute(ops.put_away(name))
+    except pymysql.Error as error:
+        raise NotPutAway(
+            f"{name} cannot be renamed: {error.args[-1]}",
+            "mend that, or leave the source's tables as they are: dbbridge cutover complete"
+            " --keep-data",
+        ) from error

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from contextlib import closing
 from dataclasses import dataclass
 
@@ -82,26 +82,30 @@ class Checker:
         self.approach(back=back)
         return (took + worked) / 2
 
-    def conclude(self, fence: Position) -> dict[str, int]:
+    def conclude(self, fence: Position, *, kept_out: bool) -> dict[str, int]:
         """The round under the fence; `fence` covers everything that was written before it.
 
-        Returns how many rows each table was proven by, and raises NotEqual.
+        `kept_out`: rows in quarantine, which the target lacks, may stay there. Returns how many
+        rows each table was proven by, and raises NotEqual.
         """
-        evidence, found = self._judged(fence)
+        excused = {"not-streaming", "quarantine"} if kept_out else {"not-streaming"}
+        evidence, found = self._judged(fence, excused)
         for _ in range(ROUNDS):
             if {refusal.code for refusal in found} != {"unchecked"}:
                 break
             # Another verification was at it as well, and moved the proofs less far.
-            evidence, found = self._judged(fence)
+            evidence, found = self._judged(fence, excused)
         if found:
             raise NotEqual(found)
         return {str(each.table): each.proof.rows for each in evidence if each.proof}
 
-    def _judged(self, fence: Position) -> tuple[list[Evidence], list[Refusal]]:
+    def _judged(
+        self, fence: Position, excused: Collection[str]
+    ) -> tuple[list[Evidence], list[Refusal]]:
         known, proofs = self.round()
         evidence = [evidence_of(table, proofs.get(table.name)) for table in known]
         found = refusals(evidence, fence)
-        return evidence, [refusal for refusal in found if refusal.code != "not-streaming"]
+        return evidence, [refusal for refusal in found if refusal.code not in excused]
 
     def round(
         self, patience: Patience | None = None

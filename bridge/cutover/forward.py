@@ -10,6 +10,7 @@ import time
 from bridge.cutover import objects, sequences
 from bridge.cutover.attempt import FenceNotes
 from bridge.cutover.fences.target import release
+from bridge.cutover.gates.looking import quarantine_waived
 from bridge.cutover.points import passing
 from bridge.cutover.wayback import SLOT_SECONDS, Detail
 from bridge.cutover.work import Work
@@ -73,7 +74,8 @@ def check(work: Work) -> Detail:
     fence = work.fence_position()
     number = work.mark("switched")  # idle sources have nothing else that passes the position
     work.wait(lambda: work.reached(number), "the stream does not move")
-    return {"position": str(fence), "rows": work.checker.conclude(fence)}
+    rows = work.checker.conclude(fence, kept_out=quarantine_waived(work))
+    return {"position": str(fence), "rows": rows}
 
 
 def sequence(work: Work) -> Detail:

@@ -122,10 +122,11 @@ def move(project: Project, direction: str, *words: str, code: int | None = 0) ->
 
 
 def near(project: Project) -> None:
-    """Waits until the stream back says that it is near, and the daemon what it could undo."""
+    """Waits until both streams say how near they are, and the daemon what it could undo."""
     query = (
         "SELECT (w.status ->> 'lag_seconds')::float8 FROM dbbridge.way_back w"
         " JOIN dbbridge.daemon d USING (pipeline) WHERE d.status -> 'settling' IS NOT NULL"
+        " AND d.status ->> 'lag_seconds' IS NOT NULL"
     )
     deadline = time.monotonic() + 60
     while time.monotonic() < deadline:

@@ -113,12 +113,9 @@ class Inspector:
             position=position,
             evidence=tuple(evidence_of(f, proofs.get(name)) for name, f in found.items()),
             certificates=tuple(ledger.certificates().values()),
-            unproven=tuple(self._rows(target, "unproven", Unproven, mine)),
-            quarantined=tuple(self._rows(target, "quarantined", Quarantined, mine)),
-            discarded=tuple(
-                Discarded(each.table, each.rows, tuple(each.reasons))
-                for each in self._rows(target, "discarded", Discarded, mine)
-            ),
+            unproven=tuple(_rows(target, self.pipeline, "unproven", Unproven, mine)),
+            quarantined=quarantined(target, self.pipeline, mine),
+            discarded=discarded(target, self.pipeline, mine),
             doubt=doubt(source, target, self.pipeline),
             transactions=transactions(source, target),
             definitions=definitions(found.values(), existing),
@@ -148,18 +145,6 @@ class Inspector:
             if group_of(state.source, str(state.mapping.get("group", ""))) == self.group
         }
         return tuple(sorted(named | applied))
-
-    def _rows(
-        self,
-        target: psycopg.Connection[Any],
-        query: str,
-        kind: Callable[..., Any],
-        tables: frozenset[TableName],
-    ) -> Iterable[Any]:
-        for schema, table, *rest in target.execute(Q[query], {"pipeline": self.pipeline}):
-            name = TableName(schema, table)
-            if name in tables:
-                yield kind(name, *rest)
 
     def _epochs(self, source: pymysql.Connection[Any], target: psycopg.Connection[Any]) -> Epochs:
         databases = {name.schema for name in self.mappings}
@@ -198,6 +183,36 @@ class Inspector:
         if self.reverse is not None:
             return tuple(self.reverse(plans))
         return tuple(reverse_problems(source, target, plans, self.slot))
+
+
+def quarantined(
+    target: psycopg.Connection[Any], pipeline: str, tables: Collection[TableName]
+) -> tuple[Quarantined, ...]:
+    """What is in quarantine of these tables."""
+    return tuple(_rows(target, pipeline, "quarantined", Quarantined, tables))
+
+
+def discarded(
+    target: psycopg.Connection[Any], pipeline: str, tables: Collection[TableName]
+) -> tuple[Discarded, ...]:
+    """What operators gave up of them."""
+    return tuple(
+        Discarded(each.table, each.rows, tuple(each.reasons))
+        for each in _rows(target, pipeline, "discarded", Discarded, tables)
+    )
+
+
+def _rows(
+    target: psycopg.Connection[Any],
+    pipeline: str,
+    query: str,
+    kind: Callable[..., Any],
+    tables: Collection[TableName],
+) -> Iterable[Any]:
+    for schema, table, *rest in target.execute(Q[query], {"pipeline": pipeline}):
+        name = TableName(schema, table)
+        if name in tables:
+            yield kind(name, *rest)
 
 
 def _asked(look: Look | None, plans: list[TablePlan], wanted: bool) -> tuple[Problem, ...] | None:

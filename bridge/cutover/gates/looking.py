@@ -11,18 +11,22 @@ from bridge.capture.plans import read_plans
 from bridge.cutover.fences.base import FenceProblem
 from bridge.cutover.fences.target_check import check_target
 from bridge.cutover.gates.base import ORDER, Gate, Problem, of_problems
-from bridge.cutover.gates.facts import Limits
-from bridge.cutover.gates.gather import Inspector
-from bridge.cutover.gates.judge import refusing
+from bridge.cutover.gates.facts import Facts, Limits
+from bridge.cutover.gates.gather import Inspector, discarded, quarantined
+from bridge.cutover.gates.judge import judge, refusing
+from bridge.cutover.gates.proven import kept_up
 from bridge.cutover.gates.reverse import lag_told, lost_ways, reverse_problems, slot_problems
+from bridge.cutover.gates.stream import kept_out, lag_back
 from bridge.cutover.opening import Opener, account_of
 from bridge.cutover.proposals import Proposal, propose
 from bridge.cutover.sampling import Sample, spans
 from bridge.cutover.waivers import Waivers
 from bridge.databases import mysql
 from bridge.dualwrite.groups import group_of
+from bridge.mapping.model import TableMapping
 from bridge.mapping.plan import TablePlan
 from bridge.names import TableName
+from bridge.report.groups import FOR_GOOD
 from bridge.reverse.representable import count_unheld
 from bridge.reverse.slots import slot_name
 from bridge.verify.ledger import Ledger
@@ -49,9 +53,10 @@ class Looker:
         """All of them, and the evidence hashes of those that are waived."""
         inspector = self._inspector(work)
         names = ORDER if self.direction == "switch" else OF_REVERSE
-        gates = inspector.gates(work.source, work.target, names)
+        facts = inspector.look(work.source, work.target, names)
+        gates = judge(facts, inspector.limits, names)
         if self.direction == "reverse":
-            gates = (*gates, *_of_reverse(work))
+            gates = (*gates, *_of_reverse(work, facts, inspector.limits))
         found = {gate.name: gate.evidence_hash() for gate in gates if gate.waivable}
         waived = Waivers(work.target, work.pipeline).still(work.group, found)
         return gates, {name: waiver.evidence for name, waiver in waived.items()}
@@ -99,13 +104,22 @@ class Looker:
         """
         if self.sample is None:
             return None
-        plans = read_plans(work.source, self.opener.mappings())
+        plans = read_plans(work.source, self._left(work))
         proposals = propose([plan.table for plan in plans.values()], self.sample.together)
         mine = set(work.tables)
         for each in proposals:
             if mine & set(each.tables) and mine != set(each.tables):
                 return each
         return None
+
+    def _left(self, work: Work) -> dict[TableName, TableMapping]:
+        """Mappings but those of groups that ended: their tables may have other names by now."""
+        states = work.attempt.journal.states()
+        return {
+            name: mapping
+            for name, mapping in self.opener.mappings().items()
+            if states.get(group_of(mapping.source, mapping.group)) not in FOR_GOOD
+        }
 
     def reverse_problems(self, work: Work, plans: list[TablePlan]) -> list[Problem]:
         """By the rights of the account that applies backwards, which is the pipeline's."""
@@ -141,12 +155,19 @@ def _fence_errors(work: Work) -> list[Problem]:
     return [Problem(each.message, "; ".join(each.statements)) for each in found]
 
 
-def _of_reverse(work: Work) -> tuple[Gate, ...]:
+def quarantine_waived(work: Work) -> bool:
+    """Whether just those rows that are in quarantine now may stay there; also if there are none."""
+    about = work.target, work.pipeline, work.tables
+    gate = kept_out(quarantined(*about), discarded(*about))
+    found = {gate.name: gate.evidence_hash()}
+    waived = Waivers(work.target, work.pipeline).still(work.group, found)
+    return gate.passed is True or gate.name in waived
+
+
+def _of_reverse(work: Work, facts: Facts, limits: Limits) -> tuple[Gate, ...]:
     """What only a reverse asks: the stream back is there, near, and brought everything."""
     told, state = work.way_back.told(), work.attempt.state
     status: Mapping[str, Any] = told or {}
-    lag = lag_told(status)
-    near = lag is not None and lag <= work.settings.max_lag_seconds
     lost = int(status.get("unrepresentable", 0))
     errors = (
         [Problem(str(status["error"]), "dbbridge cutover status")] if status.get("error") else []
@@ -156,14 +177,8 @@ def _of_reverse(work: Work) -> tuple[Gate, ...]:
                     "mend or delete them in the target")] if lost else []  # fmt: skip
     return (
         of_problems("stream-errors", [*errors, *found], {"violations": len(found)}),
-        Gate("lag", True, {"lag_seconds": lag})
-        if near
-        else Gate(
-            "lag", False, {"lag_seconds": lag},
-            "the stream back does not run" if lag is None
-            else f"the stream back is behind by {lag} s",
-            "dbbridge sync",
-        ),
+        lag_back(facts, limits, lag_told(status)),
+        kept_up(facts),
         of_problems("reverse", [
             *slot_problems(state, work.group, *work.way_back.slot()),
             *lost_ways(work.target, work.way_back.slot()[0], work.plans),

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from bridge.cutover.gates.base import Gate, Problem, of_problems
-from bridge.cutover.gates.facts import Facts, Limits
+from bridge.cutover.gates.facts import Discarded, Facts, Limits, Quarantined
 from bridge.store.lease import STALE_SECONDS
 from bridge.store.state import DaemonState
 
 _AGAIN = "end it, and start it again"
+_SETTLING_SECONDS = 60.0
+"""A daemon looks three times as often whether it could undo what an operator leaves."""
 
 
 def capture(facts: Facts, _: Limits) -> Gate:
@@ -67,12 +69,18 @@ def daemon(facts: Facts, _: Limits) -> Gate:
 
 def _settling(found: DaemonState, account: str, evidence: dict[str, Any]) -> Gate:
     """An operator who is killed while writers are kept out is undone by the daemon alone."""
-    said: dict[str, str] = found.status.get("settling", {})
+    said: dict[str, Any] = found.status.get("settling", {})
     where = f"the sync on {found.host}"
-    if not said:
+    if "seconds" not in said:
         missing = f"{where} has not told yet whether it could undo what an operator leaves"
         return Gate("daemon", None, evidence, missing, f"{_AGAIN}: dbbridge sync")
-    evidence = {**evidence, "fences_as": said["account"]}
+    evidence = {**evidence, "fences_as": said["account"], "looked_seconds": said["seconds"]}
+    if said["seconds"] > _SETTLING_SECONDS:
+        missing = (
+            f"{where} has not looked for {said['seconds']:.0f} s whether it could undo what an"
+            " operator leaves"
+        )
+        return Gate("daemon", False, evidence, missing, f"{_AGAIN}: dbbridge sync")
     if said["error"]:
         missing = f"{where} could not undo what an operator leaves: {said['error']}"
         hint = f"{said['hint']}; then {_AGAIN}" if said["hint"] else _AGAIN
@@ -98,6 +106,26 @@ def lag(facts: Facts, limits: Limits) -> Gate:
     return Gate("lag", True, evidence)
 
 
+def lag_back(facts: Facts, limits: Limits, back: float | None) -> Gate:
+    """Before a reverse: the stream back, `back` seconds behind, is near, and so is the other one.
+
+    The other one only watches, but what the final check waits for comes through it.
+    """
+    ahead = lag(facts, limits)
+    evidence = {"lag_seconds": back, "watching_lag_seconds": ahead.evidence["lag_seconds"]}
+    problems = []
+    if back is None:
+        problems.append(Problem("the stream back does not run", "dbbridge sync"))
+    elif back > limits.lag:
+        problems.append(Problem(f"the stream back is behind by {back} s", "dbbridge sync"))
+    if not facts.position:
+        lost = "the source's log, through which the final check comes, is not read any more"
+        problems.append(Problem(lost, "dbbridge status"))
+    elif ahead.passed is not True:
+        problems.append(Problem(ahead.missing, ahead.command))
+    return of_problems("lag", problems, evidence)
+
+
 def stream_errors(facts: Facts, _: Limits) -> Gate:
     """No table has stopped."""
     stopped = [state for state in facts.states if state.fault is not None]
@@ -112,17 +140,20 @@ def stream_errors(facts: Facts, _: Limits) -> Gate:
 
 def quarantine(facts: Facts, _: Limits) -> Gate:
     """No row is kept out of the target; what an operator discarded is shown."""
+    return kept_out(facts.quarantined, facts.discarded)
+
+
+def kept_out(quarantined: Iterable[Quarantined], discarded: Iterable[Discarded]) -> Gate:
+    """The same by what is in quarantine and what was discarded alone."""
+    held = list(quarantined)
     evidence = {
-        "tables": [
-            {"table": str(q.table), "rows": q.rows, "digest": q.digest} for q in facts.quarantined
-        ],
+        "tables": [{"table": str(q.table), "rows": q.rows, "digest": q.digest} for q in held],
         "discarded": [
-            {"table": str(d.table), "rows": d.rows, "reasons": list(d.reasons)}
-            for d in facts.discarded
+            {"table": str(d.table), "rows": d.rows, "reasons": list(d.reasons)} for d in discarded
         ],
     }
     problems = [
         Problem(f"{each.rows} rows of {each.table} are in quarantine", "dbbridge quarantine list")
-        for each in facts.quarantined
+        for each in held
     ]
     return of_problems("quarantine", problems, evidence)

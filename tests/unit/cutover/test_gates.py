@@ -24,7 +24,9 @@ from bridge.cutover.gates.facts import (
     Writer,
 )
 from bridge.cutover.gates.judge import JUDGES, judge, refusing
+from bridge.cutover.gates.proven import kept_up
 from bridge.cutover.gates.spans import spanning
+from bridge.cutover.gates.stream import lag_back
 from bridge.names import TableName
 from bridge.store.state import DaemonState, Fault, TableState
 from bridge.verify.certificate import Evidence
@@ -40,7 +42,7 @@ CERTIFICATE = {
     "id": 4,
     "tables": [{"table": "shop.orders", "mapping": "v1", "schema": "print"}],
 }
-SETTLING = {"account": "fence@%", "error": "", "hint": ""}
+SETTLING = {"account": "fence@%", "error": "", "hint": "", "seconds": 3.0}
 GOOD = Facts(
     group="orders",
     capture="binlog",
@@ -67,7 +69,7 @@ GOOD = Facts(
 LIMITS = Limits()
 
 
-def telling(settling: dict[str, str]) -> dict[str, Any]:
+def telling(settling: dict[str, Any]) -> dict[str, Any]:
     """A daemon that says this of what it could undo."""
     assert GOOD.daemon is not None
     return {"daemon": replace(GOOD.daemon, status={"lag_seconds": 0.1, "settling": settling})}
@@ -106,6 +108,7 @@ STRANGER = Writer("source", "cron", "batch", "php", 9, 0.0, 1.0)
         ("daemon", {"daemon": replace(GOOD.daemon, silent_seconds=20.0)}, False, "20 s"),  # type: ignore[type-var]
         ("daemon", telling({}), None, "has not told yet"),
         ("daemon", telling({**SETTLING, "error": "FENCE is not set"}), False, "FENCE is not set"),
+        ("daemon", telling({**SETTLING, "seconds": 90.0}), False, "not looked for 90 s"),
         ("daemon", {"account": "other@%"}, False, "as fence@%, and you fence as other@%"),
         ("lag", {"daemon": replace(GOOD.daemon, status={})}, None, "not told"),  # type: ignore[type-var]
         ("lag", {"daemon": replace(GOOD.daemon, status={"lag_seconds": 9.0})}, False, "9.0 s"),  # type: ignore[type-var]
@@ -227,3 +230,47 @@ def test_a_gate_says_why() -> None:
         Gate("lag", False)
     with pytest.raises(ValueError, match="no gate"):
         Gate("luck", True)
+
+
+SWITCHED = replace(STATE, stage="switched")
+
+
+def after_it(proof: Proof | None = PROOF, state: TableState | None = SWITCHED) -> Facts:
+    """While the target has authority."""
+    return replace(GOOD, evidence=(Evidence(SHOP, state, proof, "print", "v1"),))
+
+
+@pytest.mark.parametrize(
+    ("facts", "passed", "word"),
+    [
+        (after_it(), True, ""),
+        (after_it(replace(PROOF, differences=3)), True, ""),
+        (after_it(replace(PROOF, open=(("7",),))), True, ""),
+        (after_it(state=replace(SWITCHED, quarantined=1)), True, ""),
+        (after_it(replace(PROOF, obstacle="the log was purged")), False, "the log was purged"),
+        (after_it(state=None), False, "does not follow it"),
+        (after_it(state=replace(SWITCHED, version="v2")), False, "its mapping"),
+        (after_it(None), False, "never verified"),
+        (after_it(state=replace(SWITCHED, fault=Fault("ddl", "changed", "x"))), False, "changed"),
+    ],
+)
+def test_proofs_before_a_reverse(facts: Facts, passed: bool, word: str) -> None:
+    found = kept_up(facts)
+    assert found.passed is passed and word in found.missing and bool(found.command) is not passed
+
+
+@pytest.mark.parametrize(
+    ("facts", "back", "passed", "word"),
+    [
+        (GOOD, 0.1, True, ""),
+        (GOOD, None, False, "the stream back does not run"),
+        (GOOD, 9.0, False, "the stream back is behind by 9.0 s"),
+        (replace(GOOD, position=""), 0.1, False, "is not read any more"),
+        (replace(GOOD, daemon=None), 0.1, False, "has not told its lag"),
+    ],
+)
+def test_both_streams_are_near_before_a_reverse(
+    facts: Facts, back: float | None, passed: bool, word: str
+) -> None:
+    found = lag_back(facts, LIMITS, back)
+    assert found.passed is passed and word in found.missing
