@@ -109,6 +109,8 @@ def _way_back(context: Context, one: Standing, back: WayBack) -> None:
         context.out.line(f"  the way back is {word}{behind}{rows}")
         if told.get("error"):
             context.out.line(f"  the stream back: {told['error']}")
+        if not one.provable:
+            context.out.line("  no last check could prove both sides equal, as its plan tells")
     if slot is not None:
         most = "without a limit" if slot.most is None else f"of at most {size(slot.most)}"
         context.out.line(

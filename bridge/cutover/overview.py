@@ -23,10 +23,11 @@ from bridge.dualwrite.authority import Authority, read_source, read_target
 from bridge.dualwrite.opening import database_of
 from bridge.errors import BridgeError
 from bridge.names import TableName
+from bridge.report.groups import proofs_given_up
 from bridge.reverse.slots import read_slot
 from bridge.store.authority import group_of
 from bridge.store.state import Q as STORE
-from bridge.store.state import TableState, read_daemon, read_tables
+from bridge.store.state import TableState, read_daemon, read_pipeline, read_tables
 from bridge.verify.ledger import Ledger
 
 _NEWEST = "SELECT to_regclass('dbbridge.way_back') IS NOT NULL, clock_timestamp()"
@@ -73,6 +74,9 @@ class _Look:
         ledger = Ledger(target, settings.name)
         self._proofs, self._certificates = ledger.proofs(), ledger.certificates()
         known = target.execute(STORE["verified_to"], {"pipeline": settings.name})
+        pipeline = read_pipeline(target, settings.name)
+        self._reads = pipeline is not None and pipeline.position is not None
+        self._given_up = proofs_given_up(target, settings.name)
         self._equal = frozenset(TableName(schema, table) for schema, table, *_ in known)
 
     def at(self, group: str) -> Standing:
@@ -87,6 +91,7 @@ class _Look:
             now=self._now,
             certified=group in self._certificates and self._proven(mine),
             proven=self._equal,
+            provable=self._reads and self._given_up.isdisjoint(t.source for t in mine),
             history=self._journal.history(group),
             way_back=self._way_back(record),
             fence=self._fence(record),

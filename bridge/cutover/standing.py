@@ -83,7 +83,8 @@ class WayBack:
 class Standing:
     """One look at a group. `certified`: its certificate is of the tables as they are now.
 
-    `proven`: the tables that are proven equal, as far as was looked. `daemon`: whether one runs;
+    `proven`: the tables that are proven equal, as far as was looked; `provable`: see
+    `rollback_available`. `daemon`: whether one runs;
     `now` is the target's clock.
     """
 
@@ -95,6 +96,7 @@ class Standing:
     now: datetime
     certified: bool = False
     proven: frozenset[TableName] = frozenset()
+    provable: bool = True
     history: Sequence[Step] = ()
     way_back: WayBack | None = None
     fence: FenceStanding | None = None
@@ -131,7 +133,7 @@ class Standing:
         slot = back.slot.state if back and back.slot else None
         told = back.told if back else {}
         unproven = sum(n for name, n in self.violations.items() if name not in self.proven)
-        return rollback_available(self.record.state, told, slot, unproven)
+        return rollback_available(self.record.state, told, slot, unproven, provable=self.provable)
 
     @property
     def deserted(self) -> bool:

@@ -22,19 +22,20 @@ SLOT_NEEDED = AT_TARGET | {"armed"}
 
 
 def rollback_available(
-    state: str, told: Mapping[str, Any], slot: str | None, violations: int
+    state: str, told: Mapping[str, Any], slot: str | None, violations: int, *, provable: bool
 ) -> bool | None:
     """Whether authority may go back to the source with all that the target has; None: it is there.
 
     `told` is what the daemon says of the stream back, `slot` the state of its slot; `violations`
-    are those of tables that are not proven equal since.
+    are those of tables that are not proven equal since; `provable`: whether a last check could
+    prove it, for which the source's log is read, and the tables' proofs are kept up.
     """
     if state in FOR_GOOD:
         return False
     if state not in AT_TARGET:
         return None
     held = bool(told.get("rollback_available"))
-    return held and slot not in (None, "lost") and not violations
+    return held and provable and slot not in (None, "lost") and not violations
 
 
 def slot_alarm(state: str, name: str, slot: str | None) -> str:
@@ -77,6 +78,7 @@ class GroupStatus:
     violations: int = 0
     unproven: int = 0
     """How many of the violations are in tables that are not proven equal since."""
+    provable: bool = True
 
     @property
     def alarm(self) -> str:
@@ -93,7 +95,7 @@ class GroupStatus:
             "epoch": self.authority.epoch,
             "reads": self.authority.reads_percent,
             "rollback_available": rollback_available(
-                self.state, self.told, self.slot, self.unproven
+                self.state, self.told, self.slot, self.unproven, provable=self.provable
             ),
             "slot_state": self.slot,
             "alarm": self.alarm or None,
@@ -102,24 +104,39 @@ class GroupStatus:
 
 
 def read_groups(
-    conn: Connection, pipeline: str, tables: Iterable[TableState], proven: Container[TableName]
+    conn: Connection,
+    pipeline: str,
+    tables: Iterable[TableState],
+    proven: Container[TableName],
+    *,
+    reads: bool,
 ) -> tuple[GroupStatus, ...]:
     """Those for which a mode was ever set or a switch was begun; the control schema is new.
 
-    `proven`: the tables that are proven equal.
+    `proven`: the tables that are proven equal. `reads`: whether there is a position from which the
+    source's log is read.
     """
     rows = conn.execute(Q["cutover_groups"], {"pipeline": pipeline})
     found = {group: rest for group, *rest in rows}
     authorities = {one.group: one for one in read_authorities(conn, pipeline)}
+    given_up = proofs_given_up(conn, pipeline)
+    lacking = set[str]()
     violations, unproven = Counter[str](), Counter[str]()
     for table in tables:
         name = group_of(table.source, table.mapping)
         violations[name] += table.violations
         unproven[name] += 0 if table.source in proven else table.violations
+        lacking |= {name} if table.source in given_up else set()
     groups = []
     for group in sorted({*found, *authorities}):
         state, told, name, slot = found.get(group, ("source-primary", {}, "", None))
         authority = authorities.get(group, Authority(group, 0))
-        counts = violations[group], unproven[group]
+        counts = violations[group], unproven[group], reads and group not in lacking
         groups.append(GroupStatus(authority, state, told or {}, name or "", slot, *counts))
     return tuple(groups)
+
+
+def proofs_given_up(conn: Connection, pipeline: str) -> frozenset[TableName]:
+    """The tables whose proofs are not kept up any more."""
+    rows = conn.execute(Q["proofs_given_up"], {"pipeline": pipeline})
+    return frozenset(TableName(schema, table) for schema, table in rows)

@@ -167,6 +167,7 @@ def read_status(conn: Connection, pipeline: str) -> Status | None:
     throttled = waits[0] if waits else ""
     if not found[2]:
         return Status(pipeline, daemon, position, tables, verified, throttled)
-    groups = read_groups(conn, pipeline, tables, verified)
+    reads = state.position is not None
+    groups = read_groups(conn, pipeline, tables, verified, reads=reads)
     (unconfirmed,) = conn.execute(Q["unconfirmed"], known).fetchone() or (0,)
     return Status(pipeline, daemon, position, tables, verified, throttled, groups, int(unconfirmed))

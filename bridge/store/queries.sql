@@ -360,6 +360,10 @@ WHERE pipeline = %(pipeline)s AND swept AND obstacle = '' AND open = '[]'
                   WHERE d.pipeline = p.pipeline AND d.source_schema = p.source_schema
                     AND d.source_table = p.source_table)
 
+-- name: proofs_given_up
+SELECT source_schema, source_table FROM dbbridge.proofs
+WHERE pipeline = %(pipeline)s AND obstacle <> ''
+
 -- name: throttled_verification
 SELECT throttled FROM dbbridge.verifications
 WHERE pipeline = %(pipeline)s AND finished_at IS NULL ORDER BY id DESC LIMIT 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
@@ -56,7 +57,13 @@ def test_who_is_past_his_deadline_has_left_it_where_somebody_waits() -> None:
 def test_the_way_back(
     state: State, told: dict[str, bool], slot: str | None, violations: int, available: bool | None
 ) -> None:
-    assert rollback_available(state, told, slot, violations) is available
+    found = rollback_available(state, told, slot, violations, provable=True)
+    assert found is available
+
+
+def test_there_is_no_way_back_that_no_check_could_prove() -> None:
+    assert standing("target-primary").rollback_available is True
+    assert replace(standing("target-primary"), provable=False).rollback_available is False
 
 
 def standing(state: State, slot: str = "reserved", holder: int | None = None) -> Standing:
