@@ -314,7 +314,6 @@ class CutoverSettings(Model, frozen=True):
     timeout_seconds: Annotated[float, Meta(ge=1, le=3600)] = 30
     max_lag_seconds: Annotated[float, Meta(ge=0.1, le=86_400)] = 10
     max_transaction_seconds: Annotated[float, Meta(ge=0.1, le=86_400)] = 5
-    certificate_hours: Annotated[float, Meta(ge=0.1, le=8760)] = 24
     hooks: HookSettings = HookSettings()
     groups: dict[str, GroupCutoverSettings] = {}
 
