@@ -65,6 +65,7 @@ def test_who_needs_the_target_alone_never_waits_for_the_source(
         found.authority("t", "target", 3)
         lookout = Lookout(found.sides)
         assert lookout.rows()["t"].side == "target"
+        lookout.close()  # its sessions are gone, and the source with it
         away.away = True
         for _ in range(3):
             lookout.looked -= 60
@@ -86,7 +87,7 @@ def test_while_one_asks_the_others_go_by_what_is_known(
         lookout = Lookout(found.sides)
         known = lookout.rows()
         assert {name: row.side for name, row in known.items()} == {"t": "target", "u": "source"}
-        lookout.close()  # its sessions are gone, and the source with it
+        lookout.close()
         away.away = True
         lookout.looked -= 60
         asking = threading.Thread(target=lookout.rows)
