@@ -126,7 +126,7 @@ def test_a_study_goes_on_while_its_storage_moves(
 
     move_to_target(project)
     grant_on_target(project)
-    dual._forget()
+    dual.lookout.forget()
     storage.engine = dual.engine()  # by whose name it chooses its SQL
     assert storage.engine is dual.target
     again = RDBStorage.get_best_trial(storage, 1)

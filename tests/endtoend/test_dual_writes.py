@@ -431,7 +431,7 @@ def test_a_row_is_its_source_s_whatever_the_key_is_spelled_like(project: Project
     of_word = update(words).where(words.c.code == "ABC")
     of_price = update(prices).where(prices.c.amount == Decimal("-0.00"))
 
-    def there() -> list[tuple[object, ...]]:
+    def arrived() -> list[tuple[object, ...]]:
         query = f'SELECT code::text, n FROM "{name}".word UNION ALL'
         return project.ask(f'{query} SELECT amount::text, n FROM "{name}".price ORDER BY 1, 2')
 
@@ -439,14 +439,14 @@ def test_a_row_is_its_source_s_whatever_the_key_is_spelled_like(project: Project
         with dual.engine([TableName(name, "word")]).begin() as conn_:
             conn_.execute(statement.values(n=1))
     assert dual.early.counts.by == {"refused": 2}
-    assert there() == [("0.00", 1), ("abc", 1), ("gone", 1)]
+    assert arrived() == [("0.00", 1), ("abc", 1), ("gone", 1)]
     for changed in (of_word.values(n=2), of_price.values(n=2), delete(words).where(
         words.c.code == "gone"
     )):  # fmt: skip
         with dual.engine([TableName(name, "word")]).begin() as conn_:
             conn_.execute(changed)
     assert dual.early.counts.by == {"refused": 4, "applied": 1}
-    assert there() == [("0.00", 1), ("abc", 1)]
+    assert arrived() == [("0.00", 1), ("abc", 1)]
     # Another row of the target by its own equality only: it has an event to come.
     with closing(project.source.connect()) as conn, conn.cursor() as cursor:
         cursor.execute("DELETE FROM word")
@@ -454,9 +454,9 @@ def test_a_row_is_its_source_s_whatever_the_key_is_spelled_like(project: Project
         conn_.execute(insert(words).values(code="Abc", n=3))
         conn_.execute(delete(words).where(words.c.code == "Abc"))
     assert dual.early.counts.by == {"refused": 4, "applied": 2}
-    assert there() == [("0.00", 1), ("abc", 1)]
+    assert arrived() == [("0.00", 1), ("abc", 1)]
     project.catch_up()
-    assert there() == [("0.00", 2)]
+    assert arrived() == [("0.00", 2)]
     assert assert_same(project.source, project.target, tables=["word", "price"]) == 1
     dual.close()
     dual.source.dispose()

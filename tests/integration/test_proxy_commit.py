@@ -9,7 +9,7 @@ from unittest import mock
 import pymysql
 import pytest
 
-from bridge.dualwrite import layer
+from bridge.dualwrite import authority, layer
 from bridge.dualwrite.http.answers import Once
 from bridge.dualwrite.http.models import Insert
 from bridge.dualwrite.http.problems import Problem, problem_of
@@ -100,12 +100,11 @@ def test_what_was_lost_before_its_commit_is_run_again(
     with layered(source_db, target_db) as found:
         found.authority("t", "source", 1)
         ended: list[int] = []
-        record_op = layer.record_op
 
         def cut_off(*arguments: Any) -> Any:
             if not ended:
                 ended.append(_end_writer(found))
-            return record_op(*arguments)
+            return authority.record_op(*arguments)
 
         with mock.patch.object(layer, "record_op", side_effect=cut_off):
             assert found.writes.run(ONE, None).after

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import pytest
 from sqlalchemy import (
     Column,
+    Executable,
     Integer,
     MetaData,
     Table,
@@ -90,7 +91,7 @@ def test_text_that_may_write_is_held(found: Layered) -> None:
 
 
 def test_nothing_is_committed_past_the_look_at_the_epoch(found: Layered) -> None:
-    statements = [*map(text, ENDS), CreateTable(OTHER, if_not_exists=True)]
+    statements: list[Executable] = [*map(text, ENDS), CreateTable(OTHER, if_not_exists=True)]
     for number, statement in enumerate(statements, 10):
         with found.dual.source.connect() as conn:
             conn.execute(insert(ROWS).values(id=number))
