@@ -15,6 +15,7 @@ from tests.endtoend.moves import OTHERS, move, near, plan_of, prepare, start
 from tests.endtoend.project import Project
 from tests.endtoend.test_cutover_after import on_target
 from tests.endtoend.test_cutover_operators import GROUP, standing_still, stopped, writes
+from tests.endtoend.test_cutover_slots import armed
 
 MAINTENANCE = 'LOCK TABLE "{0}".customer IN SHARE UPDATE EXCLUSIVE MODE'
 """As VACUUM and CREATE INDEX CONCURRENTLY hold it; writers do not notice."""
@@ -38,6 +39,7 @@ def test_a_switch_is_undone(project: Project) -> None:
 def test_a_reverse_is_undone(project: Project) -> None:
     prepare(project, OTHERS)
     daemon = start(project)
+    armed(project)
     at_the_door(project)
     near(project)
     reverse_undone_beside_maintenance(project)
