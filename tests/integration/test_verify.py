@@ -302,6 +302,8 @@ def test_an_empty_target_and_an_empty_source(world: World, monkeypatch: pytest.M
 class Cancelling(Pace):
     """The target's first sum is cancelled, as an operator or a limit would cancel it."""
 
+    statement_seconds = 600.0  # so that ranges are read in buckets
+
     def __init__(self, world: World, plan: TablePlan) -> None:
         self._admin, self._blocker = world.target(), world.target()
         self._lock = f"LOCK TABLE {plan.target.postgres} IN ACCESS EXCLUSIVE MODE"

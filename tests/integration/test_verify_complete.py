@@ -239,6 +239,8 @@ def test_two_runs_at_once_keep_what_either_found(stage: Stage, late: bool) -> No
         if not late:
             stage.sweep(newer)
         stage.sweep(older)
+    by = stage.conn.execute("SELECT verification FROM dbbridge.differences").fetchall()
+    assert by == [(older.id if late else newer.id,)]
     (table,) = stage.finish(newer).tables
     assert (table.verdict, table.differing) == ("mismatch", 1)
 

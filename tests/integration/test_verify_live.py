@@ -48,7 +48,9 @@ def test_no_false_alarm_while_everything_moves(project: Project, seed: int) -> N
         while time.monotonic() < until or not verdicts:
             for table in _verify(project).values():
                 assert table["verdict"] != "mismatch", json.dumps(table, indent=1)
-                verdicts[table["verdict"]] += 1
+                # Of a table that the traffic empties meanwhile no row's key is in the log.
+                if table["reason"] != "the table was truncated":
+                    verdicts[table["verdict"]] += 1
         traffic.stop()
     # Rows that never rest may stay undecided, but that is the exception.
     assert verdicts["match"] > 10 * verdicts["inconclusive"], verdicts
