@@ -164,9 +164,10 @@ class Image:
         """
         root, layers = self._root(stage), self._root(stage).parent
         for lower, upper, at in (("/usr", "usr", "usr"), (PREFIX, "local", "usr/local")):
-            folders = f"ro,lowerdir={layers}/{upper}:{lower}"
+            own = f"{layers}/{upper}"
+            folders = f"ro,lowerdir={own}:{lower}"
             if writable:
-                folders = f"lowerdir={lower},upperdir={layers}/{upper},workdir={layers}/{upper}.work"
+                folders = f"lowerdir={lower},upperdir={own},workdir={own}.work"
             yield f"mount -t overlay -o {folders} overlay {root}/{at}"
         # Python looks for its library where it was built.
         yield f"mount --bind -o ro {PREFIX} {root}{PREFIX}"
