@@ -75,13 +75,13 @@ def foreseen(project: Project) -> None:
     on_source(project, "CREATE TABLE late (id int PRIMARY KEY, text varchar(40))")
     project.init()
     path = project.mapping("late")
-    alone = path.read_text()
-    path.write_text(re.sub("^group: .*$", "group: customer", alone, flags=re.MULTILINE))
+    text = path.read_text()
+    path.write_text(re.sub("^group: .*$", "group: customer", text, flags=re.MULTILINE))
     missing = closed(project)["certificate"]["missing"]
     assert f"{project.source.name}.late: the pipeline does not follow it" in missing
     assert "refused by certificate" in move(project, "reverse", code=1).err
     assert project.ask(STATE) == [("target-primary",)]
-    path.write_text(alone)
+    path.unlink()
     project.wait_until(lambda: closed(project) == {})
 
 
