@@ -10,7 +10,7 @@ import socket
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any, TypeAlias, TypeVar
+from typing import Any, NamedTuple, TypeAlias, TypeVar
 
 import psycopg
 import pymysql
@@ -397,13 +397,33 @@ class TargetReader:
         return self._conn.execute(sql, values).fetchall()
 
 
+class Helpers(NamedTuple):
+    """A second reader of either side, for the thread of the other one.
+
+    The source has an application to serve: it gets one only where nobody has limited its load.
+    """
+
+    source: SourceReader | None = None
+    target: TargetReader | None = None
+
+    def cancel(self) -> None:
+        """Ends what they have under way."""
+        for reader in self:
+            if reader is not None:
+                reader.cancel()
+
+
+ALONE = Helpers()
+"""Each side has one reader."""
+
+
 @dataclass(frozen=True, slots=True)
 class Sides:
-    """A reader of either side, for one thread; `helper` is a second one of the target."""
+    """A reader of either side, for one thread."""
 
     source: SourceReader
     target: TargetReader
-    helper: TargetReader | None = None
+    helpers: Helpers = ALONE
 
 
 def joined(hashes: Sequence[Any]) -> int:

@@ -22,9 +22,10 @@ from dataclasses import dataclass, field, replace
 from bridge.names import bindable, quote_mysql, quote_postgres
 from bridge.verify.buckets import bucket_bounds, together
 from bridge.verify.pace import Pace
+from bridge.verify.ranges import Range, Summed, bucket_of, leading_integer
 from bridge.verify.readers import Sides, SourceReader, TargetReader
 from bridge.verify.recheck import Key
-from bridge.verify.walk import MOST_PLAIN_ROWS, Range, Summed, Walk, bucket_of, leading_integer
+from bridge.verify.walk import MOST_PLAIN_ROWS, Walk
 
 OPEN_BUCKETS = 50
 """Buckets that differ are opened so many at a time."""

@@ -31,8 +31,10 @@ from bridge.verify.digest import FIRST
 from bridge.verify.found import Found
 from bridge.verify.judge import Judge, MultisetJudge, Stream, Stuck
 from bridge.verify.pace import Pace
+from bridge.verify.ranges import cut_by_values
 from bridge.verify.readers import (
     LONGEST_SECONDS,
+    Helpers,
     Sides,
     SourceReader,
     TargetReader,
@@ -45,7 +47,7 @@ from bridge.verify.sweep import Sweep
 from bridge.verify.walk import TIMEOUTS
 
 HELPED_ROWS = 50_000
-"""A table of fewer rows is summed before a second session of the target could help."""
+"""A table of fewer rows is summed before second sessions could help."""
 VISIBLE_SECONDS = 2.0
 FILE_START = 4
 """The offset of a lower bound where MySQL has no GTIDs: the beginning of its current file."""
@@ -83,12 +85,17 @@ class Walking:
             with _sides(self.sessions, subject, seconds) as sides:
                 yield sides
             return
-        with (
-            contextlib.closing(Ahead(self.sessions.target)) as helper,
-            _sides(self.sessions, subject, seconds) as sides,
-        ):
-            conn = target_session(helper.session, seconds)
-            yield replace(sides, helper=TargetReader(conn, subject))
+        with contextlib.ExitStack() as opened:
+            there = opened.enter_context(contextlib.closing(Ahead(self.sessions.target)))
+            here = None
+            if cut_by_values(subject.plan) and not self.pace.bounded:
+                here = opened.enter_context(contextlib.closing(Ahead(self.sessions.source)))
+            sides = opened.enter_context(_sides(self.sessions, subject, seconds))
+            helpers = Helpers(
+                SourceReader(source_session(here.session, seconds), subject) if here else None,
+                TargetReader(target_session(there.session, seconds), subject),
+            )
+            yield replace(sides, helpers=helpers)
 
 
 class Record(Protocol):

@@ -23,12 +23,12 @@ from bridge.verify.found import Found
 from bridge.verify.gather import CHANGED
 from bridge.verify.ledger import Ledger, Part, Run, Superseded
 from bridge.verify.pace import Pace
+from bridge.verify.ranges import leading_integer
 from bridge.verify.readers import SourceReader, source_session
 from bridge.verify.recheck import Key, Patience
 from bridge.verify.subject import Subject
 from bridge.verify.table import Sessions, Walking, streams, sweep
 from bridge.verify.tables import Followed
-from bridge.verify.walk import leading_integer
 
 SAVE_SECONDS = 1.0
 BEAT_SECONDS = 5.0

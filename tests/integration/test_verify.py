@@ -15,7 +15,7 @@ from bridge.mapping.model import TableMapping
 from bridge.mapping.plan import TablePlan
 from bridge.names import quote_postgres
 from bridge.report.verification import Difference
-from bridge.verify import found, judge, sweep, table, walk
+from bridge.verify import found, judge, ranges, sweep, table, walk
 from bridge.verify.applied import Discarded, Quarantined
 from bridge.verify.digest import row_digest
 from bridge.verify.pace import Pace
@@ -66,7 +66,7 @@ def world(source_db: SourceDatabase, target_db: TargetDatabase) -> World:
 @pytest.fixture(autouse=True)
 def in_ranges(monkeypatch: pytest.MonkeyPatch) -> None:
     """These tables are small, and tested as large ones are read."""
-    monkeypatch.setattr(walk, "WHOLE_ROWS", 0)
+    monkeypatch.setattr(ranges, "WHOLE_ROWS", 0)
     monkeypatch.setattr(table, "HELPED_ROWS", 0)
 
 
@@ -156,7 +156,7 @@ def test_columns_may_be_called_as_ours_are(world: World) -> None:
 @pytest.mark.parametrize("far", [0, 4 * 10**9])
 def test_a_table_read_at_once(world: World, monkeypatch: pytest.MonkeyPatch, far: int) -> None:
     """Also where nearly all keys are near each other and one is not."""
-    monkeypatch.setattr(walk, "WHOLE_ROWS", 10**9)
+    monkeypatch.setattr(ranges, "WHOLE_ROWS", 10**9)
     monkeypatch.setattr(sweep, "OPEN_ROWS", 1000)
     monkeypatch.setattr(sweep, "OPEN_BUCKETS", 3)
     world.mysql("CREATE TABLE t (id bigint, n int, v varchar(9), PRIMARY KEY (id, n))")
@@ -184,7 +184,7 @@ def test_ranges_are_one_sum_until_something_differs(
     world: World, monkeypatch: pytest.MonkeyPatch, first: int
 ) -> None:
     """What differs early makes later ranges come in buckets; what differs late is found as well."""
-    monkeypatch.setattr(walk, "WHOLE_ROWS", 10**9)
+    monkeypatch.setattr(ranges, "WHOLE_ROWS", 10**9)
     monkeypatch.setattr(walk, "FIRST_ROWS", 100)
     asked: list[str] = []
     totals = SourceReader.totals

@@ -11,7 +11,7 @@ import pytest
 from bridge.change.position import Position
 from bridge.names import TableName
 from bridge.report.verification import Difference, Verification
-from bridge.verify import changed, follow, found, judge, walk
+from bridge.verify import changed, follow, found, judge, ranges, walk
 from bridge.verify.certificate import refusals
 from bridge.verify.conclude import evidence_of
 from bridge.verify.found import UNCOMPARED, Found
@@ -30,7 +30,7 @@ LAST = ROWS - 10
 @pytest.fixture(autouse=True)
 def in_ranges(monkeypatch: pytest.MonkeyPatch) -> None:
     """The table is small, and read as a large one is: in several ranges, judged now and then."""
-    monkeypatch.setattr(walk, "WHOLE_ROWS", 0)
+    monkeypatch.setattr(ranges, "WHOLE_ROWS", 0)
     monkeypatch.setattr(walk, "FIRST_ROWS", 100)
     monkeypatch.setattr(judge, "MOST_SUSPECTS", 100)
 

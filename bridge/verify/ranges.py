@@ -1,0 +1,77 @@
+"""What a walk takes at a time: the rows between two keys, and the buckets that they fall into."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from bridge.mapping.plan import TablePlan
+from bridge.names import quote_mysql, quote_postgres
+from bridge.types.base import ColumnPlan
+from bridge.types.target import target_of
+from bridge.verify.readers import Totals
+from bridge.verify.recheck import Key
+
+WHOLE_ROWS, WHOLE_BYTES = 2_000_000, 1 << 29
+"""A table of up to so many rows and bytes (as the server estimates) is cut by the values of its
+key."""
+_INTEGERS = frozenset({"tinyint", "smallint", "mediumint", "int", "bigint"})
+
+
+@dataclass(frozen=True, slots=True)
+class Range:
+    """Keys after `lower` up to and with `upper` (None: open).
+
+    It falls into buckets of `width` values of the first column (0: it is one bucket), but with
+    `coarse` it is summed as one all the same.
+    """
+
+    lower: Key | None
+    upper: Key | None
+    width: int = 0
+    coarse: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Summed:
+    """A range with both sides' sums.
+
+    With `ordered` False its bounds are not in the target's order, and nothing was read there; with
+    `cancelled` the target's sum took too long, or somebody ended it, so that nothing is known.
+    """
+
+    range: Range
+    source: Totals
+    target: Totals
+    ordered: bool = True
+    cancelled: bool = False
+
+
+def cut_by_values(plan: TablePlan) -> bool:
+    """Whether the table is small enough to be cut without a look at how many rows a range has.
+
+    Its key has to begin with an integer, too.
+    """
+    return plan.table.rows <= WHOLE_ROWS and plan.table.bytes <= WHOLE_BYTES
+
+
+def leading_integer(key: tuple[ColumnPlan, ...]) -> ColumnPlan | None:
+    """The key's first column if it is an integer on both sides."""
+    if not key or key[0].source.data_type not in _INTEGERS:
+        return None
+    target = target_of(key[0])
+    whole = target.base in ("smallint", "integer", "bigint") or (
+        target.base == "numeric" and target.args and not target.scale
+    )
+    return key[0] if whole else None
+
+
+def bucket_of(first: ColumnPlan | None, piece: Range, side: Literal["source", "target"]) -> str:
+    """The number of a row's bucket; both servers cut towards zero."""
+    if first is None or not piece.width or piece.coarse:
+        return "0"
+    if side == "source":
+        return f"{quote_mysql(first.source.name)} DIV {piece.width}"
+    name = quote_postgres(first.target_name)
+    numeric = target_of(first).base == "numeric"
+    return f"div({name},{piece.width})" if numeric else f"{name}/{piece.width}"
