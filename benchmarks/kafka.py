@@ -1,6 +1,6 @@
 """How fast events come from a topic into a table, beside the Debezium JDBC sink on the same topic.
 
-    python -m benchmarks.kafka SOURCE_URL TARGET_URL [--rows 1000000] [--events 300000] [--rounds 2]
+    python -m benchmarks.kafka SOURCE_URL TARGET_URL [--rows 1000000] [--events 1000000] [--rounds 2]
 
 The URLs are an administrator's (the source is asked for the table's definition only); databases
 named ``bench_kafka`` are made on both and dropped. A broker and a worker of Kafka Connect are
@@ -11,8 +11,9 @@ schemas off and embedded, of a table with two secondary indexes. Measured is, in
 - the sink with batches of 5,000 and its reduction buffer, on the embedded one;
 - PostgreSQL alone: the same rows by one COPY and one INSERT … ON CONFLICT a batch.
 
-The time is from the first change that is seen in the table to the last one of every partition, for
-all alike, so that no one's start counts.
+The time is from the first change that is seen in the table to the last one of every partition, so
+that no one's start counts; with two processes it begins when both have partitions, since the first
+one has all of them until the group has heard of the second, which takes seconds once.
 """
 
 from __future__ import annotations
@@ -79,6 +80,7 @@ FROM generate_series(1, {rows}) AS i;
 CREATE INDEX ON {t} (n);
 CREATE INDEX ON {t} (name);
 """
+HOLDERS = b"SELECT count(DISTINCT nullif(holder, '')), sum(next_offset) FROM dbbridge.partitions"
 _DECIMAL = {
     "type": "bytes",
     "name": "org.apache.kafka.connect.data.Decimal",
@@ -125,7 +127,7 @@ def main(words: Sequence[str]) -> None:
     parser.add_argument("source")
     parser.add_argument("target")
     parser.add_argument("--rows", type=int, default=1_000_000)
-    parser.add_argument("--events", type=int, default=300_000)
+    parser.add_argument("--events", type=int, default=1_000_000)
     parser.add_argument("--rounds", type=int, default=2)
     parser.add_argument("--member", nargs=2, metavar=("BOOTSTRAP", "TOPIC"))
     options = parser.parse_args(words)
@@ -287,7 +289,7 @@ def ours(made: Rig, topic: str, marker: int, processes: int) -> float:
         for _ in range(processes)
     ]
     try:
-        return watch(made, "t", marker)
+        return watch(made, "t", marker, processes)
     finally:
         for member in members:
             member.kill()
@@ -380,8 +382,12 @@ def theirs(made: Rig, topic: str, marker: int) -> float:
         made.connect.delete(f"sink-{topic}")
 
 
-def watch(made: Rig, table: str, marker: int) -> float:
-    """Seconds from the first change that is seen to the last one of each partition."""
+def watch(made: Rig, table: str, marker: int, processes: int = 1) -> float:
+    """Seconds from the first change that is seen to the last one of each partition.
+
+    With several `processes` from when each of them has partitions; the seconds are then those that
+    all events would have taken, at the pace of those that were left.
+    """
     firsts = [ident_of(made, number) for number in range(PARTITIONS)]
     lasts = [ident_of(made, made.events - 1 - number) for number in range(PARTITIONS)]
     query = f"SELECT count(*) FROM {table} WHERE id = ANY(%s) AND flag = %s".encode()
@@ -394,10 +400,15 @@ def watch(made: Rig, table: str, marker: int) -> float:
         deadline = time.monotonic() + 600
         while not seen(firsts):
             _wait(deadline)
+        done = 0
+        if processes > 1:
+            while (found := conn.execute(HOLDERS).fetchone()) is None or found[0] < processes:
+                _wait(deadline)
+            done = int(found[1])
         began = time.perf_counter()
         while seen(lasts) < PARTITIONS:
             _wait(deadline)
-        return time.perf_counter() - began
+        return (time.perf_counter() - began) * made.events / (made.events - done)
 
 
 def _wait(deadline: float) -> None:

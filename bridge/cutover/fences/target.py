@@ -7,8 +7,9 @@ isolation level (PostgreSQL checks rights by the newest catalogue, not by the sn
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from bridge.cutover.fences.base import Evidence, Limits, Notes, Proof, Session
@@ -18,6 +19,9 @@ from bridge.names import TableName, quote_postgres
 from bridge.store.sql import queries
 
 Q = queries("bridge.cutover.fences", "target.sql")
+GENTLE_SECONDS, LEAST_SECONDS = 0.25, 0.1
+"""How long transactions under way keep their rights (two tries for the lock), and what a lock is
+waited for at least after that."""
 _READS = ("AccessShareLock", "RowShareLock")
 """What SHARE ROW EXCLUSIVE does not conflict with (manual, "Explicit Locking")."""
 
@@ -94,16 +98,39 @@ class TargetFence:
 
         May be repeated: what was granted since is taken away as well. Where the proof does not hold
         nothing was changed. `notes` has to write over the same connection.
+
+        For a moment transactions under way may go on in whatever tables they like. If they leave no
+        gap by then, rights are taken first and the tables locked afterwards: each of those that
+        write several tables can be a deadlock for a lock on all of them.
         """
+
+        def take() -> None:
+            now = self.survey(conn)
+            notes.write(_merged(notes.read(), now))
+            _run(conn, _revokes(_grants(now)))
 
         def act(seconds: float) -> None:
             with conn.transaction():
                 self._lock_within(conn, seconds)
-                now = self.survey(conn)
-                notes.write(_merged(notes.read(), now))
-                _run(conn, _revokes(_grants(now)))
+                take()
 
-        return insist(conn, act, lambda: self.blockers(conn), limits, self.exempt)
+        began, noted = time.monotonic(), notes.read() is not None
+        gentle = replace(limits, seconds=min(GENTLE_SECONDS, limits.seconds), end=False)
+        proof = insist(conn, act, lambda: self.blockers(conn), gentle, self.exempt)
+        if proof.holds:
+            return proof
+        with conn.transaction():
+            take()
+        spent = time.monotonic() - began
+        rest = replace(
+            limits,
+            seconds=max(GENTLE_SECONDS, limits.seconds - spent),
+            lock_seconds=max(LEAST_SECONDS, limits.lock_seconds - spent),
+        )
+        proof = insist(conn, act, lambda: self.blockers(conn), rest, self.exempt)
+        if not proof.holds and not noted:
+            release(conn, notes)
+        return proof
 
     def blockers(self, conn: Connection) -> list[Session]:
         """Sessions that hold locks against it; `id` 0 for a prepared transaction."""

@@ -76,6 +76,8 @@ class Shift:
         self._held_up = False
         self._in_hand = False
         """Whether a batch waits for the writer, which goes before all that is taken in."""
+        self._more = False
+        """Whether the client had as many messages as it was asked for."""
 
     def run(self) -> None:
         """Until the member is stopped; raises what ends the shift."""
@@ -126,7 +128,8 @@ class Shift:
         try:
             for full in self._intake.feed(messages):
                 self._put(full)
-            if self._writer is not None and self._writer.idle:
+            # With more at hand, a batch that is cut short costs as many statements as a full one.
+            if self._writer is not None and self._writer.idle and not self._more:
                 batch = self._intake.flush()
                 if batch is not None:
                     self._put(batch)
@@ -138,10 +141,12 @@ class Shift:
         """What is there, without errors and ends of partitions."""
         patience = 0.001 if self._intake.pending else IDLE_SECONDS
         first = self._consumer.poll(patience)
+        self._more = False
         if first is None:
             return []
         found: list[Message] = []
         taken: list[Any] = [first, *self._consumer.consume(MOST_MESSAGES, 0)]
+        self._more = len(taken) > MOST_MESSAGES
         for message in taken:
             error = message.error()
             if error is None:

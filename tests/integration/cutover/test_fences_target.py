@@ -281,6 +281,45 @@ def test_writers_who_hold_one_table_and_want_another_are_no_deadlock(place: Plac
     assert place.root("SELECT count(*) FROM shop.orders WHERE n = 77") == [(1,)]
 
 
+def test_writers_of_several_tables_who_leave_no_gap_are_kept_out_unharmed(place: Place) -> None:
+    """One of them always holds a table that is locked last, and wants one that is locked first."""
+    place.root('GRANT INSERT ON shop."Lines" TO @app')
+    stop, written = threading.Event(), [0]
+
+    def write() -> None:
+        with closing(place.connect("app", autocommit=False)) as conn:
+            while not stop.is_set():
+                try:
+                    conn.execute("INSERT INTO shop.orders (n) VALUES (77)")
+                    stop.wait(0.05)
+                    conn.execute('INSERT INTO shop."Lines" (n) VALUES (77)')
+                    conn.commit()
+                    written[0] += 1
+                except psycopg.errors.InsufficientPrivilege:
+                    conn.rollback()
+                    return
+
+    threads = [threading.Thread(target=write) for _ in range(6)]
+    for thread in threads:
+        thread.start()
+    try:
+        _await(written)
+        with closing(place.connect("bridge")) as admin:
+            limits = Limits(seconds=30, lock_seconds=20)
+            proof = place.fence().engage(admin, place.notes, limits)
+    finally:
+        stop.set()
+        for thread in threads:
+            thread.join()
+    assert proof.holds
+    assert not proof.ended
+    counts = place.root(
+        "SELECT count(*) FROM shop.orders WHERE n = 77"
+        ' UNION ALL SELECT count(*) FROM shop."Lines" WHERE n = 77'
+    )
+    assert counts == [(written[0],), (written[0],)]
+
+
 def test_the_note_is_part_of_the_transaction(place: Place) -> None:
     before = place.root(RIGHTS)
     with closing(place.connect("bridge", autocommit=False)) as conn:
