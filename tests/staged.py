@@ -8,7 +8,6 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from typing import Any
 
-from bridge.capture.binlog.connection import BinlogConnection
 from bridge.capture.binlog.positions import lower_bound, server_identity, upper_bound
 from bridge.mapping.model import TableMapping, to_document
 from bridge.mapping.propose import propose_table
@@ -16,6 +15,7 @@ from bridge.names import TableName
 from bridge.report.verification import Verification
 from bridge.store.migrate import migrate
 from bridge.verify.ledger import Ledger, Proof, Run
+from bridge.verify.pipeline import SourceLog
 from bridge.verify.recheck import Patience
 from bridge.verify.run import Verifier
 from bridge.verify.tables import Followed, Unfit, prepare, states
@@ -45,7 +45,7 @@ class Stage:
         self.verifier = Verifier(
             PIPELINE,
             world,
-            lambda start: BinlogConnection.open(world.source, start, SERVER_ID, 1.0),
+            SourceLog(world.source, SERVER_ID),
             identity,
         )
         self.ledger = Ledger(self.conn, PIPELINE)

@@ -10,11 +10,11 @@ what was found.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack, closing, suppress
-from functools import cached_property
+from functools import cached_property, partial
 from threading import Event
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from bridge.capture.binlog.positions import upper_bound
 from bridge.change.position import Position
@@ -49,6 +49,18 @@ MOST_OPEN = 50_000
 """So many keys that cannot be judged, and the proof is given up."""
 
 
+class OpenLog(Protocol):
+    """Reads the source's log after a position."""
+
+    def __call__(self, start: Position, *, server: str = "") -> BinlogConnection:
+        """By GTID, if there are any; or where `server` is the source still, by coordinates.
+
+        Those have to be where that server's log was read to: no event before them may be needed. By
+        a GTID the server reads the file from its beginning, which is most of a round's time.
+        """
+        ...
+
+
 class Follower:
     """Moves the proofs of some tables; `source_id` names the source's server.
 
@@ -61,7 +73,7 @@ class Follower:
         self,
         ledger: Ledger,
         sessions: Sessions,
-        open_log: Callable[[Position], BinlogConnection],
+        open_log: OpenLog,
         source_id: str,
         *,
         switched: bool = False,
@@ -111,15 +123,29 @@ class Follower:
             for name in proofs
         ]
         start = oldest(proof.position for proof in proofs.values())
+        exact = all(
+            proof.log_server == self._source_id
+            for proof in proofs.values()
+            if proof.position == start
+        )
+        open_log = partial(self._open_log, server=self._source_id if exact else "")
         applied = self._ledger.changes()
-        pieces = read_changes(self._open_log, targets, start, upper_bound(opened.source), halt)
+        pieces = read_changes(open_log, targets, start, upper_bound(opened.source), halt)
         with closing(pieces):
             for changes in pieces:
+                read = exact or changes.position.text != start.text
+                log_server = self._source_id if read else ""
                 for name, proof in list(proofs.items()):
                     subject = Subject.of(watched[name].plan, watched[name].relation, proof.level)
                     touched = changes.tables.get(name, Touched())
                     moved = self._judge(
-                        proof, subject, opened, touched, changes.position, applied.get(name, 0)
+                        proof,
+                        subject,
+                        opened,
+                        touched,
+                        changes.position,
+                        log_server,
+                        applied.get(name, 0),
                     )
                     if moved is None:
                         del proofs[name]
@@ -135,11 +161,13 @@ class Follower:
         opened: _Opened,
         touched: Touched,
         position: Position,
+        log_server: str,
         applied: int,
     ) -> Proof | None:
         """Judges what changed in one table; None if the proof cannot be kept up any longer.
 
-        `applied`: how many of its changes were applied when the round began.
+        `log_server`: the one whose log was read up to the position, if any was. `applied`: how many
+        of its changes were applied when the round began.
         """
         began = time.monotonic()
         found = Found(subject.plan, keyed=subject.keys.ordered)
@@ -163,6 +191,7 @@ class Follower:
             obstacle,
             changes=applied,
             seconds=time.monotonic() - began,
+            log_server=log_server,
         )
         if not moved or obstacle:
             return None

@@ -98,6 +98,7 @@ class Proof:
 
     `open` are keys that could not be judged, `obstacle` says why the proof cannot be kept up (''
     if it can), `differences` how many are known, `updated_at` is in seconds since 1970.
+    `log_server`: the server whose log was read up to the position's coordinates, '' if none was.
     """
 
     table: TableName
@@ -116,6 +117,7 @@ class Proof:
     obstacle: str
     differences: int
     updated_at: float
+    log_server: str = ""
 
 
 class Ledger:
@@ -321,10 +323,12 @@ class Ledger:
         *,
         changes: int,
         seconds: float,
+        log_server: str = "",
     ) -> bool:
         """Keys that changed up to `position` were judged again; False if another one was faster.
 
-        `changes` of the table had been applied before; the judging took `seconds`.
+        `changes` of the table had been applied before; the judging took `seconds`. `log_server`:
+        see `Proof`.
         """
         with self.conn.transaction():
             names = {
@@ -338,6 +342,7 @@ class Ledger:
                 "obstacle": obstacle,
                 "changes": changes,
                 "seconds": seconds,
+                "log_server": log_server,
             }
             done = self.conn.execute(Q["advance_proof"], {**names, **_position(position)})
             if done.rowcount != 1:
@@ -471,7 +476,7 @@ def _part(row: tuple[Any, ...]) -> Part:
 def _proof(row: tuple[Any, ...]) -> Proof:
     schema, table, number, level, generation, version, fingerprint, *rest = row
     kind, text, file, offset, swept, rows, total, rechecked, open_, *more = rest
-    equivalences, obstacle, differences, updated_at = more
+    equivalences, obstacle, differences, updated_at, log_server = more
     return Proof(
         TableName(schema, table),
         number,
@@ -489,4 +494,5 @@ def _proof(row: tuple[Any, ...]) -> Proof:
         obstacle,
         differences,
         updated_at,
+        log_server,
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import closing
 from dataclasses import dataclass, field
 from functools import partial
@@ -32,6 +32,8 @@ FIRST_NUMBER = 1 << 30
 """Replica numbers from here on are a verification's, below the daemons' (replicate.servers)."""
 HEARTBEAT_SECONDS = 1.0
 """How often the source says that its log goes on, where nothing is written."""
+MOST_OFFSET = 1 << 32
+"""The protocol's offsets end there."""
 APPLICATION = "dbbridge verify"
 
 
@@ -96,6 +98,34 @@ class Endpoints:
         )
 
 
+@dataclass(frozen=True, slots=True)
+class SourceLog:
+    """The log of the source, as a replica of that `number` reads it; see `follow.OpenLog`."""
+
+    connect: Callable[[], pymysql.Connection[Any]]
+    number: int
+
+    def __call__(self, start: Position, *, server: str = "") -> BinlogConnection:
+        """Raises SourceError, ServerUnreachable, ServerRefused."""
+        # Imported here, since by then the servers are at work.
+        from bridge.capture.binlog.connection import BinlogConnection
+        from bridge.change.position import Position
+
+        conn = self.connect()
+        if server and start.file and start.offset < MOST_OFFSET and server == _identity(conn):
+            start = Position.at(start.file, start.offset)
+        return BinlogConnection.open(lambda: conn, start, self.number, HEARTBEAT_SECONDS)
+
+
+def _identity(conn: pymysql.Connection[Any]) -> str:
+    """As `server_identity`; where nothing can be asked the session ends."""
+    try:
+        return server_identity(conn)
+    except BaseException:
+        conn.close()
+        raise
+
+
 def _connect(endpoint: Endpoint) -> Any:
     if endpoint.kind == "mysql":
         return mysql.connect(endpoint)
@@ -109,19 +139,12 @@ def open_verifier(
     if source is None:
         with closing(endpoints.source()) as opened:
             return open_verifier(pipeline, endpoints, opened)
-    number = FIRST_NUMBER + secrets.randbelow(FIRST_NUMBER)
-
-    def open_log(start: Position) -> BinlogConnection:
-        # Imported here, since by then the servers are at work.
-        from bridge.capture.binlog.connection import BinlogConnection
-
-        return BinlogConnection.open(endpoints.source, start, number, HEARTBEAT_SECONDS)
-
+    log = SourceLog(endpoints.source, FIRST_NUMBER + secrets.randbelow(FIRST_NUMBER))
     elsewhere = endpoints.reads.source or endpoints.reads.target
     return Verifier(
         pipeline,
         endpoints,
-        open_log,
+        log,
         server_identity(source),
         endpoints.replicas if elsewhere else None,
         endpoints.reads.source is not None,

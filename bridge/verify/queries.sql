@@ -140,7 +140,7 @@ SET verification = EXCLUDED.verification, level = EXCLUDED.level, generation = E
     position_kind = EXCLUDED.position_kind, position = EXCLUDED.position,
     position_file = EXCLUDED.position_file, position_offset = EXCLUDED.position_offset,
     swept = false, rows = 0, total = 0, rechecked = 0, open = '[]', equivalences = '[]',
-    obstacle = '', changes = EXCLUDED.changes, updated_at = now()
+    log_server = '', obstacle = '', changes = EXCLUDED.changes, updated_at = now()
 WHERE proofs.verification < EXCLUDED.verification
 
 -- name: swept_proof
@@ -161,13 +161,13 @@ SELECT source_schema, source_table, verification, level, generation, version, fi
        (SELECT count(*) FROM dbbridge.differences d
         WHERE (d.pipeline, d.source_schema, d.source_table)
             = (p.pipeline, p.source_schema, p.source_table)),
-       extract(epoch FROM p.updated_at)::float8
+       extract(epoch FROM p.updated_at)::float8, p.log_server
 FROM dbbridge.proofs p WHERE pipeline = %(pipeline)s ORDER BY source_schema, source_table
 
 -- name: advance_proof
 UPDATE dbbridge.proofs
 SET position_kind = %(kind)s, position = %(text)s, position_file = %(file)s,
-    position_offset = %(offset)s, rechecked = rechecked + %(rechecked)s, open = %(open)s,
+    position_offset = %(offset)s, log_server = %(log_server)s, rechecked = rechecked + %(rechecked)s, open = %(open)s,
     obstacle = CASE WHEN obstacle = '' THEN %(obstacle)s ELSE obstacle END, updated_at = now(),
     changes = %(changes)s,
     -- A few keys tell no rate: the one of the last larger round stays.

@@ -18,7 +18,7 @@ from bridge.errors import BridgeError
 from bridge.names import TableName
 from bridge.report.verification import Verification
 from bridge.verify.applied import StoredPosition
-from bridge.verify.follow import Follower
+from bridge.verify.follow import Follower, OpenLog
 from bridge.verify.found import Found
 from bridge.verify.gather import gathered
 from bridge.verify.ledger import Ledger, Part, Proof, Run
@@ -32,7 +32,6 @@ from bridge.verify.tables import Followed, Unfit, lost, states, with_states
 from bridge.verify.work import cut, sweep_part
 
 if TYPE_CHECKING:
-    from bridge.capture.binlog.connection import BinlogConnection
     from bridge.change.position import Position
 
 FOLLOW_SECONDS = 20.0
@@ -54,7 +53,7 @@ class Verifier:
 
     pipeline: str
     sessions: Sessions
-    open_log: Callable[[Position], BinlogConnection]
+    open_log: OpenLog
     source_id: str
     replicas: Sessions | None = None
     from_replica: bool = False

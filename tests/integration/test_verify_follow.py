@@ -6,6 +6,8 @@ from collections.abc import Iterator
 
 import pytest
 
+from bridge.capture.binlog import connection
+from bridge.change.position import Position
 from tests.fix_servers import SourceDatabase, TargetDatabase
 from tests.staged import Stage
 from tests.verifying import World
@@ -102,3 +104,45 @@ def test_a_truncated_or_altered_table_has_no_proof(stage: Stage) -> None:
     assert proofs["t"].obstacle == "the table was truncated"
     assert "changed the definition" in proofs["u"].obstacle
     assert (proofs["w"].obstacle, stage.differences("w")) == ("", {("2",): "missing"})
+
+
+def test_a_log_that_was_read_is_read_on_by_coordinates(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A GTID would let the server read its file from the beginning; other servers have others."""
+    world = stage.world
+    world.mysql("CREATE TABLE t (id int PRIMARY KEY, v int)", "INSERT INTO t VALUES (1, 1), (2, 1)")
+    stage.copied("t")
+    stage.swept()
+    asked: list[Position] = []
+    opened = connection.BinlogConnection.open
+
+    def watched(connect: object, start: Position, *rest: object) -> connection.BinlogConnection:
+        asked.append(start)
+        return opened(connect, start, *rest)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(connection.BinlogConnection, "open", watched)
+
+    world.mysql("UPDATE t SET v = 2 WHERE id = 1")
+    first = stage.round()["t"]
+    gtids = asked.pop().kind
+    assert (gtids.endswith("gtid"), asked) == (True, [])
+    assert stage.differences("t") == {("1",): "differs"}
+    assert first.log_server == stage.verifier.source_id
+
+    world.mysql("DELETE FROM t WHERE id = 2")
+    second = stage.round()["t"]
+    assert asked.pop() == Position.at(first.position.file, first.position.offset)
+    assert stage.differences("t") == {("1",): "differs", ("2",): "extra"}
+    assert second.log_server == first.log_server
+    assert second.position.covers(first.position)
+
+    # The coordinates of a server that is not the source any more say nothing.
+    stage.conn.execute("UPDATE dbbridge.proofs SET position_offset = 1, log_server = 'another'")
+    world.mysql("INSERT INTO t VALUES (3, 1)")
+    third = stage.round()["t"]
+    assert asked.pop().kind == gtids
+    assert stage.differences("t")["3",] == "missing"
+    assert third.log_server == first.log_server
+    with stage.verifier.open_log(third.position, server="another"):
+        assert asked.pop().kind == gtids

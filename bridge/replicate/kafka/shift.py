@@ -77,7 +77,7 @@ class Shift:
         self._in_hand = False
         """Whether a batch waits for the writer, which goes before all that is taken in."""
         self._more = False
-        """Whether the client had as many messages as it was asked for."""
+        """Whether messages came, and not the last ones of any partition."""
 
     def run(self) -> None:
         """Until the member is stopped; raises what ends the shift."""
@@ -146,12 +146,13 @@ class Shift:
             return []
         found: list[Message] = []
         taken: list[Any] = [first, *self._consumer.consume(MOST_MESSAGES, 0)]
-        self._more = len(taken) > MOST_MESSAGES
+        self._more = True
         for message in taken:
             error = message.error()
             if error is None:
                 found.append(message)
             elif error.code() == END_OF_PARTITION:
+                self._more = False
                 # It stands behind the messages before it.
                 self._feed_before_end(found)
                 place = (str(message.topic()), int(message.partition() or 0))
