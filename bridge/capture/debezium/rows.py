@@ -105,6 +105,11 @@ class EventDecoder:
         self._keys = tuple(key_of(columns[: plan.key], careful=careful) for careful in both)
         self._reader = ColumnReader(plan, columns, settings.placeholder, ROW_LIMIT)
 
+    @property
+    def schema_bytes(self) -> int:
+        """How many bytes of each event are its schema, of which nothing is kept."""
+        return len(self._head)
+
     @cached_property
     def _decode_pair(self) -> Callable[[bytes], Any]:
         return self._decoder(None)

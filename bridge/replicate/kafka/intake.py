@@ -22,7 +22,7 @@ from bridge.store.partitions import PartitionState, Place
 
 BATCH_ROWS = 10_000
 BATCH_BYTES = 8 << 20
-"""What a batch holds, in messages and in bytes of them."""
+"""What a batch holds, in messages and in bytes of them without their schemas."""
 STREAMED = "stream"
 """In place of a snapshot: the partition began with changes."""
 _KINDS = {"c": 0, "r": 0, "u": 1, "d": 2}
@@ -225,7 +225,7 @@ class Intake:
         else:
             route.counts[_KINDS[op]] += 1
         self._rows += 1
-        self._bytes += len(value)
+        self._bytes += len(value) - route.decoder.schema_bytes
         self._time = event.source.ts_ms
 
 
