@@ -1,8 +1,8 @@
 """How fast events come from a topic into a table, beside the Debezium JDBC sink on the same topic.
 
-    python -m benchmarks.kafka SOURCE_URL TARGET_URL [--rows 1000000] [--events 1000000] [--rounds 2]
+    python -m benchmarks.kafka SOURCE TARGET [--rows 1000000] [--events 1000000] [--rounds 2]
 
-The URLs are an administrator's (the source is asked for the table's definition only); databases
+Both are URLs of an administrator's (the source is asked for the table's definition only); databases
 named ``bench_kafka`` are made on both and dropped. A broker and a worker of Kafka Connect are
 started for the run. Topics of four partitions get updates as Debezium writes them, in JSON with
 schemas off and embedded, of a table with two secondary indexes. Measured is, in every round,
