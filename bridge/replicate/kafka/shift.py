@@ -41,6 +41,8 @@ LOOK_SECONDS = 0.5
 IDLE_SECONDS = 0.1
 MOST_MESSAGES = 1_000
 """How many messages are taken from the client at once: larger takes stall for a second."""
+FILL_SECONDS = 0.1
+"""How long what was taken in may wait for more while the writer has nothing to do."""
 DRAIN_SECONDS = 5.0
 """How long what is being applied may take when a partition goes to another consumer."""
 COMMIT_SECONDS = 5.0
@@ -78,6 +80,8 @@ class Shift:
         """Whether a batch waits for the writer, which goes before all that is taken in."""
         self._more = False
         """Whether messages came, and not the last ones of any partition."""
+        self._handed = time.monotonic()
+        """When the writer got its last batch."""
 
     def run(self) -> None:
         """Until the member is stopped; raises what ends the shift."""
@@ -126,13 +130,14 @@ class Shift:
         messages = self._read()
         passing("stream.read")
         try:
-            for full in self._intake.feed(messages):
-                self._put(full)
+            for batch in self._intake.feed(messages):
+                self._put(batch)
             # With more at hand, a batch that is cut short costs as many statements as a full one.
-            if self._writer is not None and self._writer.idle and not self._more:
-                batch = self._intake.flush()
-                if batch is not None:
-                    self._put(batch)
+            enough = not self._more or time.monotonic() - self._handed > FILL_SECONDS
+            if enough and self._writer is not None and self._writer.idle:
+                rest = self._intake.flush()
+                if rest is not None:
+                    self._put(rest)
         except TableStopped as stop:
             self._stop_table(stop)
         self._attend()
@@ -202,6 +207,7 @@ class Shift:
                 break
             self._hold_up()
         self._in_hand = False
+        self._handed = time.monotonic()
         if self._held_up:
             self._held_up = False
             self._fetching.resume(self._intake.lanes)
