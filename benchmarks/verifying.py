@@ -8,7 +8,8 @@ nobody writes, since differences are only sure when the stream has passed them. 
 after the other:
 
 - on either server one `SELECT COUNT(*), SUM(digest)` over the whole table of nine columns, with the
-  expression that verify uses: the slower one is the limit;
+  expression that verify uses: the slower one is the limit; then both at once, which is the floor
+  where the servers share a machine;
 - `dbbridge verify`, the whole process, on equal tables;
 - the same with 1,000 rows changed, removed or added in the target, all over the table;
 - `dbbridge verify` of a table of five columns, and reladiff on the same table, with the same
@@ -28,6 +29,7 @@ import tempfile
 import time
 import venv
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -59,6 +61,7 @@ class Rounds:
 
     source: list[float] = field(default_factory=list)
     target: list[float] = field(default_factory=list)
+    both: list[float] = field(default_factory=list)
     clean: list[Run] = field(default_factory=list)
     spoilt: list[Run] = field(default_factory=list)
     five: list[Run] = field(default_factory=list)
@@ -111,6 +114,7 @@ def one_round(r: Rig, rounds: Rounds, peer: str, rows: int) -> None:
     subject = subject_of(r, "t")
     rounds.source.append(scan_source(r, subject))
     rounds.target.append(scan_target(r, subject))
+    rounds.both.append(scan_both(r, subject))
     rounds.clean.append(r.verb("verify", "t", "--format", "json"))
     assert verdict(rounds.clean[-1])["source_rows"] == rows
     with spoilt(r, rows):
@@ -183,6 +187,15 @@ def scan_target(r: Rig, subject: Subject) -> float:
         return time.monotonic() - began
 
 
+def scan_both(r: Rig, subject: Subject) -> float:
+    """Seconds of both bare scans side by side."""
+    began = time.monotonic()
+    with ThreadPoolExecutor(2) as pool:
+        for each in [pool.submit(scan, r, subject) for scan in (scan_source, scan_target)]:
+            each.result()
+    return time.monotonic() - began
+
+
 def by_reladiff(r: Rig, peer: str) -> Run:
     """The peer on the table of five columns; ends the benchmark if it fails or sees differences."""
     columns = [word for column in COLUMNS for word in ("-c", column)]
@@ -203,13 +216,14 @@ def report(rounds: Rounds, rows: int) -> None:
     print(f"{rows:,} rows; medians of {len(rounds.clean)} rounds")
     print(
         f"bare scan: source {median(rounds.source):.2f} s, target {median(rounds.target):.2f} s;"
-        f" the slower {median(rounds.slower):.2f} s"
+        f" the slower {median(rounds.slower):.2f} s; both at once {median(rounds.both):.2f} s"
     )
     clean, spoilt = seconds(rounds.clean), seconds(rounds.spoilt)
     inner = [verdict(each)["seconds"] for each in rounds.clean]
     print(
         f"dbbridge verify: {median(clean):.2f} s, {ratio(clean, rounds.slower):.2f} times the"
-        f" slower scan (without the process's start {ratio(inner, rounds.slower):.2f});"
+        f" slower scan (without the process's start {ratio(inner, rounds.slower):.2f}),"
+        f" {ratio(clean, rounds.both):.2f} times both at once;"
         f" at most {memory(rounds.clean):.0f} MB resident"
     )
     print(
