@@ -73,7 +73,9 @@ def _make() -> None:
     pip = [str(PYTHON), "-m", "pip", "--disable-pip-version-check", "install", "--quiet"]
     pip += ["--retries", "5", "--no-input"]
     _call([*pip, "--require-hashes", "--requirement", str(INPUTS[0])])
-    _call([*pip, "--no-deps", "--no-build-isolation", "--editable", str(CHECKOUT)])
+    # A line with the folder's path; the other way is a finder, whose import each command would pay.
+    plain = ["--config-settings", "editable_mode=compat", "--editable", str(CHECKOUT)]
+    _call([*pip, "--no-deps", "--no-build-isolation", *plain])
     # What pip installs it compiles, but not what it leaves in its place; and where Python may not
     # write bytecode, each command would compile all of it again, which takes half its start.
     _call([str(PYTHON), "-m", "compileall", "-q", *(str(CHECKOUT / name) for name in PACKAGES)])
