@@ -125,7 +125,7 @@ def test_an_idle_source_says_where_it_is(open_source: Connect, server_id: int) -
         assert binlog.bytes_received > before > 0
 
 
-def drain(binlog: BinlogConnection) -> None:
+def until_silent(binlog: BinlogConnection) -> None:
     """Reads what the server has, which it may have to look for before it sends anything."""
     deadline = time.monotonic() + 60
     while not binlog.read(0.3):
@@ -137,7 +137,7 @@ def drain(binlog: BinlogConnection) -> None:
 def test_reading_returns_when_the_time_is_over(open_source: Connect, server_id: int) -> None:
     start, _ = bounds(open_source)
     with BinlogConnection.open(open_source, start, server_id, 30) as binlog:
-        drain(binlog)
+        until_silent(binlog)
         started = time.monotonic()
         assert binlog.read(0) == []
         assert time.monotonic() - started < 10
@@ -150,7 +150,7 @@ def test_closing_wakes_a_blocked_read(mysql_db: SourceDatabase, server_id: int, 
     open_source = connector(mysql_db.url + ("?tls=required" if tls else ""))
     start, _ = bounds(open_source)
     binlog = BinlogConnection.open(open_source, start, server_id, 60)
-    drain(binlog)
+    until_silent(binlog)
     timer = threading.Timer(0.2, binlog.close)
     started = time.monotonic()
     timer.start()
