@@ -45,7 +45,7 @@ def leader(project: KafkaProject, daemons: Sequence[Daemon]) -> Daemon:
         pids = [pid for (pid,) in project.ask("SELECT pid FROM dbbridge.daemon")]
         return [one for one in daemons if one.process.pid in pids and one.running]
 
-    project.wait_until(lambda: bool(found()))
+    project.wait_until(lambda: bool(found()), daemon=next(d for d in daemons if d.running))
     return found()[0]
 
 
