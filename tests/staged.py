@@ -50,13 +50,13 @@ class Stage:
         )
         self.ledger = Ledger(self.conn, PIPELINE)
         self.tables: list[Followed] = []
-        self._mappings: dict[TableName, TableMapping] = {}
+        self.mappings: dict[TableName, TableMapping] = {}
 
     def copied(self, *names: str) -> None:
         """Copies the tables and lets them stream."""
         for name in names:
             plan = self.world.copied(name)
-            mapping = self._mappings[plan.source] = propose_table(plan.table, ())
+            mapping = self.mappings[plan.source] = propose_table(plan.table, ())
             self.conn.execute(
                 "INSERT INTO dbbridge.tables (pipeline, source_schema, source_table, target_schema,"
                 " target_table, stage, mapping, version)"
@@ -75,7 +75,7 @@ class Stage:
         """All tables as they are."""
         known = states(self.conn, PIPELINE)
         with closing(self.world.source()) as source:
-            tables = prepare(source, known, self._mappings, sorted(known))
+            tables = prepare(source, known, self.mappings, sorted(known))
         return {table.name: table for table in tables}
 
     @contextmanager

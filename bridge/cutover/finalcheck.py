@@ -11,7 +11,11 @@ import threading
 import time
 from collections.abc import Collection, Iterable, Mapping
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any
+
+import psycopg
+import pymysql
 
 from bridge.change.position import Position
 from bridge.errors import BridgeError
@@ -22,6 +26,7 @@ from bridge.verify.conclude import evidence_of
 from bridge.verify.ledger import Proof
 from bridge.verify.recheck import Patience
 from bridge.verify.run import Verifier
+from bridge.verify.table import Sessions
 from bridge.verify.tables import Followed, Unfit, prepare, states
 
 ROUNDS = 5
@@ -33,6 +38,8 @@ GLANCE = Patience(settle=0.2)
 equal then, since the source shows what the target had before: they are looked at twice, and left to
 the round under the fence."""
 AT_ONCE = Patience(settle=0.0)
+SOURCES, TARGETS = 3, 2
+"""Sessions that a round uses."""
 
 
 class NotEqual(BridgeError):
@@ -47,17 +54,56 @@ class NotEqual(BridgeError):
         super().__init__(f"final check: {first.table}: {first.reason}{more}", first.hint)
 
 
+@dataclass(slots=True)
+class Opened:
+    """Sessions that were opened beforehand, each to be used once; others when these are used up.
+
+    Under the fence writers would wait for them.
+    """
+
+    sessions: Sessions
+    _sources: list[pymysql.Connection[Any]] = field(default_factory=list)
+    _targets: list[psycopg.Connection[Any]] = field(default_factory=list)
+
+    def fill(self) -> None:
+        """As many as a round uses."""
+        while len(self._sources) < SOURCES:
+            self._sources.append(self.sessions.source())
+        while len(self._targets) < TARGETS:
+            self._targets.append(self.sessions.target())
+
+    def source(self) -> pymysql.Connection[Any]:
+        """See `Sessions`."""
+        return self._sources.pop() if self._sources else self.sessions.source()
+
+    def target(self) -> psycopg.Connection[Any]:
+        """The same."""
+        return self._targets.pop() if self._targets else self.sessions.target()
+
+    def close(self) -> None:
+        """Ends those that nobody used."""
+        while self._sources:
+            self._sources.pop().close()
+        while self._targets:
+            self._targets.pop().close()
+
+
 @dataclass(frozen=True, slots=True)
 class Checker:
     """Checks the `tables` of one group; `mappings` are the files of all.
 
     While the target has authority, the stream back writes to the source's log, which so tells what
-    changed as well.
+    changed as well. `opened` is what the verifier opens sessions by.
     """
 
     verifier: Verifier
     mappings: Mapping[TableName, TableMapping]
     tables: tuple[TableName, ...]
+    opened: Opened
+
+    def close(self) -> None:
+        """Ends what was opened beforehand and not used."""
+        self.opened.close()
 
     def approach(self, *, back: bool) -> None:
         """Rounds while writers write, until one was short; `back`: they write to the target."""
@@ -68,14 +114,21 @@ class Checker:
             if time.monotonic() - began < SHORT_SECONDS:
                 break
 
+    def make_ready(self, *, back: bool) -> None:
+        """Leaves as little as may be to the round under the fence, which comes next."""
+        self.approach(back=back)
+        self.opened.fill()
+
     def foretell(self, *, back: bool) -> float:
         """Seconds that the round under the fence will take: one is tried that waits for no row.
+
+        It uses sessions that are there, as the one under the fence will.
 
         Writers take their share of the machines meanwhile, and will not then, so that it is between
         what this process itself works and what it takes: the middle is never less than half of it.
         All is up to now afterwards, as after `approach`.
         """
-        self.approach(back=back)
+        self.make_ready(back=back)
         began, worked = time.monotonic(), time.process_time()
         self.round(AT_ONCE)
         took, worked = time.monotonic() - began, time.process_time() - worked

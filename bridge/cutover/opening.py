@@ -18,7 +18,7 @@ from bridge.cutover.fences.accounts import Account
 from bridge.cutover.fences.base import Subject
 from bridge.cutover.fences.choose import choose
 from bridge.cutover.fences.target import TargetFence
-from bridge.cutover.finalcheck import Checker
+from bridge.cutover.finalcheck import Checker, Opened
 from bridge.cutover.journal import TAKEN_SECONDS, Journal
 from bridge.cutover.wayback import StreamBack
 from bridge.cutover.work import Work
@@ -58,7 +58,9 @@ class Opener:
             attempt = Attempt(journal, journal.take(self.group, evict=evict, timeout=timeout))
             try:
                 hold(source, self.settings.name, self.group)
-                yield self._work(attempt, source)
+                work = self._work(attempt, source)
+                with closing(work.checker):
+                    yield work
             finally:
                 with suppress(psycopg.Error):
                     journal.release(attempt.record)
@@ -159,8 +161,9 @@ def checker(
     own, there = (
         settings.endpoint(name) for name in (settings.pipeline.source, settings.pipeline.target)
     )
-    verifier = open_verifier(settings.name, Endpoints(own, there))
-    return Checker(verifier, files, tables_of(files, group))
+    opened = Opened(Endpoints(own, there))
+    verifier = open_verifier(settings.name, Endpoints(own, there), sessions=opened)
+    return Checker(verifier, files, tables_of(files, group), opened)
 
 
 def tables_of(mappings: Mapping[TableName, TableMapping], group: str) -> tuple[TableName, ...]:

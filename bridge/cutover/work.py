@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from datetime import datetime
 from typing import Any
 
 import psycopg
@@ -15,7 +14,7 @@ from bridge.capture.binlog.positions import upper_bound
 from bridge.change.position import Position
 from bridge.config.models import CutoverSettings
 from bridge.cutover import doors, objects
-from bridge.cutover.answers import carry
+from bridge.cutover.answers import NOTHING, Carried, carry
 from bridge.cutover.attempt import Attempt, FenceNotes
 from bridge.cutover.fences import holding
 from bridge.cutover.fences.base import Limits, Proof, Session, SourceFence
@@ -74,8 +73,8 @@ class Work:
     way_back: StreamBack
     deadline: float = float("inf")
     hooks: list[HookResult] = field(default_factory=list)
-    answers_since: datetime | None = None
-    """The newest answer of the HTTP service that was copied to the source."""
+    carried: Carried = NOTHING
+    """The answers of the HTTP service that were copied to the source."""
     closed_at: float | None = None
     """When writers were kept out (time.monotonic), and when they were let in again."""
     opened_at: float | None = None
@@ -191,7 +190,7 @@ class Work:
 
     def carry_answers(self) -> None:
         """Gives the source what the HTTP service answered on the target."""
-        self.answers_since = carry(self.source, self.target, self.database, self.answers_since)
+        self.carried = carry(self.source, self.target, self.database, self.carried)
 
     # -- fences ------------------------------------------------------------------------------
 

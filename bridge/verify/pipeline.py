@@ -22,6 +22,7 @@ from bridge.mapping.model import TableMapping
 from bridge.names import TableName
 from bridge.verify.probes import Limits, Watched
 from bridge.verify.run import Verifier
+from bridge.verify.table import Sessions
 from bridge.verify.tables import Followed, Unfit, prepare, states
 
 if TYPE_CHECKING:
@@ -133,17 +134,24 @@ def _connect(endpoint: Endpoint) -> Any:
 
 
 def open_verifier(
-    pipeline: str, endpoints: Endpoints, source: pymysql.Connection[Any] | None = None
+    pipeline: str,
+    endpoints: Endpoints,
+    source: pymysql.Connection[Any] | None = None,
+    sessions: Sessions | None = None,
 ) -> Verifier:
-    """Asks the source who it is (over a session that is there); see `Endpoints.source`."""
+    """Asks the source who it is (over a session that is there); see `Endpoints.source`.
+
+    `sessions`: what opens sessions on both databases, if that is not `endpoints`.
+    """
     if source is None:
         with closing(endpoints.source()) as opened:
-            return open_verifier(pipeline, endpoints, opened)
-    log = SourceLog(endpoints.source, FIRST_NUMBER + secrets.randbelow(FIRST_NUMBER))
+            return open_verifier(pipeline, endpoints, opened, sessions)
+    sessions = sessions or endpoints
+    log = SourceLog(sessions.source, FIRST_NUMBER + secrets.randbelow(FIRST_NUMBER))
     elsewhere = endpoints.reads.source or endpoints.reads.target
     return Verifier(
         pipeline,
-        endpoints,
+        sessions,
         log,
         server_identity(source),
         endpoints.replicas if elsewhere else None,

@@ -17,8 +17,8 @@ from tests.endtoend.project import Project
 pytestmark = pytest.mark.crash
 
 SHORT = 10
-PAUSES = 20
-SOAK = int(os.environ.get("DBBRIDGE_SOAK_MOVES", "200"))
+_MOVES = "DBBRIDGE_SOAK_MOVES"
+SOAK, PAUSES = int(os.environ.get(_MOVES, "200")), int(os.environ.get(_MOVES, "20"))
 _STEPS = [
     state
     for state, place in TABLE.items()

@@ -19,9 +19,10 @@ from bridge.names import TableName, quote_postgres
 from bridge.store.sql import queries
 
 Q = queries("bridge.cutover.fences", "target.sql")
-GENTLE_SECONDS, LEAST_SECONDS = 0.25, 0.1
-"""How long transactions under way keep their rights (two tries for the lock), and what a lock is
-waited for at least after that."""
+GENTLE_SECONDS, LEAST_SECONDS = 0.1, 0.1
+"""How long transactions under way keep their rights (one try for the lock), and what a lock is
+waited for at least after that. Those of the bridge's own writers are over by then: the door waited
+for them."""
 _READS = ("AccessShareLock", "RowShareLock")
 """What SHARE ROW EXCLUSIVE does not conflict with (manual, "Explicit Locking")."""
 
