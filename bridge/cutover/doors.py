@@ -14,6 +14,7 @@ import pymysql
 from bridge.cutover.fences.base import Session
 from bridge.cutover.journal import Q as JOURNAL
 from bridge.cutover.journal import Superseded
+from bridge.databases.mysql import limit_row_locks
 from bridge.databases.postgres import limit_locks
 from bridge.dualwrite.authority import (
     Authority,
@@ -41,7 +42,7 @@ def known(
     with target.transaction():
         limit_locks(target, seconds)
         target.execute(STORE["lock_authority"], {"pipeline": pipeline, "group": group})
-        _limit(source, seconds)
+        limit_row_locks(source, seconds)
         source.begin()
         try:
             here = read_source(source, database, locked=group).get(group)
@@ -79,7 +80,7 @@ def set_source(
     conn: pymysql.Connection[Any], database: str, pipeline: str, row: Authority, seconds: float
 ) -> None:
     """The same for the source's row, in a transaction of its own; `conn` is in autocommit mode."""
-    _limit(conn, seconds)
+    limit_row_locks(conn, seconds)
     conn.begin()
     try:
         there = read_source(conn, database, locked=row.group).get(row.group)
@@ -89,12 +90,6 @@ def set_source(
     except BaseException:
         conn.rollback()
         raise
-
-
-def _limit(source: pymysql.Connection[Any], seconds: float) -> None:
-    """How long each lock on a row is waited for by this session."""
-    with source.cursor() as cursor:
-        cursor.execute(f"SET SESSION innodb_lock_wait_timeout = {max(1, round(seconds))}")
 
 
 def _stands(there: Authority | None, wanted: Authority) -> bool:

@@ -30,8 +30,6 @@ from bridge.store.state import add_event
 LOOK_SECONDS = 0.5
 PAUSE_SECONDS, LONGEST_PAUSE = 1.0, 30.0
 """Between two tries of what fails."""
-TAKEN_SECONDS = 120.0
-"""The deadline of one try; whoever comes after a daemon that stands still may end it then."""
 STOP_SECONDS = 5.0
 TRY_SECONDS = 20.0
 """How often it is looked whether it could be done."""
@@ -186,7 +184,7 @@ class Settler:
 
     def _rested(self, left: Record, who: str) -> State | None:
         """Where the group rests now; None if somebody else brought it to rest before."""
-        with Opener(self._settings, left.group)(timeout=TAKEN_SECONDS) as work:
+        with Opener(self._settings, left.group)() as work:
             attempt = work.attempt
             if TABLE[attempt.state].resting:
                 return None

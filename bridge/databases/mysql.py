@@ -119,6 +119,12 @@ def _watch(sock: socket.socket) -> None:
             sock.setsockopt(socket.IPPROTO_TCP, option, value)
 
 
+def limit_row_locks(conn: pymysql.Connection[Any], seconds: float) -> None:
+    """How long each lock on a row is waited for by this session; the server takes whole seconds."""
+    with conn.cursor() as cursor:
+        cursor.execute(f"SET SESSION innodb_lock_wait_timeout = {max(1, round(seconds))}")
+
+
 def source_error(error: Exception, endpoint: Endpoint | None = None) -> BridgeError:
     """What an error of the source's driver means; errors that broke the connection are transient.
 

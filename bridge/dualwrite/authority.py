@@ -21,6 +21,7 @@ from pymysql.constants import ER
 
 from bridge.cutover.journal import Journal
 from bridge.cutover.journal import Q as JOURNAL
+from bridge.databases.mysql import limit_row_locks
 from bridge.databases.postgres import limit_locks
 from bridge.errors import BridgeError, ServerRefused
 from bridge.names import TableName, bindable
@@ -136,8 +137,7 @@ def change(
     authority, and the drivers' errors where a lock is not had within `LOCK_SECONDS`.
     """
     source.autocommit(False)
-    with source.cursor() as cursor:
-        cursor.execute(f"SET SESSION innodb_lock_wait_timeout = {LOCK_SECONDS}")
+    limit_row_locks(source, LOCK_SECONDS)
     try:
         with target.transaction():
             names = {"pipeline": pipeline, "group": group}
@@ -196,8 +196,7 @@ def set_up(
     if here is None:
         source.begin()
         try:
-            with source.cursor() as cursor:
-                cursor.execute(f"SET SESSION innodb_lock_wait_timeout = {max(1, round(seconds))}")
+            limit_row_locks(source, seconds)
             if group not in read_source(source, database, locked=group):
                 write_source(source, database, pipeline, wanted)
             source.commit()
