@@ -10,7 +10,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Collection, Iterable, Mapping
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -34,9 +34,9 @@ ROUNDS = 5
 SHORT_SECONDS = 0.5
 """A round of that length is short enough to be the last before the fence."""
 GLANCE = Patience(settle=0.2)
-"""While the target has authority and is written to. Rows that change all the time are not found
-equal then, since the source shows what the target had before: they are looked at twice, and left to
-the round under the fence."""
+"""While the target has authority and is written to: rows that change all the time are not found
+equal then, since the source shows what the target had before. And right before the fence. Such rows
+are looked at twice, and left to the round under the fence."""
 AT_ONCE = Patience(settle=0.0)
 TRIES = 2
 """Rounds that foretell how long one takes."""
@@ -75,12 +75,24 @@ class Opened:
             self._targets.append(self.sessions.target())
 
     def source(self) -> pymysql.Connection[Any]:
-        """See `Sessions`."""
-        return self._sources.pop() if self._sources else self.sessions.source()
+        """See `Sessions`; one that was ended meanwhile does not count."""
+        while self._sources:
+            conn = self._sources.pop()
+            with suppress(pymysql.Error, OSError):
+                conn.ping(reconnect=False)
+                return conn
+            conn.close()
+        return self.sessions.source()
 
     def target(self) -> psycopg.Connection[Any]:
         """The same."""
-        return self._targets.pop() if self._targets else self.sessions.target()
+        while self._targets:
+            conn = self._targets.pop()
+            with suppress(psycopg.Error):
+                conn.execute("SELECT 1")
+                return conn
+            conn.close()
+        return self.sessions.target()
 
     def close(self) -> None:
         """Ends those that nobody used."""
@@ -116,9 +128,12 @@ class Checker:
             if time.monotonic() - began < SHORT_SECONDS:
                 break
 
-    def make_ready(self, *, back: bool) -> None:
-        """Leaves as little as may be to the round under the fence, which comes next."""
-        self.approach(back=back)
+    def make_ready(self) -> None:
+        """Leaves as little as may be to the round under the fence, which comes next.
+
+        Waits for no row for long: the gates have been looked at, and are to hold then.
+        """
+        self.round(GLANCE)
         self.opened.fill()
 
     def foretell(self, *, back: bool) -> float:
@@ -132,7 +147,8 @@ class Checker:
         """
         found = float("inf")
         for _ in range(TRIES):
-            self.make_ready(back=back)
+            self.approach(back=back)
+            self.opened.fill()
             began, worked = time.monotonic(), time.process_time()
             self.round(AT_ONCE)
             took, worked = time.monotonic() - began, time.process_time() - worked

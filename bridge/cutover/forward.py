@@ -99,7 +99,8 @@ def flip(work: Work, detail: Detail) -> Detail:
         work.way_back.begin(row.epoch)
         # Before the journal's row, as whoever changes a mode takes these locks too.
         work.set_target(row)
-        lost = release(work.target, FenceNotes(work.attempt, "target_fence"))
+        notes = FenceNotes(work.attempt, "target_fence")
+        lost = release(work.target, notes, work.patience())
         done = {**detail, "lost": lost}
         work.attempt.advance("done", done)
     work.opened_at = time.monotonic()

@@ -110,10 +110,10 @@ class Operator:
             if closed:
                 raise Refused(closed)
         fenced = after in ("fencing", "reverse-fencing")
+        if fenced:
+            self.work.checker.make_ready()
         if after == "reverse-fencing":
             self.work.carry_answers()  # those of meanwhile: the gates take their time
-        if fenced:
-            self.work.checker.make_ready(back=after == "reverse-fencing")
         attempt.advance(event, plan=self.plan, timeout=self.timeout if fenced else None)
         if fenced:
             self.work.with_deadline(self.timeout)

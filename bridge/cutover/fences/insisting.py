@@ -12,6 +12,13 @@ import psycopg
 from bridge.cutover.fences.base import Limits, Proof, Session
 
 Connection = psycopg.Connection[tuple[Any, ...]]
+IN_THE_WAY = (
+    psycopg.errors.LockNotAvailable,
+    psycopg.errors.DeadlockDetected,
+    # “tuple concurrently updated”: who changed the same table's definition or rights has committed.
+    psycopg.errors.InternalError_,
+)
+"""What others' locks make of a statement; it may go through the next time."""
 FIRST_SECONDS = 0.05
 """How long locks are waited for at first, doubled each time: a writer who holds one table and waits
 for another would wait for PostgreSQL to find the deadlock, and so would all others."""
@@ -37,7 +44,7 @@ def insist(
         seconds = min(2 * seconds, limits.lock_seconds, limits.seconds)
         try:
             act(seconds)
-        except (psycopg.errors.LockNotAvailable, psycopg.errors.DeadlockDetected):
+        except IN_THE_WAY:
             found = blockers()
             if limits.end and time.monotonic() > patience:
                 ended += _end(conn, [each for each in found if each.user not in exempt])

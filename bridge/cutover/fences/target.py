@@ -1,19 +1,21 @@
 """The target's fence: its catalogue takes writes from nobody but the bridge.
 
-REVOKE and LOCK TABLE … IN SHARE ROW EXCLUSIVE MODE in one transaction: the lock waits for writers
-under way, and whoever waits for it looks at his rights again once it is gone, whatever his
-isolation level (PostgreSQL checks rights by the newest catalogue, not by the snapshot).
+REVOKE, and LOCK TABLE … IN SHARE ROW EXCLUSIVE MODE no later than its commit: the lock waits for
+writers under way, and whoever waits for it looks at his rights again once it is gone, whatever his
+isolation level (PostgreSQL checks rights by the newest catalogue, not by the snapshot). Where
+writers leave no gap for the lock, REVOKE goes first, in a transaction of its own.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from typing import Any
 
 from bridge.cutover.fences.base import Evidence, Limits, Notes, Proof, Session
-from bridge.cutover.fences.insisting import Connection, insist
+from bridge.cutover.fences.insisting import IN_THE_WAY, Connection, insist
 from bridge.databases.postgres import limit_locks
 from bridge.names import TableName, quote_postgres
 from bridge.store.sql import queries
@@ -23,6 +25,8 @@ GENTLE_SECONDS, LEAST_SECONDS = 0.1, 0.1
 """How long transactions under way keep their rights (one try for the lock), and what a lock is
 waited for at least after that. Those of the bridge's own writers are over by then: the door waited
 for them."""
+RELEASE_SECONDS = 10.0
+"""How long giving rights back waits for whoever changes the same table's definition or rights."""
 _READS = ("AccessShareLock", "RowShareLock")
 """What SHARE ROW EXCLUSIVE does not conflict with (manual, "Explicit Locking")."""
 
@@ -98,7 +102,8 @@ class TargetFence:
         """Sets it and notes what was there in one transaction, or as a part of the caller's.
 
         May be repeated: what was granted since is taken away as well. Where the proof does not hold
-        nothing was changed. `notes` has to write over the same connection.
+        rights are as they were, but with a fence that was noted before, which keeps what was taken
+        since. `notes` has to write over the same connection.
 
         For a moment transactions under way may go on in whatever tables they like. If they leave no
         gap by then, rights are taken first and the tables locked afterwards: each of those that
@@ -107,12 +112,14 @@ class TargetFence:
 
         def take() -> None:
             now = self.survey(conn)
-            notes.write(_merged(notes.read(), now))
             _run(conn, _revokes(_grants(now)))
+            # Last: what was noted is remembered by the caller, too, whatever is rolled back.
+            notes.write(_merged(notes.read(), now))
 
         def act(seconds: float) -> None:
-            with conn.transaction():
-                self._lock_within(conn, seconds)
+            with conn.transaction(), _limited(conn, seconds):
+                if self.tables:
+                    conn.execute(self._lock().encode())
                 take()
 
         began, noted = time.monotonic(), notes.read() is not None
@@ -120,7 +127,8 @@ class TargetFence:
         proof = insist(conn, act, lambda: self.blockers(conn), gentle, self.exempt)
         if proof.holds:
             return proof
-        with conn.transaction():
+        # Who alters a table or its rights would hold that up; the lock meets and names him below.
+        with suppress(*IN_THE_WAY), conn.transaction(), _limited(conn, LEAST_SECONDS):
             take()
         spent = time.monotonic() - began
         rest = replace(
@@ -149,20 +157,23 @@ class TargetFence:
         listed = ", ".join(name.postgres for name in sorted(self.tables))
         return f"LOCK TABLE {listed} IN SHARE ROW EXCLUSIVE MODE"
 
-    def _lock_within(self, conn: Connection, seconds: float) -> None:
-        (before,) = conn.execute("SELECT current_setting('lock_timeout')").fetchone() or ("0",)
-        limit_locks(conn, seconds)
-        if self.tables:
-            conn.execute(self._lock().encode())
-        conn.execute("SELECT set_config('lock_timeout', %s, true)", (before,))
+
+@contextmanager
+def _limited(conn: Connection, seconds: float) -> Iterator[None]:
+    """Within a transaction: each lock is waited for that long, until the end of the block."""
+    (before,) = conn.execute("SELECT current_setting('lock_timeout')").fetchone() or ("0",)
+    limit_locks(conn, seconds)
+    yield
+    conn.execute("SELECT set_config('lock_timeout', %s, true)", (before,))
 
 
-def release(conn: Connection, notes: Notes) -> list[str]:
+def release(conn: Connection, notes: Notes, seconds: float = RELEASE_SECONDS) -> list[str]:
     """Gives back what is noted and forgets it, in one transaction; without a note does nothing.
 
-    Returns what could not be given back, since a table or a role is no longer there.
+    Returns what could not be given back, since a table or a role is no longer there. Waits for
+    locks for so many `seconds` each; raises psycopg.errors.LockNotAvailable.
     """
-    with conn.transaction():
+    with conn.transaction(), _limited(conn, seconds):
         evidence = notes.read()
         if evidence is None:
             return []

@@ -260,6 +260,39 @@ def test_who_may_not_be_ended_is_named(place: Place) -> None:
         conn.commit()
 
 
+def test_who_alters_a_table_is_named_and_waited_for_no_longer_than_he_may_be(place: Place) -> None:
+    with closing(place.connect("bridge", autocommit=False)) as conn:
+        conn.execute("ALTER TABLE shop.orders ADD COLUMN more int")
+        with closing(place.connect("bridge")) as admin:
+            admin.execute("SET statement_timeout = '20s'")  # instead of a hang
+            proof = place.fence().engage(admin, place.notes, Limits(seconds=0.5, lock_seconds=0.1))
+        assert not proof.holds
+        assert [each.id for each in proof.blockers] == [conn.info.backend_pid]
+        conn.rollback()
+
+
+def test_rights_that_somebody_grants_meanwhile_are_taken_as_well(place: Place) -> None:
+    """His transaction holds no lock on the table, but on its row in the catalogue."""
+    before = place.root(RIGHTS)
+    with (
+        closing(place.connect("bridge", autocommit=False)) as conn,
+        closing(place.connect("bridge")) as admin,
+    ):
+        conn.execute('GRANT UPDATE ON shop."Lines" TO PUBLIC')
+        admin.execute("SET statement_timeout = '20s'")
+        limits = Limits(seconds=0.5, lock_seconds=0.1, end=False)
+        assert not place.fence().engage(admin, place.notes, limits).holds
+        assert place.notes.read() is None
+        done = threading.Timer(0.3, conn.commit)
+        done.start()
+        assert place.fence().engage(admin, place.notes, LIMITS).holds
+        done.join()
+    with closing(place.connect("other")) as conn:
+        assert _refused(conn, 'UPDATE shop."Lines" SET n = 1')
+    assert place.release() == []
+    assert set(place.root(RIGHTS)) > set(before)
+
+
 def test_writers_who_hold_one_table_and_want_another_are_no_deadlock(place: Place) -> None:
     place.root('GRANT INSERT ON shop."Lines" TO @app')
     with closing(place.connect("app", autocommit=False)) as conn:
