@@ -9,20 +9,35 @@ over several tables) loses its table's proof, which a new sweep gives back.
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
 from threading import Event
 from typing import TYPE_CHECKING
 
 from bridge.change.position import Position
-from bridge.errors import PositionPurged, TableStopped
+from bridge.errors import PositionPurged, SourceError, TableStopped
 from bridge.names import TableName
 from bridge.sink.target import Target
 
 if TYPE_CHECKING:
     from bridge.capture.binlog.connection import BinlogConnection
+    from bridge.verify.changed import Reader
 
 Texts = tuple[str | None, ...]
 """Values as PostgreSQL reads them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Dump:
+    """A log that is being sent.
+
+    `server`: whose it is, asked over the log's own connection. `exact`: sent from the position's
+    coordinates on, and so not from the beginning of a file.
+    """
+
+    log: BinlogConnection
+    server: str
+    exact: bool
 
 
 @dataclass(slots=True)
@@ -40,9 +55,14 @@ class Touched:
 
 @dataclass(slots=True)
 class Changes:
-    """Everything that changed up to `position` since the changes before."""
+    """Everything that changed up to `position` since the changes before.
+
+    `server`: the one to whose log the position's coordinates belong; '' if they may be other ones
+    than the GTIDs'.
+    """
 
     position: Position
+    server: str = ""
     tables: dict[TableName, Touched] = field(default_factory=dict)
 
     def of(self, table: TableName) -> Touched:
@@ -59,21 +79,24 @@ class Changes:
 
 
 def read_changes(
-    open_log: Callable[[Position], BinlogConnection],
+    open_log: Callable[[Position, str], Dump],
     targets: Sequence[Target],
     start: Position,
+    server: str,
     until: Position,
     halt: Event,
 ) -> Generator[Changes, None, None]:
     """The changes of `targets` after `start` up to `until` (an upper bound), in pieces.
 
-    Ends early when `halt` is set. A table that the log says nothing more about (its definition
-    changed, say) is lost; the others go on. A log that does not reach back loses all. Raises
-    SourceError, ServerUnreachable.
+    `server`: whose the coordinates of `start` are ('': not known). Where they are refused, the log
+    is opened once more by GTID: a file may be gone of which nothing is needed. Ends early when
+    `halt` is set. A table that the log says nothing more about (its definition changed, say) is
+    lost; the others go on. A log that does not reach back loses all. Raises SourceError,
+    ServerUnreachable.
     """
     if start.kind == until.kind and start.covers(until):
         # To find a position, the server would read its log from the file's beginning.
-        yield Changes(start)
+        yield Changes(start, server)
         return
     # Where nothing was written nobody waits for the import of what takes the log apart.
     from bridge.verify.changed import Reader
@@ -81,15 +104,37 @@ def read_changes(
     reader = Reader(targets, start)
     while True:
         try:
-            with open_log(reader.position) as log:
-                yield from reader.read(log, until, halt)
-            return
-        except PositionPurged:
-            for target in targets:
-                reader.lose(target.source, "the source's log no longer reaches back to the sweep")
-            yield reader.found
+            dump = open_log(reader.position, server)
+            with closing(_sent(dump, reader, until, halt)) as pieces:
+                for changes in pieces:
+                    server = changes.server
+                    yield changes
             return
         except TableStopped as stop:
             if stop.table is None:
                 raise
             reader.lose(stop.table, stop.message)
+        except SourceError as refused:
+            if server and start.kind != "file":
+                server = ""
+            elif isinstance(refused, PositionPurged):
+                yield _lost(reader)
+                return
+            else:
+                raise
+
+
+def _sent(dump: Dump, reader: Reader, until: Position, halt: Event) -> Generator[Changes]:
+    """The changes, with the server's name where the log was read up to their coordinates."""
+    start = reader.position
+    with dump.log as log:
+        for changes in reader.read(log, until, halt):
+            if dump.exact or changes.position.text != start.text:
+                changes.server = dump.server
+            yield changes
+
+
+def _lost(reader: Reader) -> Changes:
+    for name in list(reader.targets):
+        reader.lose(name, "the source's log no longer reaches back to the sweep")
+    return reader.found

@@ -12,7 +12,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack, closing, suppress
-from functools import cached_property, partial
+from functools import cached_property
 from threading import Event
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -21,7 +21,7 @@ from bridge.change.position import Position
 from bridge.names import TableName
 from bridge.sink.target import Target
 from bridge.verify.applied import StoredPosition
-from bridge.verify.changes import Touched, read_changes
+from bridge.verify.changes import Changes, Dump, Touched, read_changes
 from bridge.verify.found import Found
 from bridge.verify.judge import Judge, MultisetJudge, Stuck
 from bridge.verify.keys import Keys
@@ -43,8 +43,6 @@ from bridge.verify.tables import Followed
 if TYPE_CHECKING:
     import psycopg
 
-    from bridge.capture.binlog.connection import BinlogConnection
-
 MOST_OPEN = 50_000
 """So many keys that cannot be judged, and the proof is given up."""
 
@@ -52,8 +50,8 @@ MOST_OPEN = 50_000
 class OpenLog(Protocol):
     """Reads the source's log after a position."""
 
-    def __call__(self, start: Position, *, server: str = "") -> BinlogConnection:
-        """By GTID, if there are any; or where `server` is the source still, by coordinates.
+    def __call__(self, start: Position, server: str = "") -> Dump:
+        """By GTID, if there are any; or where `server` is the one that is asked, by coordinates.
 
         Those have to be where that server's log was read to: no event before them may be needed. By
         a GTID the server reads the file from its beginning, which is most of a round's time.
@@ -123,30 +121,16 @@ class Follower:
             for name in proofs
         ]
         start = oldest(proof.position for proof in proofs.values())
-        exact = all(
-            proof.log_server == self._source_id
-            for proof in proofs.values()
-            if proof.position == start
-        )
-        open_log = partial(self._open_log, server=self._source_id if exact else "")
+        servers = {each.log_server for each in proofs.values() if each.position == start}
+        server = servers.pop() if len(servers) == 1 else ""
         applied = self._ledger.changes()
-        pieces = read_changes(open_log, targets, start, upper_bound(opened.source), halt)
+        until = upper_bound(opened.source)
+        pieces = read_changes(self._open_log, targets, start, server, until, halt)
         with closing(pieces):
             for changes in pieces:
-                read = exact or changes.position.text != start.text
-                log_server = self._source_id if read else ""
                 for name, proof in list(proofs.items()):
                     subject = Subject.of(watched[name].plan, watched[name].relation, proof.level)
-                    touched = changes.tables.get(name, Touched())
-                    moved = self._judge(
-                        proof,
-                        subject,
-                        opened,
-                        touched,
-                        changes.position,
-                        log_server,
-                        applied.get(name, 0),
-                    )
+                    moved = self._judge(proof, subject, opened, changes, applied.get(name, 0))
                     if moved is None:
                         del proofs[name]
                     else:
@@ -159,17 +143,15 @@ class Follower:
         proof: Proof,
         subject: Subject,
         opened: _Opened,
-        touched: Touched,
-        position: Position,
-        log_server: str,
+        changes: Changes,
         applied: int,
     ) -> Proof | None:
         """Judges what changed in one table; None if the proof cannot be kept up any longer.
 
-        `log_server`: the one whose log was read up to the position, if any was. `applied`: how many
-        of its changes were applied when the round began.
+        `applied`: how many of its changes were applied when the round began.
         """
         began = time.monotonic()
+        touched = changes.tables.get(proof.table, Touched())
         found = Found(subject.plan, keyed=subject.keys.ordered)
         obstacle = touched.lost
         if subject.plan.key and touched.rows and not found.keyed:
@@ -185,13 +167,13 @@ class Follower:
             found.in_flight = {}
         moved = self._ledger.advance(
             proof,
-            position,
+            changes.position,
             judged,
             found,
             obstacle,
             changes=applied,
             seconds=time.monotonic() - began,
-            log_server=log_server,
+            log_server=changes.server,
         )
         if not moved or obstacle:
             return None
@@ -199,7 +181,7 @@ class Follower:
         # A run that has begun since wants to know what changed before this position as well.
         if after is None or after.verification != proof.verification:
             return None
-        return after if after.position.text == position.text else None
+        return after if after.position.text == changes.position.text else None
 
     def _settled(
         self,

@@ -98,7 +98,8 @@ class Proof:
 
     `open` are keys that could not be judged, `obstacle` says why the proof cannot be kept up (''
     if it can), `differences` how many are known, `updated_at` is in seconds since 1970.
-    `log_server`: the server whose log was read up to the position's coordinates, '' if none was.
+    `log_server`: the server whose log was read up to the position's coordinates, as it named itself
+    over that log's connection; '' if none was.
     """
 
     table: TableName

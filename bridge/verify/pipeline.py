@@ -17,16 +17,16 @@ from bridge.config import Settings
 from bridge.config.models import VerifySettings
 from bridge.databases import mysql, postgres
 from bridge.databases.endpoint import Endpoint
-from bridge.errors import ConfigError
+from bridge.errors import ConfigError, PositionPurged
 from bridge.mapping.model import TableMapping
 from bridge.names import TableName
+from bridge.verify.changes import Dump
 from bridge.verify.probes import Limits, Watched
 from bridge.verify.run import Verifier
 from bridge.verify.table import Sessions
 from bridge.verify.tables import Followed, Unfit, prepare, states
 
 if TYPE_CHECKING:
-    from bridge.capture.binlog.connection import BinlogConnection
     from bridge.change.position import Position
 
 FIRST_NUMBER = 1 << 30
@@ -106,25 +106,41 @@ class SourceLog:
     connect: Callable[[], pymysql.Connection[Any]]
     number: int
 
-    def __call__(self, start: Position, *, server: str = "") -> BinlogConnection:
-        """Raises SourceError, ServerUnreachable, ServerRefused."""
+    def __call__(self, start: Position, server: str = "") -> Dump:
+        """Raises SourceError, ServerUnreachable, ServerRefused.
+
+        Coordinates without GTIDs that are another server's raise PositionPurged.
+        """
         # Imported here, since by then the servers are at work.
         from bridge.capture.binlog.connection import BinlogConnection
         from bridge.change.position import Position
 
         conn = self.connect()
-        if server and start.file and start.offset < MOST_OFFSET and server == _identity(conn):
+        try:
+            identity = server_identity(conn)
+            exact = _exact(conn, start, server, identity)
+        except BaseException:
+            conn.close()
+            raise
+        if exact:
             start = Position.at(start.file, start.offset)
-        return BinlogConnection.open(lambda: conn, start, self.number, HEARTBEAT_SECONDS)
+        log = BinlogConnection.open(lambda: conn, start, self.number, HEARTBEAT_SECONDS)
+        return Dump(log, identity, exact)
 
 
-def _identity(conn: pymysql.Connection[Any]) -> str:
-    """As `server_identity`; where nothing can be asked the session ends."""
-    try:
-        return server_identity(conn)
-    except BaseException:
-        conn.close()
-        raise
+def _exact(conn: pymysql.Connection[Any], start: Position, server: str, identity: str) -> bool:
+    """Whether coordinates that are of the log of `server` are believed by the one of `identity`.
+
+    It may be the same by name and have a new log: one that lacks what was read is another.
+    """
+    from bridge.replicate.origin import obstacle  # when a log is read, like what reads it
+
+    if start.kind == "file":
+        if server not in ("", identity):
+            raise PositionPurged("without GTID a position says nothing on another server")
+        return True
+    known = server == identity and start.file and start.offset < MOST_OFFSET
+    return bool(known) and not obstacle(conn, identity, server, [start])
 
 
 def _connect(endpoint: Endpoint) -> Any:

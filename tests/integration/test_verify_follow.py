@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
 from bridge.capture.binlog import connection
+from bridge.capture.binlog.positions import lower_bound, server_identity, upper_bound
 from bridge.change.position import Position
+from bridge.errors import PositionPurged
+from compose.local import servers
 from tests.fix_servers import SourceDatabase, TargetDatabase
 from tests.staged import Stage
 from tests.verifying import World
@@ -106,14 +113,9 @@ def test_a_truncated_or_altered_table_has_no_proof(stage: Stage) -> None:
     assert (proofs["w"].obstacle, stage.differences("w")) == ("", {("2",): "missing"})
 
 
-def test_a_log_that_was_read_is_read_on_by_coordinates(
-    stage: Stage, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A GTID would let the server read its file from the beginning; other servers have others."""
-    world = stage.world
-    world.mysql("CREATE TABLE t (id int PRIMARY KEY, v int)", "INSERT INTO t VALUES (1, 1), (2, 1)")
-    stage.copied("t")
-    stage.swept()
+@pytest.fixture
+def asked(monkeypatch: pytest.MonkeyPatch) -> list[Position]:
+    """Where servers were asked to begin, in order."""
     asked: list[Position] = []
     opened = connection.BinlogConnection.open
 
@@ -122,13 +124,28 @@ def test_a_log_that_was_read_is_read_on_by_coordinates(
         return opened(connect, start, *rest)  # type: ignore[arg-type]
 
     monkeypatch.setattr(connection.BinlogConnection, "open", watched)
+    return asked
+
+
+def identity_of(world: World) -> str:
+    with closing(world.source()) as source:
+        return server_identity(source)
+
+
+def test_a_log_that_was_read_is_read_on_by_coordinates(stage: Stage, asked: list[Position]) -> None:
+    """A GTID would let the server read its file from the beginning; other servers have others."""
+    world = stage.world
+    world.mysql("CREATE TABLE t (id int PRIMARY KEY, v int)", "INSERT INTO t VALUES (1, 1), (2, 1)")
+    stage.copied("t")
+    stage.swept()
+    asked.clear()
 
     world.mysql("UPDATE t SET v = 2 WHERE id = 1")
     first = stage.round()["t"]
     gtids = asked.pop().kind
     assert (gtids.endswith("gtid"), asked) == (True, [])
     assert stage.differences("t") == {("1",): "differs"}
-    assert first.log_server == stage.verifier.source_id
+    assert first.log_server == identity_of(world)
 
     world.mysql("DELETE FROM t WHERE id = 2")
     second = stage.round()["t"]
@@ -144,5 +161,101 @@ def test_a_log_that_was_read_is_read_on_by_coordinates(
     assert asked.pop().kind == gtids
     assert stage.differences("t")["3",] == "missing"
     assert third.log_server == first.log_server
-    with stage.verifier.open_log(third.position, server="another"):
-        assert asked.pop().kind == gtids
+
+
+def test_the_server_whose_log_was_read_is_remembered(stage: Stage, asked: list[Position]) -> None:
+    """Since the verification was opened, the source's name may have come to lead to another one."""
+    world = stage.world
+    world.mysql("CREATE TABLE t (id int PRIMARY KEY)", "INSERT INTO t VALUES (1)")
+    stage.copied("t")
+    stage.swept()
+    stage.verifier = replace(stage.verifier, source_id="the one before")
+    asked.clear()
+
+    world.mysql("INSERT INTO t VALUES (2)")
+    assert stage.round()["t"].log_server == identity_of(world)
+    assert asked.pop().kind.endswith("gtid")
+    world.mysql("INSERT INTO t VALUES (3)")
+    assert stage.round()["t"].log_server == identity_of(world)
+    assert asked.pop().kind == "file"
+
+    # It has the place of the log that the verification knew, at another server's coordinates.
+    stage.conn.execute("UPDATE dbbridge.proofs SET log_server = 'the one before'")
+    world.mysql("INSERT INTO t VALUES (4)")
+    assert stage.round()["t"].log_server == identity_of(world)
+    assert asked.pop().kind.endswith("gtid")
+    assert stage.differences("t") == {(key,): "missing" for key in "234"}
+
+
+def test_coordinates_of_another_log_are_not_believed(stage: Stage, asked: list[Position]) -> None:
+    """By another server, or by one of the same name that has not what was read."""
+    world = stage.world
+    with closing(world.source()) as source:
+        here, end = lower_bound(source), upper_bound(source)
+    identity = identity_of(world)
+    read = replace(here, file=end.file, offset=end.offset)
+    text = ",".join(
+        [f"{sid}:1-{1 << 60}" for sid in here.sets]
+        + [f"{domain}-{server}-{1 << 60}" for domain, (server, _) in here.domains.items()]
+    )
+    never = replace(read, text=text)
+    for position, server in ((read, identity), (read, "another"), (never, identity)):
+        stage.verifier.open_log(position, server).log.close()
+    assert asked == [Position.at(end.file, end.offset), read, never]
+    with pytest.raises(PositionPurged):
+        stage.verifier.open_log(asked[0], "another")
+
+
+@pytest.fixture(params=["mariadb", "mysql"])
+def alone(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[SourceDatabase]:
+    """A database on a server of its own, whose log nobody else writes or purges."""
+    server = servers.start(request.param, tmp_path / "source")
+    database = SourceDatabase(server, "alone")
+    with closing(SourceDatabase(server, "mysql").connect()) as conn, conn.cursor() as cursor:
+        cursor.execute(f"CREATE DATABASE {database.name} CHARACTER SET utf8mb4")
+    yield database
+    server.stop(kill=True)
+
+
+def purge(world: World) -> None:
+    """Begins a new file and purges those before it; what a dump still holds is waited for."""
+    world.mysql("FLUSH BINARY LOGS")
+    with closing(world.source()) as source, source.cursor() as cursor:
+        file = upper_bound(source).file
+        deadline = time.monotonic() + 60
+        while time.monotonic() < deadline:
+            cursor.execute(f"PURGE BINARY LOGS TO '{file}'")
+            cursor.execute("SHOW BINARY LOGS")
+            if cursor.fetchall()[0][0] == file:
+                return
+    pytest.fail("the files are not purged")
+
+
+def test_where_the_file_is_gone_the_log_is_read_on_by_gtid(
+    alone: SourceDatabase, target_db: TargetDatabase, asked: list[Position]
+) -> None:
+    """A quiet source begins files and purges them; nothing is lost by that."""
+    stage = Stage(World(alone, target_db))
+    world = stage.world
+    world.mysql("CREATE TABLE t (id int PRIMARY KEY)", "INSERT INTO t VALUES (1)")
+    stage.copied("t")
+    stage.swept()
+    world.mysql("INSERT INTO t VALUES (2)")
+    before = stage.round()["t"]
+    assert before.log_server == identity_of(world)
+
+    purge(world)
+    world.mysql("INSERT INTO t VALUES (3)")
+    asked.clear()
+    after = stage.round()["t"]
+    assert [each.kind for each in asked] == ["file", before.position.kind]
+    assert (after.obstacle, after.log_server) == ("", before.log_server)
+    assert after.position.file != before.position.file
+    assert stage.differences("t") == {("2",): "missing", ("3",): "missing"}
+
+    # What is purged and was not read is lost by either way.
+    world.mysql("INSERT INTO t VALUES (4)")
+    purge(world)
+    world.mysql("INSERT INTO t VALUES (5)")
+    assert "no longer reaches back" in stage.round()["t"].obstacle
+    stage.conn.close()
