@@ -15,6 +15,8 @@ from bridge.verify.recheck import Key
 WHOLE_ROWS, WHOLE_BYTES = 2_000_000, 1 << 29
 """A table of up to so many rows and bytes (as the server estimates) is cut by the values of its
 key."""
+Ends = tuple[int, int]
+"""The least and the greatest value of a key's first column."""
 _INTEGERS = frozenset({"tinyint", "smallint", "mediumint", "int", "bigint"})
 
 
@@ -48,11 +50,12 @@ class Summed:
 
 
 def cut_by_values(plan: TablePlan) -> bool:
-    """Whether the table is small enough to be cut without a look at how many rows a range has.
+    """Whether the table is cut without a look at how many rows a range has.
 
-    Its key has to begin with an integer, too.
+    It is small, and its key begins with an integer.
     """
-    return plan.table.rows <= WHOLE_ROWS and plan.table.bytes <= WHOLE_BYTES
+    small = plan.table.rows <= WHOLE_ROWS and plan.table.bytes <= WHOLE_BYTES
+    return small and leading_integer(plan.key_columns) is not None
 
 
 def leading_integer(key: tuple[ColumnPlan, ...]) -> ColumnPlan | None:
@@ -64,6 +67,21 @@ def leading_integer(key: tuple[ColumnPlan, ...]) -> ColumnPlan | None:
         target.base == "numeric" and target.args and not target.scale
     )
     return key[0] if whole else None
+
+
+def values_between(lower: Key | None, upper: Key | None, ends: Ends) -> Ends:
+    """The integers that keys between these two begin with."""
+    low = int(lower[0]) if lower else ends[0]
+    return low, int(upper[0]) if upper else max(ends[1], low)
+
+
+def added(one: Totals, other: Totals) -> Totals:
+    """The totals of all rows of two ranges that have none in common."""
+    found = dict(one)
+    for bucket, (rows, total) in other.items():
+        before = found.get(bucket, (0, 0))
+        found[bucket] = before[0] + rows, before[1] + total
+    return found
 
 
 def bucket_of(first: ColumnPlan | None, piece: Range, side: Literal["source", "target"]) -> str:

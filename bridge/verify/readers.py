@@ -44,7 +44,7 @@ _TARGET_LIMIT = (
     "SET statement_timeout = {0:.0f}; SET max_parallel_workers_per_gather = 0;"
     " SET jit = off; SET enable_sort = off"
 )
-"""In milliseconds. One core is as much as the source gives, and others have work to do. PostgreSQL
+"""In milliseconds. A statement gets one core, as in the source: others have work to do. PostgreSQL
 takes ``id / 500`` for as many buckets as there are ids, and would sort all rows to group them;
 those that are read in order are read by the key's index."""
 
@@ -136,8 +136,10 @@ class SourceReader:
 
     def cancel(self) -> None:
         """Ends the session, and so the wait of the thread that has a statement under way."""
-        with suppress(OSError):  # ended already
-            self._conn._sock.shutdown(socket.SHUT_RDWR)  # type: ignore[attr-defined]  # noqa: SLF001
+        sock = vars(self._conn)["_sock"]
+        if sock is not None:  # else the connection broke
+            with suppress(OSError):  # ended already
+                sock.shutdown(socket.SHUT_RDWR)
 
     def about(self, subject: Subject) -> SourceReader:
         """The same session for another subject."""
@@ -274,8 +276,9 @@ class TargetReader:
         return self._session() if callable(self._session) else self._session
 
     def cancel(self) -> None:
-        """Ends the statement that another thread waits for."""
-        self._conn.cancel_safe()
+        """Ends the statement that another thread waits for, if the server can be asked to."""
+        with suppress(psycopg.OperationalError):
+            self._conn.cancel_safe()
 
     def about(self, subject: Subject) -> TargetReader:
         """The same session for another subject."""
@@ -400,7 +403,8 @@ class TargetReader:
 class Helpers(NamedTuple):
     """A second reader of either side, for the thread of the other one.
 
-    The source has an application to serve: it gets one only where nobody has limited its load.
+    The source has an application to serve: it gets one only where nobody has limited its load, and
+    where the ranges are known before they are read.
     """
 
     source: SourceReader | None = None

@@ -1,7 +1,8 @@
-"""The sweep: every row of a table with a key, read once on either side, range by range.
+"""The sweep: every row of a table with a key, on either side, range by range.
 
-The source is walked in its own key order; each range between two keys is summed up there and, by
-the same two keys, in the target. Where the sums agree the same rows are in both (their keys are
+The ranges follow one another in the source's key order, though two sessions may read them at the
+same time (`bridge.verify.walk`). What lies between two keys is summed up in the source and, by the
+same two keys, in the target. Where the sums agree the same rows are in both (their keys are
 part of the hashes), whatever order either side sorts by; where they do not, the range is opened:
 both sides' keys and hashes are compared, and what is unmatched goes to the recheck. So a range
 need not hold the same rows on both sides for the result to be right: each side's ranges hold each

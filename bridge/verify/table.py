@@ -23,6 +23,7 @@ import pymysql
 from bridge.capture.binlog.positions import replica_lower_bound
 from bridge.change.position import Position
 from bridge.databases.ahead import Ahead, Late
+from bridge.errors import ServerRefused, ServerUnreachable
 from bridge.mapping.plan import TablePlan
 from bridge.names import TableName
 from bridge.report.verification import TableVerdict
@@ -33,6 +34,7 @@ from bridge.verify.judge import Judge, MultisetJudge, Stream, Stuck
 from bridge.verify.pace import Pace
 from bridge.verify.ranges import cut_by_values
 from bridge.verify.readers import (
+    ALONE,
     LONGEST_SECONDS,
     Helpers,
     Sides,
@@ -51,9 +53,14 @@ HELPED_ROWS = 50_000
 VISIBLE_SECONDS = 2.0
 FILE_START = 4
 """The offset of a lower bound where MySQL has no GTIDs: the beginning of its current file."""
-_SLOW = "a statement over a few rows took longer than verify.statement_seconds allows"
 _SCHEMA_ERRORS = (1049, 1054, 1142, 1143, 1146)
 """MySQL: no such database, column or table, or no right to read them."""
+_REFUSALS = (
+    ServerRefused,
+    ServerUnreachable,
+    pymysql.err.OperationalError,
+    psycopg.OperationalError,
+)
 
 
 class Sessions(Protocol):
@@ -81,21 +88,30 @@ class Walking:
 
     @contextlib.contextmanager
     def _opened(self, subject: Subject, seconds: float) -> Iterator[Sides]:
-        if subject.plan.table.rows < HELPED_ROWS:
-            with _sides(self.sessions, subject, seconds) as sides:
-                yield sides
+        with (
+            # In this order, lest a helper gets the last session that an account may have.
+            _sides(self.sessions, subject, seconds) as sides,
+            self._helpers(subject, seconds) as helpers,
+        ):
+            yield replace(sides, helpers=helpers)
+
+    @contextlib.contextmanager
+    def _helpers(self, subject: Subject, seconds: float) -> Iterator[Helpers]:
+        """Those that have something to do, of which a server may refuse any."""
+        plan, source, target = subject.plan, None, None
+        if plan.table.rows < HELPED_ROWS or not subject.keys.ordered:
+            yield ALONE
             return
         with contextlib.ExitStack() as opened:
             there = opened.enter_context(contextlib.closing(Ahead(self.sessions.target)))
-            here = None
-            if cut_by_values(subject.plan) and not self.pace.bounded:
+            # A longer key has a single range, and ranges by rows are found one after the other.
+            if cut_by_values(plan) and len(plan.key_columns) == 1 and not self.pace.bounded:
                 here = opened.enter_context(contextlib.closing(Ahead(self.sessions.source)))
-            sides = opened.enter_context(_sides(self.sessions, subject, seconds))
-            helpers = Helpers(
-                SourceReader(source_session(here.session, seconds), subject) if here else None,
-                TargetReader(target_session(there.session, seconds), subject),
-            )
-            yield replace(sides, helpers=helpers)
+                with contextlib.suppress(*_REFUSALS):
+                    source = SourceReader(source_session(here.session, seconds), subject)
+            with contextlib.suppress(*_REFUSALS):
+                target = TargetReader(target_session(there.session, seconds), subject)
+            yield Helpers(source, target)
 
 
 class Record(Protocol):
@@ -177,16 +193,25 @@ def sweep(
         found.end(stuck.reason, stuck.hint)
     except (pymysql.err.ProgrammingError, pymysql.err.OperationalError) as error:
         if error.args[0] in TIMEOUTS:
-            found.end(_SLOW, "dbbridge config show")
+            found.end(*_slow(walking.pace, found))
         elif error.args[0] in _SCHEMA_ERRORS:
             found.end(f"the source cannot be read: {error.args[1]}", "dbbridge check")
         else:
             raise
     except psycopg.errors.QueryCanceled:
-        found.end(_SLOW, "dbbridge config show")
+        found.end(*_slow(walking.pace, found))
     except (psycopg.errors.UndefinedTable, psycopg.errors.UndefinedColumn) as error:
         message = error.diag.message_primary
         found.end(f"the target cannot be read: {message}", "dbbridge schema plan")
+
+
+def _slow(pace: Pace, found: Found) -> tuple[str, str]:
+    """Why a table ends that has a statement which cannot be divided, and what to do."""
+    if pace.statement_seconds:
+        reason = "a statement took longer than verify.statement_seconds allows"
+        return reason, "dbbridge config show"
+    word = found.plan.source.word
+    return "a statement took more than an hour, or somebody ended it", f"dbbridge verify {word}"
 
 
 def common_position(

@@ -11,6 +11,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Generator, Sequence
+from dataclasses import replace
 from typing import Literal, TypeAlias
 
 import psycopg
@@ -19,7 +20,16 @@ import pymysql
 from bridge.names import quote_mysql, quote_postgres
 from bridge.verify.buckets import bucket_width
 from bridge.verify.pace import Pace
-from bridge.verify.ranges import Range, Summed, bucket_of, cut_by_values, leading_integer
+from bridge.verify.ranges import (
+    Ends,
+    Range,
+    Summed,
+    added,
+    bucket_of,
+    cut_by_values,
+    leading_integer,
+    values_between,
+)
 from bridge.verify.readers import Sides, SourceReader, TargetReader, Totals
 from bridge.verify.recheck import Key
 
@@ -64,7 +74,7 @@ class Walk:
         """Guards what follows, and is told when it changes."""
         self._lower: Key | None = None
         self._cuts: deque[Key | None] | None = None
-        self._ends: tuple[int, int] | None = None
+        self._ends: Ends | None = None
         self._all_told = False
         self._open = 0
         self._pending: deque[Range] = deque()
@@ -207,7 +217,28 @@ class Walk:
             self._sum_following(reader)
             return
         self._pace.wait(self._is_halted)
-        self._summed(piece, self._totals(reader, piece))
+        try:
+            self._summed(piece, self._totals(reader, piece))
+        except pymysql.err.OperationalError as error:
+            self._sum_in_parts(reader, piece, _fewer(self._rows, error))
+
+    def _sum_in_parts(self, reader: SourceReader, piece: Range, rows: int) -> None:
+        """A range that has more rows than can be read in time, of which `rows` or fewer can."""
+        within = reader.subject.keys.source_range(None, piece.upper)
+        part, found = piece, Totals()
+        while not self._halted:
+            self._pace.wait(self._is_halted)
+            bound = reader.next_bound(part.lower, rows, within)
+            part = replace(part, upper=piece.upper if bound is None else bound)
+            try:
+                found = added(found, self._totals(reader, part))
+            except pymysql.err.OperationalError as error:
+                rows = _fewer(rows, error)
+                continue
+            if bound is None:
+                self._summed(piece, found)
+                return
+            part = replace(part, lower=bound)
 
     def _sum_following(self, reader: SourceReader) -> None:
         """The rows after those that were read, as many as can be read in time."""
@@ -221,9 +252,7 @@ class Walk:
             try:
                 totals = self._totals(reader, piece)
             except pymysql.err.OperationalError as error:
-                if error.args[0] not in TIMEOUTS or self._rows == FEWEST_ROWS:
-                    raise
-                self._rows = max(FEWEST_ROWS, self._rows // 8)
+                self._rows = _fewer(self._rows, error)
                 continue
             self._adapt(max(time.monotonic() - begun, self._slower))
             self._lower, self._all_told = piece.upper, bound is None
@@ -239,7 +268,7 @@ class Walk:
             self._sources[piece.lower] = piece, totals
             self._changed.notify_all()
 
-    def _cut(self, ends: tuple[int, int] | None) -> deque[Key | None] | None:
+    def _cut(self, ends: Ends | None) -> deque[Key | None] | None:
         """Where a table's ranges end, if it is cut by the values of its key."""
         plan = self._source.subject.plan
         if ends is None or self._pace.bounded or not cut_by_values(plan):
@@ -249,8 +278,7 @@ class Walk:
             self.refine()  # there is one range only, so nothing is learnt for others
             return deque([self._last])
         self._rows = max(plan.table.rows // PIECES, FIRST_ROWS)
-        low = int(self._lower[0]) if self._lower else ends[0]
-        high = int(self._last[0]) if self._last else ends[1]
+        low, high = values_between(self._lower, self._last, ends)
         pieces = min(PIECES, max(1, plan.table.rows // FIRST_ROWS))
         width = bucket_width(low, high, pieces)
         return deque([*((str(cut),) for cut in range(low + width, high, width)), self._last])
@@ -286,7 +314,7 @@ class Walk:
 
     # -- buckets -----------------------------------------------------------------------------
 
-    def _extent(self) -> tuple[int, int] | None:
+    def _extent(self) -> Ends | None:
         """Where the first column's values lie, on either side."""
         if self._first is None:
             return None
@@ -298,15 +326,18 @@ class Walk:
         return (min(low for low, _ in known), max(high for _, high in known)) if known else None
 
     def _range(self, lower: Key | None, upper: Key | None) -> Range:
-        width = self._width(lower, upper, self._ends)
-        return Range(lower, upper, width, coarse=width > 0 and self._coarse)
+        if self._ends is None:
+            return Range(lower, upper)
+        low, high = values_between(lower, upper, self._ends)
+        width = bucket_width(low, high, self._rows // BUCKET_ROWS)
+        return Range(lower, upper, width, self._coarse)
 
     def _is_halted(self) -> bool:
         return self._halted
 
-    def _width(self, lower: Key | None, upper: Key | None, ends: tuple[int, int] | None) -> int:
-        if ends is None:
-            return 0
-        low = int(lower[0]) if lower else ends[0]
-        high = int(upper[0]) if upper else max(ends[1], low)
-        return bucket_width(low, high, self._rows // BUCKET_ROWS)
+
+def _fewer(rows: int, error: pymysql.err.OperationalError) -> int:
+    """How many rows to read instead of so many that took too long; raises any other error."""
+    if error.args[0] not in TIMEOUTS or rows <= FEWEST_ROWS:
+        raise error
+    return max(FEWEST_ROWS, rows // 8)

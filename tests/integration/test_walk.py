@@ -3,21 +3,42 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from dataclasses import dataclass, replace
 from itertools import pairwise
+from pathlib import Path
+from typing import Any
 
+import psycopg
+import pymysql
 import pytest
+from pymysql.connections import Connection
 
+from bridge.config.urls import resolve_url
+from bridge.databases import mysql, postgres
+from bridge.errors import BridgeError
 from bridge.verify import table, walk
+from bridge.verify.found import Found
 from bridge.verify.pace import Pace
 from bridge.verify.ranges import Summed
+from bridge.verify.readers import Helpers
 from bridge.verify.subject import Subject
 from tests.fix_servers import SourceDatabase, TargetDatabase
-from tests.verifying import World
+from tests.verifying import CurrentStream, World
 
 ROWS = 20_000
 HELD_SECONDS = 60
+
+
+def until(holds: Callable[[], object]) -> None:
+    """Waits for a condition."""
+    deadline = time.monotonic() + HELD_SECONDS
+    while not holds():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
 
 
 class Held(Pace):
@@ -58,15 +79,17 @@ def subject(
     return world, Subject.of(plan, plan.target, "values")
 
 
-def walked(world: World, subject: Subject, pace: Pace) -> list[Summed]:
+def walked(
+    sessions: table.Sessions, subject: Subject, pace: Pace, rows: int = ROWS
+) -> list[Summed]:
     """All ranges, which have to follow one another."""
-    with table.Walking(world, pace).sides(subject) as sides:
+    with table.Walking(sessions, pace).sides(subject) as sides:
         found = list(walk.Walk(sides, pace).ranges(None, None))
     assert found[0].range.lower is None
     assert found[-1].range.upper is None
     for one, other in pairwise(found):
         assert one.range.upper == other.range.lower
-    assert sum(rows for each in found for rows, _ in each.source.values()) == ROWS
+    assert sum(count for each in found for count, _ in each.source.values()) == rows
     assert all(each.source == each.target for each in found)
     return found
 
@@ -85,3 +108,185 @@ def test_a_limited_source_has_one_reader(subject: tuple[World, Subject]) -> None
         assert sides.helpers.source is None
         assert sides.helpers.target is not None
     walked(*subject, pace)
+
+
+class Breaking(Pace):
+    """The source's sessions are killed while the target's first sum waits for a lock."""
+
+    def __init__(self, world: World, subject: Subject) -> None:
+        self._world = world
+        self._locked = f"LOCK TABLE {subject.relation.postgres} IN ACCESS EXCLUSIVE MODE"
+        self._admin, self._blocker = world.target(), world.target()
+        self._first = threading.Lock()
+        self._waits = 0
+
+    def wait(self, halted: Callable[[], bool]) -> None:
+        """See Pace. Both sides' ends are known by now, which are not to wait for the lock."""
+        with self._first:
+            self._waits += 1
+            if self._waits == 1:
+                self._blocker.execute("BEGIN")
+                self._blocker.execute(self._locked.encode())
+        if threading.current_thread().name == "walk-source" and self._waits > 1:
+            until(self.blocked)
+            self._kill()
+
+    def blocked(self) -> bool:
+        """Whether a statement waits for the lock."""
+        return bool(
+            self._admin.execute(
+                "SELECT FROM pg_stat_activity WHERE datname = current_database()"
+                " AND wait_event_type = 'Lock'"
+            ).fetchall()
+        )
+
+    def _kill(self) -> None:
+        with closing(self._world.source()) as admin, admin.cursor() as cursor:
+            others = (
+                "SELECT id FROM information_schema.processlist"
+                f" WHERE db = '{self._world.source_db.name}' AND id <> connection_id()"
+            )
+            cursor.execute(others)
+            for (each,) in cursor.fetchall():
+                cursor.execute(f"KILL {each}")
+            until(lambda: not cursor.execute(others))
+
+    def close(self) -> None:
+        """Lets the lock go."""
+        self._admin.close()
+        self._blocker.close()
+
+
+def test_a_source_that_breaks_ends_the_walk_and_what_the_target_does(
+    subject: tuple[World, Subject],
+) -> None:
+    with closing(Breaking(*subject)) as pace:
+        with pytest.raises(pymysql.err.OperationalError):
+            walked(*subject, pace)
+        assert not pace.blocked()
+
+
+@dataclass(frozen=True)
+class Limited:
+    """Accounts that may have so many sessions each."""
+
+    world: World
+    name: str
+
+    def source(self) -> Connection[Any]:
+        """See Sessions."""
+        return mysql.connect(self._of(self.world.source_db))
+
+    def target(self) -> psycopg.Connection[Any]:
+        """See Sessions."""
+        return postgres.connect(self._of(self.world.target_db), autocommit=True)
+
+    def _of(self, database: SourceDatabase | TargetDatabase) -> Any:
+        server = replace(database.server, user=self.name, password=self.name)
+        return resolve_url(server.url(database.name), {}, "test", Path())
+
+
+@pytest.fixture
+def limited(subject: tuple[World, Subject]) -> Iterator[Limited]:
+    """One session for each."""
+    world, about = subject
+    name = world.source_db.name
+    schema = about.relation.postgres.split(".")[0]
+    world.mysql(
+        f"CREATE USER {name} IDENTIFIED BY '{name}' WITH MAX_USER_CONNECTIONS 1",
+        f"GRANT SELECT ON {name}.* TO {name}",
+    )
+    world.postgres(
+        f"CREATE ROLE {name} LOGIN PASSWORD '{name}' CONNECTION LIMIT 1",
+        f"GRANT USAGE ON SCHEMA {schema} TO {name}",
+        f"GRANT SELECT ON {about.relation.postgres} TO {name}",
+    )
+    yield Limited(world, name)
+    world.mysql(f"DROP USER {name}")
+    world.postgres(f"DROP OWNED BY {name}", f"DROP ROLE {name}")
+
+
+def test_helpers_that_the_servers_refuse_are_done_without(
+    subject: tuple[World, Subject], limited: Limited
+) -> None:
+    pace = Pace()
+    with table.Walking(limited, pace).sides(subject[1]) as sides:
+        assert sides.helpers == Helpers()
+        for refused in (limited.source, limited.target):
+            with pytest.raises(BridgeError):
+                refused()
+        assert sum(len(each.source) for each in walk.Walk(sides, pace).ranges(None, None))
+
+
+@pytest.mark.parametrize("key", ["id, v", "v", ""])
+def test_a_key_that_is_not_one_integer_takes_one_session_of_the_source(
+    subject: tuple[World, Subject], key: str
+) -> None:
+    world, _ = subject
+    primary = f", PRIMARY KEY ({key})" if key else ""
+    world.mysql(
+        f"CREATE TABLE other (id int NOT NULL, v varchar(20) COLLATE utf8mb4_bin{primary})",
+        "INSERT INTO other VALUES (1, 'a'), (2, 'b')",
+    )
+    plan = world.copied("other")
+    with table.Walking(world).sides(Subject.of(plan, plan.target, "values")) as sides:
+        assert sides.helpers.source is None
+        assert (sides.helpers.target is None) == (not key)
+
+
+class Counting(Pace):
+    """One piece after another may take `statement_seconds`."""
+
+    def __init__(self, seconds: float) -> None:
+        self.statement_seconds = seconds
+        self.pieces = 0
+
+    def wait(self, halted: Callable[[], bool]) -> None:
+        """See Pace."""
+        self.pieces += 1
+
+
+def test_a_piece_with_far_more_rows_than_estimated_is_read_in_parts(
+    source_db: SourceDatabase, target_db: TargetDatabase, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each row costs the source some milliseconds, and the estimate says that there is one."""
+    monkeypatch.setattr(walk, "FEWEST_ROWS", 1)
+    world, rows = World(source_db, target_db), 400
+    heavy = "sha2(repeat(concat('x', id), 300000), 256)"
+    values = ",".join(f"({n})" for n in range(rows))
+    world.mysql(
+        f"CREATE TABLE t (id int PRIMARY KEY, v char(64) AS ({heavy}) VIRTUAL)",
+        f"INSERT INTO t (id) VALUES {values}",
+    )
+    plan = world.copied("t")
+    plan = replace(plan, table=replace(plan.table, rows=1))
+    pace = Counting(seconds=1.0)
+    (piece,) = walked(world, Subject.of(plan, plan.target, "values"), pace, rows)
+    assert piece.range.lower is piece.range.upper is None
+    assert pace.pieces > 3
+
+
+@pytest.mark.parametrize(
+    ("seconds", "reason"),
+    [
+        (None, "a statement took more than an hour, or somebody ended it"),
+        (0.5, "a statement took longer than verify.statement_seconds allows"),
+    ],
+    ids=["unlimited", "limited"],
+)
+def test_a_statement_that_ran_out_of_time_says_whose_limit_it_was(
+    subject: tuple[World, Subject],
+    monkeypatch: pytest.MonkeyPatch,
+    seconds: float | None,
+    reason: str,
+) -> None:
+    world, about = subject
+    monkeypatch.setattr(table, "LONGEST_SECONDS", 0.5)  # the hour
+    pace = Pace()
+    pace.statement_seconds = seconds
+    result = Found(about.plan)
+    with closing(world.source()) as source, closing(world.source()) as locking:
+        stream = CurrentStream(source)
+        locking.cursor().execute("LOCK TABLES t WRITE")
+        table.sweep(about, world, stream, result, walking=table.Walking(world, pace))
+    assert result.partial == reason
