@@ -10,14 +10,15 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Collection, Iterable, Mapping
-from contextlib import closing, suppress
-from dataclasses import dataclass, field
+from contextlib import closing
+from dataclasses import dataclass
 from typing import Any
 
 import psycopg
 import pymysql
 
 from bridge.change.position import Position
+from bridge.databases.ahead import Stock
 from bridge.errors import BridgeError
 from bridge.mapping.model import TableMapping
 from bridge.names import TableName
@@ -56,50 +57,33 @@ class NotEqual(BridgeError):
         super().__init__(f"final check: {first.table}: {first.reason}{more}", first.hint)
 
 
-@dataclass(slots=True)
 class Opened:
-    """Sessions that were opened beforehand, each to be used once; others when these are used up.
+    """Sessions of which as many as a round uses can be opened beforehand; see `table.Sessions`.
 
     Under the fence writers would wait for them.
     """
 
-    sessions: Sessions
-    _sources: list[pymysql.Connection[Any]] = field(default_factory=list)
-    _targets: list[psycopg.Connection[Any]] = field(default_factory=list)
+    def __init__(self, sessions: Sessions) -> None:
+        self._sources = Stock(sessions.source, lambda conn: conn.ping(reconnect=False), SOURCES)
+        self._targets = Stock(sessions.target, lambda conn: conn.execute("SELECT 1"), TARGETS)
 
     def fill(self) -> None:
-        """As many as a round uses."""
-        while len(self._sources) < SOURCES:
-            self._sources.append(self.sessions.source())
-        while len(self._targets) < TARGETS:
-            self._targets.append(self.sessions.target())
+        """Opens them."""
+        self._sources.fill()
+        self._targets.fill()
 
     def source(self) -> pymysql.Connection[Any]:
-        """See `Sessions`; one that was ended meanwhile does not count."""
-        while self._sources:
-            conn = self._sources.pop()
-            with suppress(pymysql.Error, OSError):
-                conn.ping(reconnect=False)
-                return conn
-            conn.close()
-        return self.sessions.source()
+        """On the source."""
+        return self._sources.take()
 
     def target(self) -> psycopg.Connection[Any]:
-        """The same."""
-        while self._targets:
-            conn = self._targets.pop()
-            with suppress(psycopg.Error):
-                conn.execute("SELECT 1")
-                return conn
-            conn.close()
-        return self.sessions.target()
+        """On the target."""
+        return self._targets.take()
 
     def close(self) -> None:
         """Ends those that nobody used."""
-        while self._sources:
-            self._sources.pop().close()
-        while self._targets:
-            self._targets.pop().close()
+        self._sources.close()
+        self._targets.close()
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,10 +98,6 @@ class Checker:
     mappings: Mapping[TableName, TableMapping]
     tables: tuple[TableName, ...]
     opened: Opened
-
-    def close(self) -> None:
-        """Ends what was opened beforehand and not used."""
-        self.opened.close()
 
     def approach(self, *, back: bool) -> None:
         """Rounds while writers write, until one was short; `back`: they write to the target."""

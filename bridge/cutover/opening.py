@@ -59,7 +59,7 @@ class Opener:
             try:
                 hold(source, self.settings.name, self.group)
                 work = self._work(attempt, source)
-                with closing(work.checker):
+                with closing(work.checker.opened):
                     yield work
             finally:
                 with suppress(psycopg.Error):

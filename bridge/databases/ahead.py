@@ -48,6 +48,38 @@ class Ahead(Generic[T]):
             self._failure = error
 
 
+class Stock(Generic[T]):
+    """Keeps up to `number` sessions open, each to be used once and closed by whoever took it."""
+
+    def __init__(self, opened: Callable[[], T], ask: Callable[[T], object], number: int) -> None:
+        self._open = opened
+        self._ask = ask
+        self._number = number
+        self._sessions: list[T] = []
+
+    def fill(self) -> None:
+        """Opens those that are missing; raises what opening one raises."""
+        while len(self._sessions) < self._number:
+            self._sessions.append(self._open())
+
+    def take(self) -> T:
+        """A session that still answers what it is asked; a new one if there is none."""
+        while self._sessions:
+            session = self._sessions.pop()
+            with suppress(Exception):  # it was ended meanwhile
+                self._ask(session)
+                return session
+            with suppress(Exception):
+                session.close()
+        return self._open()
+
+    def close(self) -> None:
+        """Ends those that nobody took."""
+        while self._sessions:
+            with suppress(Exception):
+                self._sessions.pop().close()
+
+
 class Late(Generic[T]):
     """Opens a session when it is first asked for, and closes it. For one thread."""
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from typing import Any
 
 import pymysql
+import pytest
 
 from bridge.capture.binlog import events as ev
 from bridge.capture.binlog.connection import BinlogConnection
@@ -32,6 +34,18 @@ def connector(url: str, **options: Any) -> Connect:
     """Opens sessions as the program does."""
     endpoint = parse_url(url)
     return lambda: connect(endpoint, **options)
+
+
+def purge(open_source: Connect, file: str) -> None:
+    """Purges the files before that one; those that a dump thread still holds are waited for."""
+    deadline = time.monotonic() + 60
+    with closing(open_source()) as source, source.cursor() as cursor:
+        while time.monotonic() < deadline:
+            cursor.execute(f"PURGE BINARY LOGS TO '{file}'")
+            cursor.execute("SHOW BINARY LOGS")
+            if cursor.fetchall()[0][0] == file:
+                return
+    pytest.fail("the files are not purged")
 
 
 def read_table(open_source: Connect, name: TableName) -> SourceTable:

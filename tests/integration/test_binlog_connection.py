@@ -30,6 +30,7 @@ from tests.integration.binlog_follower import (
     drain,
     follow,
     plan_of,
+    purge,
     read_table,
     selected,
 )
@@ -65,18 +66,6 @@ def read_on(binlog: BinlogConnection) -> NoReturn:
     """Reads until that raises."""
     while True:
         binlog.read(10)
-
-
-def purge(open_source: Connect, file: str) -> None:
-    """Purges the files before that one; those that a dump thread still holds are waited for."""
-    deadline = time.monotonic() + 60
-    with closing(open_source()) as source, source.cursor() as cursor:
-        while time.monotonic() < deadline:
-            cursor.execute(f"PURGE BINARY LOGS TO '{file}'")
-            cursor.execute("SHOW BINARY LOGS")
-            if cursor.fetchall()[0][0] == file:
-                return
-    pytest.fail("the files are not purged")
 
 
 def bounds(open_source: Connect) -> tuple[Position, Position]:

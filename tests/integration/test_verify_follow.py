@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import replace
@@ -16,6 +15,7 @@ from bridge.change.position import Position
 from bridge.errors import PositionPurged
 from compose.local import servers
 from tests.fix_servers import SourceDatabase, TargetDatabase
+from tests.integration.binlog_follower import purge
 from tests.staged import Stage
 from tests.verifying import World
 
@@ -217,18 +217,12 @@ def alone(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[SourceData
     server.stop(kill=True)
 
 
-def purge(world: World) -> None:
-    """Begins a new file and purges those before it; what a dump still holds is waited for."""
+def begin_anew(world: World) -> None:
+    """Begins a new file of the log, and purges those before it."""
     world.mysql("FLUSH BINARY LOGS")
-    with closing(world.source()) as source, source.cursor() as cursor:
+    with closing(world.source()) as source:
         file = upper_bound(source).file
-        deadline = time.monotonic() + 60
-        while time.monotonic() < deadline:
-            cursor.execute(f"PURGE BINARY LOGS TO '{file}'")
-            cursor.execute("SHOW BINARY LOGS")
-            if cursor.fetchall()[0][0] == file:
-                return
-    pytest.fail("the files are not purged")
+    purge(world.source, file)
 
 
 def test_where_the_file_is_gone_the_log_is_read_on_by_gtid(
@@ -244,7 +238,7 @@ def test_where_the_file_is_gone_the_log_is_read_on_by_gtid(
     before = stage.round()["t"]
     assert before.log_server == identity_of(world)
 
-    purge(world)
+    begin_anew(world)
     world.mysql("INSERT INTO t VALUES (3)")
     asked.clear()
     after = stage.round()["t"]
@@ -255,7 +249,7 @@ def test_where_the_file_is_gone_the_log_is_read_on_by_gtid(
 
     # What is purged and was not read is lost by either way.
     world.mysql("INSERT INTO t VALUES (4)")
-    purge(world)
+    begin_anew(world)
     world.mysql("INSERT INTO t VALUES (5)")
     assert "no longer reaches back" in stage.round()["t"].obstacle
     stage.conn.close()

@@ -28,17 +28,10 @@ from bridge.verify.readers import Helpers, source_session
 from bridge.verify.subject import Subject
 from tests.fix_servers import SourceDatabase, TargetDatabase
 from tests.verifying import CurrentStream, World
+from tests.waiting import until
 
 ROWS = 20_000
 HELD_SECONDS = 60
-
-
-def until(holds: Callable[[], object]) -> None:
-    """Waits for a condition."""
-    deadline = time.monotonic() + HELD_SECONDS
-    while not holds():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
 
 
 class Held(Pace):

@@ -76,7 +76,7 @@ def test_no_session_is_opened_while_writers_wait(
         checker.make_ready()
         counting.end()
         _, later = checker.round()
-    checker.close()
+    opened.close()
     assert later[plan.source].position.covers(proofs[plan.source].position)
     assert proofs[plan.source].differences == 1, "the round was no round"
     stage.conn.close()

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from typing import Any
@@ -15,6 +14,7 @@ from psycopg.types.json import Jsonb
 from bridge.cutover.gates.reverse import SILENT_SECONDS, lag_told
 from bridge.cutover.wayback import Course, StreamBack, tell
 from tests.integration.reverse.rig import GROUP, PATIENCE, PIPELINE, Rig
+from tests.waiting import until
 
 TABLES = {"log": "a int, b int"}
 WAITING = (
@@ -35,13 +35,6 @@ def steered(rig: Rig) -> Iterator[tuple[StreamBack, pymysql.Connection[Any]]]:
         back.arm(10, 10)
         back.begin(1)
         yield back, source
-
-
-def until(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + PATIENCE
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.005)
 
 
 def go_on(rig: Rig, back: StreamBack) -> None:
