@@ -64,21 +64,24 @@ def _move(scene: Scene, direction: str) -> None:
     """By the hash of its plan; who writes besides the application is known here."""
     back = ("--reverse",) if direction == "reverse" else ()
     words = ("cutover", "plan", *back, "--group", GROUP)
-    if direction == "switch":
-        _analyze(scene)
     deadline = time.monotonic() + PATIENCE_SECONDS
-    found = scene.bridge.look(*words)
-    while {*found["refused_by"]} - {"writers"} and time.monotonic() < deadline:
-        time.sleep(1)  # a machine that is busy lags for a moment
+    while True:
+        _analyze(scene, direction)
         found = scene.bridge.look(*words)
+        if not {*found["refused_by"]} - {"writers"} or time.monotonic() > deadline:
+            break
+        time.sleep(1)  # a machine that is busy lags for a moment
     if "writers" in found["refused_by"]:
         why = "only the demo's people write"
         scene.bridge.run("cutover", "waive", "writers", "--reason", why, "--group", GROUP)
+    _analyze(scene, direction)
     scene.bridge.run("cutover", direction, "--group", GROUP, "--plan", str(found["plan"]))
 
 
-def _analyze(scene: Scene) -> None:
-    """What autovacuum has not come to since the copy: PostgreSQL shall plan well at once."""
+def _analyze(scene: Scene, direction: str) -> None:
+    """What autovacuum has not come to: PostgreSQL shall plan well from the switch on."""
+    if direction != "switch":
+        return
     with closing(databases.connect_target(scene.target)) as there:
         for table in TABLES:
             there.execute(sql.SQL("ANALYZE {}").format(sql.Identifier("shop", table)))

@@ -20,7 +20,8 @@ if TYPE_CHECKING:
     from compose.demo.databases import Source, Target
 
 Side = Literal["source", "target"]
-PAUSE_SECONDS = 0.005
+PAUSE_SECONDS = 0.02
+"""Between two customers: a busy evening that leaves the planner's statistics fresh for a while."""
 _CUSTOMER = "INSERT INTO shop.customers (email, name, registered_at) VALUES (%s, 'Evening', {now})"
 _ADDRESS = (
     "INSERT INTO shop.addresses (customer_id, kind, street, zip, city, country)"
@@ -29,7 +30,7 @@ _ADDRESS = (
 
 
 class Till:
-    """Signs customers up, one after the other, as fast as it may. A context manager."""
+    """Signs customers up, one after the other. A context manager."""
 
     def __init__(self, source: str, target: str) -> None:
         self._source, self._target = source, target
