@@ -20,7 +20,9 @@ CHECKOUT = Path(__file__).resolve().parents[2]
 VENV = CHECKOUT / ".venv"
 PYTHON = VENV / "bin" / "python"
 PACKAGES = ("bridge", "workers")
-INPUTS = (CHECKOUT / "requirements.lock", CHECKOUT / "pyproject.toml")
+LOCK = CHECKOUT / "requirements.lock"
+INPUTS = (LOCK, CHECKOUT / "pyproject.toml", Path(__file__))
+"""What an environment is made from; how it is made counts as well."""
 
 
 def main() -> int:
@@ -72,7 +74,7 @@ def _make() -> None:
         _make_empty()
     pip = [str(PYTHON), "-m", "pip", "--disable-pip-version-check", "install", "--quiet"]
     pip += ["--retries", "5", "--no-input"]
-    _call([*pip, "--require-hashes", "--requirement", str(INPUTS[0])])
+    _call([*pip, "--require-hashes", "--requirement", str(LOCK)])
     # A line with the folder's path; the other way is a finder, whose import each command would pay.
     plain = ["--config-settings", "editable_mode=compat", "--editable", str(CHECKOUT)]
     _call([*pip, "--no-deps", "--no-build-isolation", *plain])

@@ -137,7 +137,7 @@ def test_the_tour_ends_with_a_match(mariadb: Server, target_db: TargetDatabase) 
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
-        timeout=200,
+        timeout=500,
         check=False,
     )
     last = done.stdout.splitlines()[-1]
