@@ -57,17 +57,17 @@ class Route:
     schemas: bool
     ops: TableOps | None = None
     counts: list[int] = field(default_factory=lambda: [0, 0, 0])
+    direct: bool = field(init=False)
+    """Whether events need not be looked at as pairs of rows."""
+
+    def __post_init__(self) -> None:
+        plan = self.decoder.plan
+        self.direct = plan.key > 0 and plan.keep is None
 
     @property
     def name(self) -> TableName:
         """The source table."""
         return self.decoder.plan.source
-
-    @property
-    def direct(self) -> bool:
-        """Whether events need not be looked at as pairs of rows."""
-        plan = self.decoder.plan
-        return plan.key > 0 and plan.keep is None
 
 
 @dataclass(slots=True, eq=False)
@@ -107,7 +107,7 @@ class Intake:
         self._touched: dict[TableName, Route] = {}
         self._rows = 0
         self._bytes = 0
-        self._time = 0
+        self._last: Event | None = None
 
     def add(self, state: PartitionState, route: Route) -> None:
         """Follows a partition from the state's offset."""
@@ -142,17 +142,16 @@ class Intake:
         over counts any more.
         """
         full: list[Batch] = []
-        lanes = self.lanes
+        lanes, take = self.lanes, self._take
         for message in messages:
-            place = (message.topic(), message.partition())
-            lane = lanes.get(place)
+            lane = lanes.get((message.topic(), message.partition()))
             offset = message.offset()
             if lane is None or offset < lane.next:
                 continue
             value = message.value()
             if value is not None:
                 try:
-                    self._take(lane, value, offset)
+                    take(lane, value, offset)
                 except TableStopped as stop:
                     stop.table = lane.route.name
                     if stop.code == "unknown-event":
@@ -174,7 +173,7 @@ class Intake:
         batch = Batch(
             segments=[Segment(tables=tables)] if tables else [],
             position=None,
-            source_time=self._time / 1000,
+            source_time=self._last.source.ts_ms / 1000 if self._last else 0.0,
             counts={
                 name: (route.counts[0], route.counts[1], route.counts[2])
                 for name, route in self._touched.items()
@@ -208,15 +207,17 @@ class Intake:
         if ops is None:
             ops = route.ops = TableOps()
             self._touched[route.name] = route
+        decoder = route.decoder
         place = (*lane.place, offset)
-        if not lane.past and _held(lane, _change(route, value, place).source):
-            return
-        lane.past = True
+        if not lane.past:
+            if _held(lane, _change(route, value, place).source):
+                return
+            lane.past = True
         if route.direct:
-            event = route.decoder.apply(value, ops.rows, place)
+            event = decoder.apply(value, ops.rows, place)
         else:
-            event, before, after = route.decoder.pair(value, place)
-            merge(route.decoder.plan, ops, [(before, after)])
+            event, before, after = decoder.pair(value, place)
+            merge(decoder.plan, ops, [(before, after)])
         op = event.op
         if op == "r" or not lane.snapshot:
             _check_snapshot(lane, event)
@@ -225,8 +226,8 @@ class Intake:
         else:
             route.counts[_KINDS[op]] += 1
         self._rows += 1
-        self._bytes += len(value) - route.decoder.schema_bytes
-        self._time = event.source.ts_ms
+        self._bytes += len(value) - decoder.schema_bytes
+        self._last = event
 
 
 def _change(route: Route, value: bytes, place: tuple[str, int, int]) -> RowChange:
