@@ -182,7 +182,7 @@ def proxy(made: Rig, log: Path) -> Iterator[int]:
     }
     with log.open("wb") as errors:
         process = subprocess.Popen(
-            [sys.executable, "-m", "bridge.cli.main", "proxy"],
+            [sys.executable, "-m", "bridge.cli.start", "proxy"],
             cwd=made.folder,
             env={**os.environ, **variables},
             stdout=subprocess.PIPE,

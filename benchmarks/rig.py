@@ -123,7 +123,9 @@ class Rig:
     def verb(self, *words: str, code: int = 0) -> Run:
         """One verb of dbbridge; ends the benchmark if it exits with another code."""
         done = run(
-            [sys.executable, "-m", "bridge.cli.main", *words], self._environment(), str(self.folder)
+            [sys.executable, "-m", "bridge.cli.start", *words],
+            self._environment(),
+            str(self.folder),
         )
         if done.code != code:
             said = f"{done.out[:1000]}\n{done.err[:1000]}"
@@ -134,7 +136,7 @@ class Rig:
     def syncing(self) -> Iterator[None]:
         """Meanwhile `dbbridge sync` streams."""
         process = subprocess.Popen(
-            [sys.executable, "-m", "bridge.cli.main", "sync"],
+            [sys.executable, "-m", "bridge.cli.start", "sync"],
             cwd=self.folder,
             env={**os.environ, **self._environment()},
             stdin=subprocess.DEVNULL,

@@ -23,9 +23,9 @@ from typer.core import TyperGroup
 from bridge.cli import values
 from bridge.cli.context import Context, of
 from bridge.cli.output import Format
+from bridge.cli.start import INTERRUPTED
 from bridge.errors import BridgeError, ConfigError, ServerRefused
 
-INTERRUPTED = 130
 USAGE = 2
 NO_VERDICT = 3
 GARBAGE_OBJECTS = 200_000
@@ -283,7 +283,3 @@ def _usage_hint(error: typer.TyperException) -> str:
 
 def _one_line(text: str) -> str:
     return " ".join(text.split())
-
-
-if __name__ == "__main__":
-    sys.exit(main())

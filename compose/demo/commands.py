@@ -166,7 +166,7 @@ class Dbbridge:
 
 
 def _command(words: tuple[str, ...]) -> list[str]:
-    return [sys.executable, "-m", "bridge.cli.main", *words]
+    return [sys.executable, "-m", "bridge.cli.start", *words]
 
 
 def _password(url: str) -> str:

@@ -22,7 +22,7 @@ from tests.fix_servers import SourceDatabase, TargetDatabase
 CHECKOUT = Path(__file__).resolve().parents[2]
 POLL_SECONDS = 0.02
 VERB_SECONDS = 120.0
-COMMAND = (sys.executable, "-m", "bridge.cli.main")
+COMMAND = (sys.executable, "-m", "bridge.cli.start")
 
 
 @dataclass(frozen=True)

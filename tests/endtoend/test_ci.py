@@ -27,7 +27,7 @@ def verify_sh(project: Project, *words: str, **environment: str) -> Result:
     folder = project.folder / "bin"
     folder.mkdir(exist_ok=True)
     command = folder / "dbbridge"
-    command.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m bridge.cli.main "$@"\n')
+    command.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m bridge.cli.start "$@"\n')
     command.chmod(0o755)
     ours = {**project._environment(), "GITHUB_STEP_SUMMARY": str(project.folder / "summary.md")}
     path = f"{folder}{os.pathsep}{os.environ['PATH']}"

@@ -135,7 +135,7 @@ class Book:
             python = f'PYTHONPATH="{CHECKOUT}" exec "{sys.executable}" -m'
             client = f"{python} tests.runbooks.client"
             for name, line in {
-                "dbbridge": f"{python} bridge.cli.main",
+                "dbbridge": f"{python} bridge.cli.start",
                 "mysql": f"{client} mysql '{self.project.source.url}'",
                 "psql": f"{client} psql '{self.project.target.url}'",
             }.items():

@@ -272,7 +272,7 @@ def test_values_are_of_the_types_that_a_verb_names(
 def test_a_reader_that_goes_away_is_an_interrupt() -> None:
     reader, writer = os.pipe()
     os.close(reader)
-    command = [sys.executable, "-m", "bridge.cli.main", "--help"]
+    command = [sys.executable, "-m", "bridge.cli.start", "--help"]
     done = subprocess.run(command, stdout=writer, stderr=subprocess.PIPE, check=False)
     os.close(writer)
     assert (done.returncode, done.stderr) == (130, b"")
