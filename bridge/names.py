@@ -27,6 +27,10 @@ class TableName:
         """One word of a command line, whatever it holds."""
         return shlex.quote(str(self))
 
+    def left_out_of(self, message: str) -> str:
+        """A message about the table, for a reader who has been told which table it is."""
+        return message.removeprefix(f"{self}: ")
+
     @property
     def mysql(self) -> str:
         """Quoted for MySQL."""

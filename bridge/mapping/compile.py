@@ -29,7 +29,7 @@ def compile_table(mapping: TableMapping, table: SourceTable) -> TablePlan:
     if mapping.fingerprint != table.fingerprint:
         raise mapping.error(
             ("fingerprint",),
-            f"the definition of {table.name} changed since this mapping was written",
+            "the definition has changed since this mapping was written",
             "run `dbbridge init` again: it adds what is new and keeps your edits",
         )
     _check_target(mapping, mapping.target)

@@ -95,9 +95,9 @@ class TableMapping:
         return next((column for column in self.columns if column.source == name), None)
 
     def error(self, place: Place, message: str, hint: str) -> MappingError:
-        """An error that names file and line of `place`."""
+        """An error that names file and line of `place`, or the table where there is no file."""
         if not self.file:
-            return MappingError(f"mapping of {self.source}: {message}", hint)
+            return MappingError(f"{self.source}: {message}", hint)
         while place and place not in self.lines:
             place = place[:-1]
         return MappingError(f"{self.file}:{self.lines.get(place, 1)}: {message}", hint)

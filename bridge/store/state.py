@@ -100,7 +100,7 @@ class TableState:
     @property
     def why(self) -> str:
         """Why it has stopped, for a reader who has been told which table it is; '': it has not."""
-        return self.fault.message.removeprefix(f"{self.source}: ") if self.fault else ""
+        return self.source.left_out_of(self.fault.message) if self.fault else ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -94,7 +94,8 @@ class StoredPosition:
         if known not in (None, generation):
             return Standing(None, "the table was copied again meanwhile", "dbbridge verify")
         if code:
-            return Standing(position, f"stopped: {error}", f"dbbridge explain {self._table.word}")
+            why = self._table.left_out_of(error)
+            return Standing(position, f"stopped: {why}", f"dbbridge explain {self._table.word}")
         if paused:
             return Standing(position, "paused", f"dbbridge tables resume {self._table.word}")
         if stage == "switched" and stage not in self._stages:

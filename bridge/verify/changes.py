@@ -113,7 +113,7 @@ def read_changes(
         except TableStopped as stop:
             if stop.table is None:
                 raise
-            reader.lose(stop.table, stop.message)
+            reader.lose(stop.table, stop.table.left_out_of(stop.message))
         except SourceError as refused:
             if server and start.kind != "file":
                 server = ""

@@ -120,7 +120,8 @@ def _prepared(
     try:
         plan = compile_table(from_document(state.mapping), table)
     except BridgeError as error:
-        return _unfit(name, error.message, f"dbbridge explain {name.word}", state)
+        reason = f"stopped: {state.why}" if state.fault else name.left_out_of(error.message)
+        return _unfit(name, reason, f"dbbridge explain {name.word}", state)
     return Followed(plan, state, _version(edited, table))
 
 

@@ -154,3 +154,29 @@ def test_a_paused_table_and_a_stopped_sync_prove_nothing(project: Project, seed:
     assert text[-1] == "next: dbbridge sync"
     project.catch_up()
     assert _verify(project, "two")["two"]["verdict"] == "match"
+
+
+def test_a_stopped_table_is_named_once_where_it_is_told_why(project: Project) -> None:
+    stops = {
+        "altered": ("ALTER TABLE altered ADD COLUMN v int", "the source changed the definition: "),
+        "asked": ("UPDATE asked SET id = 2", "the source changed rows by a statement: "),
+    }
+    with closing(project.source.connect()) as conn, conn.cursor() as cursor:
+        for table in stops:
+            cursor.execute(f"CREATE TABLE {table} (id int PRIMARY KEY)")
+        project.begin()
+        daemon = project.sync()
+        project.wait_streaming(daemon)
+        cursor.execute("SET SESSION binlog_format = 'STATEMENT'")
+        for statement, _ in stops.values():
+            cursor.execute(statement)
+    stopped = {"stopped"}
+    project.wait_until(
+        lambda: {t["state"] for t in project.status()["tables"]} == stopped, daemon=daemon
+    )
+    told = project.run("verify", code=3).out.splitlines()
+    for table, (statement, why) in stops.items():
+        name = f"{project.source.name}.{table}"
+        (line,) = [line for line in told if line.startswith(f"{name}: ")]
+        assert line.startswith(f"{name}: stopped: {why}{statement}")
+        assert line.count(name) == 1
