@@ -12,7 +12,7 @@ MD5.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from bridge.names import quote_mysql, quote_postgres
 from bridge.types import family_of
@@ -26,9 +26,10 @@ SECOND_BITS = 128
 """Where both hashes are taken, one integer holds them: the second one above so many bits."""
 FIRST = (1 << SECOND_BITS) - 1
 """The bits of the first one."""
-_SEPARATOR = "\x1f"
+SEPARATOR = "\x1f"
 _GROUP = 90
 """PostgreSQL functions take at most 100 arguments."""
+_BLOBS = frozenset({"tinyblob", "blob", "mediumblob", "longblob"})
 _PLAIN = frozenset(
     {
         "tinyint",
@@ -43,9 +44,17 @@ _PLAIN = frozenset(
         "bit",
     }
     | {"date", "datetime", "timestamp", "time", "binary", "varbinary", "uuid"}
-    | {"tinyblob", "blob", "mediumblob", "longblob"}
+    | _BLOBS
 )
 """Types whose canonical text, unless the target is a text, never holds the separator."""
+_SHORT = _PLAIN - {"tinyblob", "blob", "mediumblob", "longblob"} | {
+    "char",
+    "varchar",
+    "enum",
+    "set",
+}
+"""Types of which a row holds at most 65,535 bytes (MySQL manual, "Limits on Table Column Count and
+Row Size")."""
 _PRINTED = frozenset(
     {"smallint", "integer", "bigint", "numeric", "date", "time", "timestamp", "timestamptz", "uuid"}
 )
@@ -63,6 +72,9 @@ class Digest:
     target: str
     second: tuple[str, str] | None = None
     """The same over other 60 bits of SHA-256, source and target, where they are wanted."""
+    texts: tuple[str, str] = ("", "")
+    """The row's text, source and target, which tells where it ends: rows that are joined, with
+    `SEPARATOR` between them, can be told apart. Values that may be long are in it as their hash."""
 
     @property
     def sources(self) -> list[str]:
@@ -85,24 +97,41 @@ class _Item:
     null_target: str
     nullable: bool
     plain: bool
+    short: bool
+
+    @property
+    def shortened(self) -> _Item:
+        """The same, but a value that may be long is its hash."""
+        if self.short:
+            return self
+        target = f"encode(sha256(textsend(({self.target})::text)),'hex')"
+        return replace(self, source=f"SHA2({self.source},256)", target=target, plain=True)
 
 
 def row_digest(columns: Sequence[ColumnPlan], *, twice: bool = False) -> Digest:
     """The hash over the values of `columns`; with `twice` also the second one."""
     items = [_item(column) for column in columns]
     items.sort(key=lambda item: not item.plain)
+    mine, theirs = _row(items, items[:-1])
+    second = (hash_mysql(mine, 1), hash_postgres(theirs, 1)) if twice else None
+    short = [item.shortened for item in items]
+    return Digest(hash_mysql(mine), hash_postgres(theirs), second, _row(short, short))
+
+
+def _row(items: Sequence[_Item], measured: Sequence[_Item]) -> tuple[str, str]:
+    """The row's text, source and target; those that are `measured` have their length in front."""
     source, target = _bits(items), _target_bits(items)
     for item in items:
-        if not item.plain and item is not items[-1]:
+        if not item.plain and item in measured:
             source.append(f"LENGTH({item.source})")
             target.append(f"octet_length({item.target})")
         source.append(item.source)
         target.append(item.target)
-    separator = f"_utf8mb4 0x{_SEPARATOR.encode().hex()}"
-    mine = _join(source, separator, "CONCAT_WS")
-    theirs = _join(target, f"chr({ord(_SEPARATOR)})", "concat_ws")
-    second = (hash_mysql(mine, 1), hash_postgres(theirs, 1)) if twice else None
-    return Digest(hash_mysql(mine), hash_postgres(theirs), second)
+    separator = f"_utf8mb4 0x{SEPARATOR.encode().hex()}"
+    return (
+        _join(source, separator, "CONCAT_WS"),
+        _join(target, f"chr({ord(SEPARATOR)})", "concat_ws"),
+    )
 
 
 def hash_mysql(text: str, which: int = 0) -> str:
@@ -158,7 +187,7 @@ def null_source(column: ColumnPlan) -> str:
 
 def _item(column: ColumnPlan) -> _Item:
     target, text = target_of(column), target_text(column)
-    labelled = column.source.data_type == "enum" and _SEPARATOR not in "".join(column.source.labels)
+    labelled = column.source.data_type == "enum" and SEPARATOR not in "".join(column.source.labels)
     plain = (column.source.data_type in _PLAIN or labelled) and not target.is_text
     nullable = column.source.nullable or column.target_nullable
     if target.base in _PRINTED and text == f"{target_name(column)}::text":
@@ -170,6 +199,7 @@ def _item(column: ColumnPlan) -> _Item:
         f"{target_name(column)} IS NULL",
         nullable,
         plain,
+        column.source.data_type in _SHORT,
     )
 
 

@@ -11,13 +11,13 @@ from bridge.types.base import ColumnPlan
 from bridge.types.target import target_of
 from bridge.verify.readers import Totals
 from bridge.verify.recheck import Key
+from bridge.verify.subject import whole_number
 
 WHOLE_ROWS, WHOLE_BYTES = 2_000_000, 1 << 29
 """A table of up to so many rows and bytes (as the server estimates) is cut by the values of its
 key."""
 Ends = tuple[int, int]
 """The least and the greatest value of a key's first column."""
-_INTEGERS = frozenset({"tinyint", "smallint", "mediumint", "int", "bigint"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +25,7 @@ class Range:
     """Keys after `lower` up to and with `upper` (None: open).
 
     It falls into buckets of `width` values of the first column (0: it is one bucket), but with
-    `coarse` it is summed as one all the same.
+    `coarse` it is compared as a whole all the same.
     """
 
     lower: Key | None
@@ -60,13 +60,7 @@ def cut_by_values(plan: TablePlan) -> bool:
 
 def leading_integer(key: tuple[ColumnPlan, ...]) -> ColumnPlan | None:
     """The key's first column if it is an integer on both sides."""
-    if not key or key[0].source.data_type not in _INTEGERS:
-        return None
-    target = target_of(key[0])
-    whole = target.base in ("smallint", "integer", "bigint") or (
-        target.base == "numeric" and target.args and not target.scale
-    )
-    return key[0] if whole else None
+    return key[0] if key and whole_number(key[0]) else None
 
 
 def values_between(lower: Key | None, upper: Key | None, ends: Ends) -> Ends:

@@ -21,7 +21,7 @@ from bridge.capture.chunks import key_index
 from bridge.change.position import Position
 from bridge.names import bindable, quote_postgres
 from bridge.types.base import ColumnPlan
-from bridge.verify.digest import SECOND_BITS, family, source_text, target_text
+from bridge.verify.digest import SECOND_BITS, SEPARATOR, family, source_text, target_text
 from bridge.verify.keys import Keys
 from bridge.verify.recheck import Held, Key, Reading, Value
 from bridge.verify.subject import VERSION, Subject
@@ -36,7 +36,7 @@ LOOSE_KEYS_A_QUERY = 50
 LONGEST_SECONDS = 3600.0
 """A statement may take an hour; a shorter limit of the server does not hold here."""
 _SOURCE_LIMIT = (
-    "SET SESSION sql_mode = ''"
+    "SET SESSION sql_mode = '', group_concat_max_len = 1073741824"
     "/*!50708 , max_execution_time = {0:.0f} *//*M!100101 , max_statement_time = {1:.3f} */"
 )
 """In milliseconds and seconds (MySQL 5.7.8, MariaDB 10.1.1)."""
@@ -50,6 +50,23 @@ those that are read in order are read by the key's index."""
 
 Totals = dict[int, tuple[int, int]]
 """By bucket: number of rows, sum of hashes."""
+
+
+class Glance(NamedTuple):
+    """All rows of a range: how many, and one hash over them in the order of their key."""
+
+    rows: int
+    hash: str | None
+    """None where the server could not build the text that is hashed; equal to nothing."""
+
+    @property
+    def short(self) -> int:
+        """Its first 60 bits, as of a row's hash."""
+        return int(self.hash[:15], 16) if self.hash else 0
+
+    def agrees(self, other: Glance) -> bool:
+        """Whether both are of the same rows. A different order makes equal rows look different."""
+        return self == other and (self.hash is not None or not self.rows)
 
 
 class LooseRow:
@@ -151,6 +168,20 @@ class SourceReader:
         outputs = [bucket, "COUNT(*)", *sums]
         rows = self.query(self.subject.source(outputs, conditions, "GROUP BY 1"))
         return {int(place): (int(count), joined(total)) for place, count, *total in rows}
+
+    def glance(self, conditions: Sequence[str]) -> Glance:
+        """All rows at once, read by the key's index, which is their order.
+
+        What is longer than max_allowed_packet is cut off or NULL, and then agrees with nothing.
+        """
+        subject = self.subject
+        text = f"GROUP_CONCAT({subject.hash.texts[0]} SEPARATOR 0x{SEPARATOR.encode().hex()})"
+        ((rows, found),) = self.query(
+            subject.source(
+                ["COUNT(*)", f"SHA2({text},256)"], conditions, hint=key_index(subject.plan).hint
+            )
+        )
+        return Glance(int(rows), found)
 
     def hashes(self, conditions: Sequence[str]) -> dict[Key, int]:
         """The hash of every row."""
@@ -290,6 +321,15 @@ class TargetReader:
         outputs = [bucket, "count(*)", *sums]
         rows = self.query(self.subject.target(outputs, conditions, "GROUP BY 1"), values)
         return {int(place): (count, joined(total)) for place, count, *total in rows}
+
+    def glance(self, conditions: Sequence[str], values: Sequence[Any]) -> Glance:
+        """All rows at once, in the order of the key."""
+        subject = self.subject
+        order = f"ORDER BY {','.join(subject.keys.target_order())}"
+        each = subject.target([f"{subject.hash.texts[1]} AS line"], conditions, order)
+        text = f"textsend(string_agg(line, chr({ord(SEPARATOR)})))"
+        query = f"SELECT count(*), encode(sha256({text}), 'hex') FROM ({each}) AS lines"
+        return Glance(*self.query(query, values)[0])
 
     def hashes(
         self, conditions: Sequence[str], values: Sequence[Any], limit: int = 0

@@ -16,6 +16,7 @@ from bridge.verify.keys import Keys
 
 Level = Literal["counts", "checksums", "values"]
 """What is compared: which rows there are; their hashes; and, where these differ, each column."""
+_INTEGERS = frozenset({"tinyint", "smallint", "mediumint", "int", "bigint"})
 VERSION = "concat(tableoid,'.',xmin,'.',ctid)"
 """PostgreSQL expression: tells every version of every row from all others."""
 
@@ -61,6 +62,15 @@ class Subject:
         return row_digest(self.columns, twice=self.twice)
 
     @cached_property
+    def glanced(self) -> bool:
+        """Whether the rows of a range may be compared by one hash of all of them.
+
+        Both servers have to read them in the same order, and nobody wants a sum of hashes.
+        """
+        by_rows = self.level != "counts" and not self.twice
+        return by_rows and self.plan.key > 0 and all(map(whole_number, self.plan.key_columns))
+
+    @cached_property
     def loose(self) -> tuple[ColumnPlan, ...]:
         """Columns of which two different texts can mean the same value (jsonb)."""
         return tuple(column for column in self.columns if _loose(column))
@@ -77,10 +87,17 @@ class Subject:
         """The target's key columns that hold text."""
         return tuple(c.target_name for c in self.plan.key_columns if target_of(c).is_text)
 
-    def source(self, outputs: Sequence[str], conditions: Sequence[str] = (), tail: str = "") -> str:
-        """A SELECT over the rows of the source that are carried."""
+    def source(
+        self,
+        outputs: Sequence[str],
+        conditions: Sequence[str] = (),
+        tail: str = "",
+        *,
+        hint: str = "",
+    ) -> str:
+        """A SELECT over the rows of the source that are carried; `hint` names the index to use."""
         where = [*conditions, *([f"({self.plan.where})"] if self.plan.where else [])]
-        return _select(outputs, self.plan.source.mysql, where, tail)
+        return _select(outputs, f"{self.plan.source.mysql}{hint}", where, tail)
 
     def target(self, outputs: Sequence[str], conditions: Sequence[str] = (), tail: str = "") -> str:
         """A SELECT over the target, to be executed with bindings (even an empty list of them).
@@ -89,6 +106,15 @@ class Subject:
         """
         literal = [bindable(output) for output in outputs]
         return _select(literal, bindable(self.relation.postgres), conditions, bindable(tail))
+
+
+def whole_number(column: ColumnPlan) -> bool:
+    """Whether the column is an integer on both sides."""
+    target = target_of(column)
+    whole = target.base in ("smallint", "integer", "bigint") or (
+        target.base == "numeric" and bool(target.args) and not target.scale
+    )
+    return column.source.data_type in _INTEGERS and whole
 
 
 def _select(outputs: Sequence[str], table: str, conditions: Sequence[str], tail: str) -> str:

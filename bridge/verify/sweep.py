@@ -36,7 +36,12 @@ OPEN_ROWS = 20_000
 
 @dataclass(slots=True)
 class Tally:
-    """What the sweep found: rows that agree, the sum of their hashes, and the keys that do not."""
+    """What the sweep found: rows that agree, the sum of their hashes, and the keys that do not.
+
+    Where rows were compared all at once, the hash of all of them is in the sum instead of a hash of
+    each: which are taken together hangs on the server's estimates, and on what differed. Where two
+    hashes of each row are taken, for a certificate, the sum hangs on the rows alone.
+    """
 
     rows: int = 0
     total: int = 0
@@ -127,7 +132,7 @@ class Sweep:
             self._settle(self._in_buckets(walk, summed))
 
     def _in_buckets(self, walk: Walk, summed: Summed) -> Summed:
-        """A range that was one sum on either side, summed again in buckets if it differs."""
+        """A range that was compared as a whole, summed in buckets if it differs."""
         if not summed.range.coarse or summed.source == summed.target:
             return summed
         walk.refine()

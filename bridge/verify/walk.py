@@ -1,8 +1,9 @@
 """Reads all rows of a table with a key, range by range, on both sides at the same time.
 
-Ranges of tables whose key begins with an integer are summed in buckets of some hundred rows as
-soon as anything differs, which leaves little to open; until then each is one sum, which costs a
-fifteenth less.
+Ranges of tables whose key begins with an integer are summed in buckets of some dozen rows as soon
+as anything differs, which leaves little to open. Until then each is compared as a whole: by one
+hash of all its rows where both servers can read them in the same order, which costs a third less
+than a hash of each, or else by one sum.
 """
 
 from __future__ import annotations
@@ -30,14 +31,14 @@ from bridge.verify.ranges import (
     leading_integer,
     values_between,
 )
-from bridge.verify.readers import Sides, SourceReader, TargetReader, Totals
+from bridge.verify.readers import Glance, Sides, SourceReader, TargetReader, Totals
 from bridge.verify.recheck import Key
 
 RANGE_SECONDS = 0.5
 """A range's size follows the time that its slower side takes."""
 FIRST_ROWS, FEWEST_ROWS = 5_000, 100
 MOST_BUCKETED_ROWS, MOST_PLAIN_ROWS = 200_000, 8_000
-BUCKET_ROWS = 250
+BUCKET_ROWS = 60
 PIECES = 32
 """A small table is cut into so many ranges. The fewer there are, the longer one side waits at the
 end for the other one's last."""
@@ -48,6 +49,10 @@ TIMEOUTS = (1969, 3024)
 """A statement took longer than it may: MariaDB's ER_STATEMENT_TIMEOUT, MySQL's ER_QUERY_TIMEOUT."""
 AHEAD = 8
 """Ranges that may be begun and not compared yet: so far may one side be ahead of the other."""
+GLANCE_BYTES = 4 << 20
+"""About so much of a table is hashed at once: servers build the text, MySQL's at most as long as
+max_allowed_packet (16 MiB in MariaDB)."""
+FEWEST_GLANCED_ROWS = 2_000
 Turn: TypeAlias = "tuple[Literal['source', 'target'], Range | None]"
 """A range to be summed on one side; in the source None is the one after what has been read."""
 
@@ -67,6 +72,7 @@ class Walk:
         self._helpers = sides.helpers
         self._first = leading_integer(self._source.subject.plan.key_columns)
         self._coarse = not (pace.bounded or pace.statement_seconds)
+        self._glanced = self._coarse and self._source.subject.glanced
         self._rows = FIRST_ROWS
         self._slower = 0.0
         self._last: Key | None = None
@@ -78,8 +84,8 @@ class Walk:
         self._all_told = False
         self._open = 0
         self._pending: deque[Range] = deque()
-        self._sources: dict[Key | None, tuple[Range, Totals]] = {}
-        self._targets: dict[Range, tuple[Totals | None, bool]] = {}
+        self._sources: dict[Key | None, tuple[Range, Totals | Glance | None]] = {}
+        self._targets: dict[Range, tuple[Totals | Glance | None, bool]] = {}
         self._working = 0
         self._halted = False
         self._failure: BaseException | None = None
@@ -116,13 +122,13 @@ class Walk:
         """The range after that key as soon as both sums are known; None if they never will be."""
         with self._changed:
             while not self._halted:
-                piece, source = self._sources.get(lower, (None, {}))
+                piece, source = self._sources.get(lower, (None, None))
                 if piece is not None and piece in self._targets:
                     del self._sources[lower]
                     target, ordered = self._targets.pop(piece)
                     self._open -= 1
                     self._changed.notify_all()
-                    return Summed(piece, source, target or {}, ordered, cancelled=target is None)
+                    return _both(piece, source, target, ordered=ordered)
                 if not self._working:
                     break
                 self._changed.wait()
@@ -220,7 +226,11 @@ class Walk:
         try:
             self._summed(piece, self._totals(reader, piece))
         except pymysql.err.OperationalError as error:
-            self._sum_in_parts(reader, piece, _fewer(self._rows, error))
+            rows = _fewer(self._rows, error)
+            if self._at_a_glance(piece):
+                self._summed(piece, None)
+            else:
+                self._sum_in_parts(reader, piece, rows)
 
     def _sum_in_parts(self, reader: SourceReader, piece: Range, rows: int) -> None:
         """A range that has more rows than can be read in time, of which `rows` or fewer can."""
@@ -231,7 +241,7 @@ class Walk:
             bound = reader.next_bound(part.lower, rows, within)
             part = replace(part, upper=piece.upper if bound is None else bound)
             try:
-                found = added(found, self._totals(reader, part))
+                found = added(found, self._sums(reader, part))
             except pymysql.err.OperationalError as error:
                 rows = _fewer(rows, error)
                 continue
@@ -259,11 +269,20 @@ class Walk:
             self._summed(piece, totals)
             return
 
-    def _totals(self, reader: SourceReader, piece: Range) -> Totals:
+    def _totals(self, reader: SourceReader, piece: Range) -> Totals | Glance:
+        if self._at_a_glance(piece):
+            return reader.glance(reader.subject.keys.source_range(piece.lower, piece.upper))
+        return self._sums(reader, piece)
+
+    def _sums(self, reader: SourceReader, piece: Range) -> Totals:
         conditions = reader.subject.keys.source_range(piece.lower, piece.upper)
         return reader.totals(conditions, bucket_of(self._first, piece, "source"))
 
-    def _summed(self, piece: Range, totals: Totals) -> None:
+    def _at_a_glance(self, piece: Range) -> bool:
+        """Whether its rows are hashed all at once; told by the range, on both sides alike."""
+        return piece.coarse and self._glanced
+
+    def _summed(self, piece: Range, totals: Totals | Glance | None) -> None:
         with self._changed:
             self._sources[piece.lower] = piece, totals
             self._changed.notify_all()
@@ -280,11 +299,17 @@ class Walk:
         self._rows = max(plan.table.rows // PIECES, FIRST_ROWS)
         low, high = values_between(self._lower, self._last, ends)
         pieces = min(PIECES, max(1, plan.table.rows // FIRST_ROWS))
+        if self._glanced:
+            pieces = max(pieces, plan.table.bytes // GLANCE_BYTES)
         width = bucket_width(low, high, pieces)
         return deque([*((str(cut),) for cut in range(low + width, high, width)), self._last])
 
     def _adapt(self, took: float) -> None:
         most = MOST_BUCKETED_ROWS if self._first else MOST_PLAIN_ROWS
+        if self._coarse and self._glanced:
+            table = self._source.subject.plan.table
+            fitting = table.rows * GLANCE_BYTES // max(1, table.bytes)
+            most = min(most, max(FEWEST_GLANCED_ROWS, fitting))
         wanted = self._rows * min(2.0, max(0.5, RANGE_SECONDS / max(took, 0.001)))
         self._rows = int(min(most, max(FEWEST_ROWS, wanted)))
 
@@ -300,12 +325,16 @@ class Walk:
             or self._first is not None
             or reader.ascending(piece.lower, piece.upper)
         )
-        target: Totals | None = {}
+        target: Totals | Glance | None = {}
         if ordered:
             conditions, values = keys.target_range(piece.lower, piece.upper)
+            bucket = bucket_of(self._first, piece, "target")
             try:
-                target = reader.totals(conditions, values, bucket_of(self._first, piece, "target"))
-            except psycopg.errors.QueryCanceled:
+                if self._at_a_glance(piece):
+                    target = reader.glance(conditions, values)
+                else:
+                    target = reader.totals(conditions, values, bucket)
+            except (psycopg.errors.QueryCanceled, psycopg.errors.ProgramLimitExceeded):
                 target = None
         self._slower = time.monotonic() - begun
         with self._changed:
@@ -334,6 +363,24 @@ class Walk:
 
     def _is_halted(self) -> bool:
         return self._halted
+
+
+def _both(
+    piece: Range,
+    source: Totals | Glance | None,
+    target: Totals | Glance | None,
+    *,
+    ordered: bool,
+) -> Summed:
+    """What both sides found. The hash of many rows counts as the hash of one does."""
+    if source is None or target is None:
+        return Summed(piece, {}, {}, ordered, cancelled=True)
+    if isinstance(source, Glance):
+        found = {0: (source.rows, source.short)}
+        alike = isinstance(target, Glance) and source.agrees(target)
+        return Summed(piece, found, found if alike else {}, ordered)
+    assert not isinstance(target, Glance)
+    return Summed(piece, source, target, ordered)
 
 
 def _fewer(rows: int, error: pymysql.err.OperationalError) -> int:

@@ -19,7 +19,7 @@ from bridge.verify import found, judge, ranges, sweep, table, walk
 from bridge.verify.applied import Discarded, Quarantined
 from bridge.verify.digest import row_digest
 from bridge.verify.pace import Pace
-from bridge.verify.readers import SourceReader
+from bridge.verify.readers import Glance, SourceReader
 from bridge.verify.recheck import Standing
 from bridge.verify.subject import Subject
 from tests.fix_servers import SourceDatabase, TargetDatabase
@@ -179,15 +179,21 @@ def test_a_table_read_at_once(world: World, monkeypatch: pytest.MonkeyPatch, far
     assert keys_of(verdict, "extra") == [("-1500", "9"), ("5000", "1")]
 
 
+@pytest.mark.parametrize("glanced", [True, False])
 @pytest.mark.parametrize("first", [7, 2900])
-def test_ranges_are_one_sum_until_something_differs(
-    world: World, monkeypatch: pytest.MonkeyPatch, first: int
+def test_ranges_are_compared_as_a_whole_until_something_differs(
+    world: World, monkeypatch: pytest.MonkeyPatch, first: int, glanced: bool
 ) -> None:
     """What differs early makes later ranges come in buckets; what differs late is found as well."""
     monkeypatch.setattr(ranges, "WHOLE_ROWS", 10**9)
+    monkeypatch.setattr(Subject, "glanced", glanced)
     monkeypatch.setattr(walk, "FIRST_ROWS", 100)
     asked: list[str] = []
-    totals = SourceReader.totals
+    totals, glance = SourceReader.totals, SourceReader.glance
+
+    def at_once(reader: SourceReader, conditions: Sequence[str]) -> Glance:
+        asked.append("0")
+        return glance(reader, conditions)
 
     def watched(
         reader: SourceReader, conditions: Sequence[str], bucket: str = "0"
@@ -196,6 +202,7 @@ def test_ranges_are_one_sum_until_something_differs(
         return totals(reader, conditions, bucket)
 
     monkeypatch.setattr(SourceReader, "totals", watched)
+    monkeypatch.setattr(SourceReader, "glance", at_once)
     world.mysql("CREATE TABLE t (id int PRIMARY KEY, v varchar(9))")
     rows = ", ".join(f"({number}, 'v')" for number in range(1, 3001))
     world.mysql(f"INSERT INTO t VALUES {rows}", "ANALYZE TABLE t")
