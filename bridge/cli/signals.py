@@ -11,10 +11,11 @@ from select import select
 from types import FrameType
 from typing import TYPE_CHECKING, Any, TextIO
 
+from bridge.cli.start import INTERRUPTED
+
 if TYPE_CHECKING:
     from bridge.replicate.daemon import Daemon
 
-INTERRUPTED = 130
 FINISH_SECONDS = 5.0
 """How long what is under way may take after a signal, before its sessions are ended."""
 LEAVE_SECONDS = 3.5

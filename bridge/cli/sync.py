@@ -13,7 +13,8 @@ import typer
 
 from bridge.cli.context import Context, of
 from bridge.cli.output import number, size
-from bridge.cli.signals import INTERRUPTED, at_once, obeyed
+from bridge.cli.signals import at_once, obeyed
+from bridge.cli.start import INTERRUPTED
 from bridge.errors import ConfigError
 
 if TYPE_CHECKING:

@@ -79,8 +79,8 @@ class TableVerdict:
     `differing` counts rows that differ for sure; `differences` holds them (at most as many as are
     kept in memory), then quarantined ones and those in flight. `discarded` rows were given up by an
     operator: the source has them, the target does not, and that counts as equal. `position`: every
-    change up to there is covered by the verdict. `digest` is the sum of the hashes of what is equal:
-    of rows, or of all rows of a range together (`bridge.verify.sweep.Tally`).
+    change up to there is covered by the verdict. `digest` is the sum of hashes of what is
+    equal: of rows, or of all rows of a range together (`bridge.verify.sweep.Tally`).
     """
 
     table: TableName

@@ -53,8 +53,8 @@ HELPED_ROWS = 50_000
 VISIBLE_SECONDS = 2.0
 FILE_START = 4
 """The offset of a lower bound where MySQL has no GTIDs: the beginning of its current file."""
-_SCHEMA_ERRORS = (1049, 1054, 1142, 1143, 1146)
-"""MySQL: no such database, column or table, or no right to read them."""
+_SCHEMA_ERRORS = (1049, 1054, 1142, 1143, 1146, 1176)
+"""MySQL: no such database, column, table or index, or no right to read them."""
 _REFUSALS = (
     ServerRefused,
     ServerUnreachable,

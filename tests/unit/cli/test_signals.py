@@ -8,7 +8,8 @@ import sys
 
 import pytest
 
-from bridge.cli.signals import INTERRUPTED, at_once
+from bridge.cli.signals import at_once
+from bridge.cli.start import INTERRUPTED
 
 PROGRAM = """
 import signal
