@@ -8,8 +8,8 @@ nobody writes, since differences are only sure when the stream has passed them. 
 after the other:
 
 - on either server one `SELECT COUNT(*), SUM(digest)` over the whole table of nine columns, with the
-  expression that verify uses: the slower one is the limit; then both at once, which is the floor
-  where the servers share a machine;
+  hash of a row that verify uses where a range differs: the slower one is the limit; then both at
+  once, which servers that share a machine do not come below;
 - `dbbridge verify`, the whole process, on equal tables;
 - the same with 1,000 rows changed, removed or added in the target, all over the table;
 - `dbbridge verify` of a table of five columns, and reladiff on the same table, with the same

@@ -47,12 +47,7 @@ _PLAIN = frozenset(
     | _BLOBS
 )
 """Types whose canonical text, unless the target is a text, never holds the separator."""
-_SHORT = _PLAIN - {"tinyblob", "blob", "mediumblob", "longblob"} | {
-    "char",
-    "varchar",
-    "enum",
-    "set",
-}
+_SHORT = (_PLAIN - _BLOBS) | {"char", "varchar", "enum", "set"}
 """Types of which a row holds at most 65,535 bytes (MySQL manual, "Limits on Table Column Count and
 Row Size")."""
 _PRINTED = frozenset(
@@ -112,17 +107,17 @@ def row_digest(columns: Sequence[ColumnPlan], *, twice: bool = False) -> Digest:
     """The hash over the values of `columns`; with `twice` also the second one."""
     items = [_item(column) for column in columns]
     items.sort(key=lambda item: not item.plain)
-    mine, theirs = _row(items, items[:-1])
+    mine, theirs = _row(items, closed=False)
     second = (hash_mysql(mine, 1), hash_postgres(theirs, 1)) if twice else None
     short = [item.shortened for item in items]
-    return Digest(hash_mysql(mine), hash_postgres(theirs), second, _row(short, short))
+    return Digest(hash_mysql(mine), hash_postgres(theirs), second, _row(short, closed=True))
 
 
-def _row(items: Sequence[_Item], measured: Sequence[_Item]) -> tuple[str, str]:
-    """The row's text, source and target; those that are `measured` have their length in front."""
+def _row(items: Sequence[_Item], *, closed: bool) -> tuple[str, str]:
+    """The row's text, source and target; only where it is `closed` it tells where it ends."""
     source, target = _bits(items), _target_bits(items)
     for item in items:
-        if not item.plain and item in measured:
+        if not item.plain and (closed or item is not items[-1]):
             source.append(f"LENGTH({item.source})")
             target.append(f"octet_length({item.target})")
         source.append(item.source)
