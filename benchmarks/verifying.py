@@ -9,7 +9,7 @@ after the other:
 
 - on either server one `SELECT COUNT(*), SUM(digest)` over the whole table of nine columns, with the
   hash of a row that verify uses where a range differs: the slower one is the limit; then both at
-  once, which servers that share a machine do not come below;
+  once, since servers that share a machine slow each other down;
 - `dbbridge verify`, the whole process, on equal tables;
 - the same with 1,000 rows changed, removed or added in the target, all over the table;
 - `dbbridge verify` of a table of five columns, and reladiff on the same table, with the same

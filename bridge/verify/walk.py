@@ -2,8 +2,8 @@
 
 Ranges of tables whose key begins with an integer are summed in buckets of some dozen rows as soon
 as anything differs, which leaves little to open. Until then each is compared as a whole: by one
-hash of all its rows where both servers can read them in the same order, which costs a third less
-than a hash of each, or else by one sum.
+hash of all its rows where both servers can read them in the same order, which costs PostgreSQL a
+third less than a hash of each, or else by one sum.
 """
 
 from __future__ import annotations

@@ -239,12 +239,8 @@ class Counting(Pace):
         self.pieces += 1
 
 
-def test_a_piece_with_far_more_rows_than_estimated_is_read_in_parts(
-    source_db: SourceDatabase, target_db: TargetDatabase, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Each row costs the source some milliseconds, and the estimate says that there is one."""
-    monkeypatch.setattr(walk, "FEWEST_ROWS", 1)
-    world, rows = World(source_db, target_db), 400
+def slow(world: World, rows: int) -> tuple[Subject, float]:
+    """A table whose rows cost the source some milliseconds each, and the seconds of all."""
     heavy = "sha2(repeat(concat('x', id), 150000), 256)"
     values = ",".join(f"({n})" for n in range(rows))
     world.mysql(
@@ -257,7 +253,28 @@ def test_a_piece_with_far_more_rows_than_estimated_is_read_in_parts(
     with closing(source_session(world.source())) as conn, conn.cursor() as cursor:
         began = time.monotonic()
         cursor.execute(subject.source([f"SUM({subject.hash.source})"]))
-        whole = time.monotonic() - began
+        return subject, time.monotonic() - began
+
+
+def test_a_glance_that_takes_too_long_is_taken_row_by_row(
+    source_db: SourceDatabase, target_db: TargetDatabase, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world, rows = World(source_db, target_db), 400
+    subject, whole = slow(world, rows)
+    monkeypatch.setattr(table, "LONGEST_SECONDS", whole / 4)  # the hour
+    result = Found(subject.plan)
+    with closing(world.source()) as source:
+        table.sweep(subject, world, CurrentStream(source), result)
+    assert (result.tally.rows, result.differing, result.reason) == (rows, 0, "")
+
+
+def test_a_piece_with_far_more_rows_than_estimated_is_read_in_parts(
+    source_db: SourceDatabase, target_db: TargetDatabase, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each row costs the source some milliseconds, and the estimate says that there is one."""
+    monkeypatch.setattr(walk, "FEWEST_ROWS", 1)
+    world, rows = World(source_db, target_db), 400
+    subject, whole = slow(world, rows)
     pace = Counting(seconds=whole / 4)
     (piece,) = walked(world, subject, pace, rows)
     assert piece.range.lower is piece.range.upper is None

@@ -97,8 +97,6 @@ class EventDecoder:
         self._columns = columns
         self._settings = settings
         self._head = b""
-        self.schema_bytes = 0
-        """How many bytes of each event are its schema, of which nothing is kept."""
         self._plain_names = all(map(plain, (column.name for column in plan.table.columns)))
         self._decode = self._decoder(columns[: plan.key])
         # By whether an event must be taken with care.
@@ -106,6 +104,11 @@ class EventDecoder:
         self._lines = tuple(line_of(columns, plan.key, careful=careful) for careful in both)
         self._keys = tuple(key_of(columns[: plan.key], careful=careful) for careful in both)
         self._reader = ColumnReader(plan, columns, settings.placeholder, ROW_LIMIT)
+
+    @property
+    def schema_bytes(self) -> int:
+        """How many bytes of each event are its schema, of which nothing is kept."""
+        return len(self._head)
 
     @cached_property
     def _decode_pair(self) -> Callable[[bytes], Any]:
@@ -189,7 +192,6 @@ class EventDecoder:
         except (msgspec.MsgspecError, UnicodeDecodeError) as error:
             raise unknown(place, f"its schema cannot be read ({error})") from error
         self._head = value[: end + len(_PAYLOAD)]
-        self.schema_bytes = len(self._head)
         return self._head
 
     def _decoder(self, key: Sequence[Column] | None) -> Callable[[bytes], Any]:
