@@ -1,6 +1,7 @@
 """`dbbridge` with something put into it: ``python -m tests.crash.launch VARIANT sync …``.
 
-``copying``: has a point inside each COPY of a consumer's applier. ``unfenced``: a consumer as many
+``copying``: has a point inside each COPY of a consumer's applier. ``pausing``: a table named
+``other`` is paused right before a consumer takes its partitions. ``unfenced``: a consumer as many
 are written; it commits its offsets to Kafka after PostgreSQL's commit, and goes on from there.
 """
 
@@ -19,8 +20,13 @@ from bridge.change.batch import Batch
 from bridge.cli.main import main
 from bridge.replicate.kafka import shift, writer
 from bridge.replicate.points import passing
-from bridge.store.partitions import OffsetsCheckpoint, PartitionState
-from bridge.store.state import Connection
+from bridge.store.partitions import (
+    OffsetsCheckpoint,
+    PartitionState,
+    fence_table,
+    take_partition,
+)
+from bridge.store.state import Connection, Q
 
 COPYING = "stream.copying"
 """The point inside a COPY."""
@@ -40,6 +46,26 @@ def copying() -> None:
         write(self, buffer[middle:])
 
     psycopg.Copy.write = halves  # type: ignore[method-assign]
+
+
+def pausing() -> None:
+    """Once: the consumer takes it, since it was followed when the consumer looked."""
+    left = ["other"]
+
+    def take(
+        conn: Connection, pipeline: str, state: PartitionState, holder: str
+    ) -> PartitionState | None:
+        if state.table.table in left:
+            left.clear()
+            names = {"schema": state.table.schema, "table": state.table.table}
+            fault = {"code": None, "error": None, "hint": None, "ddl": 0, "paused": True}
+            about = {"pipeline": pipeline, "generation": state.generation, **names, **fault}
+            with conn.transaction():
+                conn.execute(Q["leave_stream"], about)
+                fence_table(conn, pipeline, state.table)
+        return take_partition(conn, pipeline, state, holder)
+
+    shift.take_partition = take  # type: ignore[attr-defined]
 
 
 class Told(OffsetsCheckpoint):
@@ -92,5 +118,5 @@ def unfenced() -> None:
 
 
 if __name__ == "__main__":
-    {"copying": copying, "unfenced": unfenced}[sys.argv.pop(1)]()
+    {"copying": copying, "pausing": pausing, "unfenced": unfenced}[sys.argv.pop(1)]()
     sys.exit(main())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import sys
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -147,6 +148,28 @@ def change_topics(project: KafkaProject, cursor: Cursor, daemon: Daemon) -> None
         stops(project, daemon, name, CHANGED[name])
     project.connect.restart(project.connector)  # it makes topics only once in its life
     project.connect.wait(project.connector)
+
+
+def test_a_table_is_paused_while_a_consumer_takes_it(
+    kafka_project: KafkaProject, cursor: Cursor
+) -> None:
+    """Its changes wait in the topic, and the consumer knows no table for them any more."""
+    project = kafka_project
+    project.begin()
+    (daemon,) = project.consume()
+    project.wait_streaming(daemon)
+    goes_on(project, cursor, daemon)
+    daemon.stop()
+    cursor.execute("UPDATE other SET v = v + 1")
+    before = rows(project, "other")
+    project.command = (sys.executable, "-m", "tests.crash.launch", "pausing")
+    (daemon,) = project.consume()
+    project.command = ()
+    project.wait_until(lambda: project.stages()["other"] == "paused", daemon=daemon)
+    goes_on(project, cursor, daemon, "parcel")
+    assert rows(project, "other") == before
+    project.run("tables", "resume", "other")
+    goes_on(project, cursor, daemon)
 
 
 @pytest.fixture

@@ -357,15 +357,19 @@ class Shift:
         for state in fresh:
             if state.table in self._routes:
                 self._take(state)
-        if self._intake.lanes:
-            now = read_work(self._control, self._pipeline)
-            self._writer = Writer(
-                self._post.open_target,
-                self._pipeline,
-                self._post.holder,
-                self._targets(now),
-                self._facts,
-            )
+        if not self._intake.lanes:
+            return
+        now = read_work(self._control, self._pipeline)
+        if not all(_same(lane.epoch, now.places.get(p)) for p, lane in self._intake.lanes.items()):
+            self._begin_anew()  # a table was stopped or paused since the first look
+            return
+        self._writer = Writer(
+            self._post.open_target,
+            self._pipeline,
+            self._post.holder,
+            self._targets(now),
+            self._facts,
+        )
 
     def _compile(self, work: Work) -> None:
         """Decoders for the tables as they are; a table without one is stopped."""
