@@ -19,20 +19,19 @@ from typing import Any
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
-from bridge.capture.debezium.rows import compile_events
-from bridge.capture.topics import SESSION_SECONDS, open_consumer
+from bridge.capture.topics import open_consumer
 from bridge.change.batch import Batch
 from bridge.databases.kafka import kafka_error
 from bridge.errors import BridgeError, TableStopped
-from bridge.names import TableName
+from bridge.replicate.kafka.assigned import Assigned
 from bridge.replicate.kafka.crew import Work, read_work
 from bridge.replicate.kafka.fetching import Fetching
-from bridge.replicate.kafka.intake import Intake, Message, Route
-from bridge.replicate.kafka.post import Facts, Misplaced, Post
-from bridge.replicate.kafka.stops import stop_table
+from bridge.replicate.kafka.intake import Intake, Message
+from bridge.replicate.kafka.post import Facts, Post
+from bridge.replicate.kafka.routes import Routes
+from bridge.replicate.kafka.stops import offset_gone, stop_table
 from bridge.replicate.kafka.writer import Writer
 from bridge.replicate.points import passing
-from bridge.sink.target import Target
 from bridge.store.migrate import migrate
 from bridge.store.partitions import PartitionLost, PartitionState, Place, Q, take_partition
 
@@ -47,8 +46,6 @@ DRAIN_SECONDS = 5.0
 """How long what is being applied may take when a partition goes to another consumer."""
 COMMIT_SECONDS = 5.0
 """How often offsets are written to Kafka, where others' tools look for lag; nothing reads them."""
-UNASSIGNED_SECONDS = 8.0
-"""How long partitions may be nobody's, while the group hears of topics and shares them out."""
 MOST_SLOTS = 1000
 END_OF_PARTITION, OFFSET_GONE = KafkaError._PARTITION_EOF, KafkaError._AUTO_OFFSET_RESET  # noqa: SLF001
 
@@ -66,14 +63,10 @@ class Shift:
         self._stopping = stopping
         self._writer: Writer | None = None
         self._intake = Intake()
-        self._routes: dict[TableName, Route] = {}
-        self._versions: frozenset[Any] = frozenset()
-        self._assigned: dict[Place, float] = {}
-        """Partitions that the group says are ours, and since when that may be believed."""
+        self._routes = Routes(post)
+        self._assigned = Assigned(post.holder, static=static)
         self._topics: frozenset[str] = frozenset()
         self._looked = 0.0
-        self._complete = time.monotonic()
-        """When every partition was somebody's."""
         self._committed = time.monotonic()
         self._held_up = False
         self._in_hand = False
@@ -127,11 +120,13 @@ class Shift:
         if time.monotonic() - self._looked > LOOK_SECONDS:
             self._looked = time.monotonic()
             self._look()
-        messages = self._read()
+        messages, others = self._read()
         passing("stream.read")
         try:
             for batch in self._intake.feed(messages):
                 self._put(batch)
+            for other in others:
+                self._heed(other)
             # With more at hand, a batch that is cut short costs as many statements as a full one.
             enough = not self._more or time.monotonic() - self._handed > FILL_SECONDS
             if enough and self._writer is not None and self._writer.idle:
@@ -142,56 +137,37 @@ class Shift:
             self._stop_table(stop)
         self._attend()
 
-    def _read(self) -> list[Message]:
-        """What is there, without errors and ends of partitions."""
+    def _read(self) -> tuple[list[Message], list[Any]]:
+        """What is there: messages; and ends of partitions and errors, which stand behind them."""
         patience = 0.001 if self._intake.pending else IDLE_SECONDS
         first = self._consumer.poll(patience)
-        self._more = False
+        self._more = first is not None
         if first is None:
-            return []
+            return [], []
         found: list[Message] = []
+        others: list[Any] = []
         taken: list[Any] = [first, *self._consumer.consume(MOST_MESSAGES, 0)]
-        self._more = True
         for message in taken:
-            error = message.error()
-            if error is None:
+            if message.error() is None:
                 found.append(message)
-            elif error.code() == END_OF_PARTITION:
-                self._more = False
-                # It stands behind the messages before it.
-                self._feed_before_end(found)
-                place = (str(message.topic()), int(message.partition() or 0))
-                self._intake.ended(place, int(message.offset() or 0))
             else:
-                self._fault(message, error)
-        return found
+                others.append(message)
+        return found, others
 
-    def _feed_before_end(self, found: list[Message]) -> None:
-        try:
-            for batch in self._intake.feed(found):
-                self._put(batch)
-        except TableStopped as stop:
-            self._stop_table(stop)
-        found.clear()
-
-    def _fault(self, message: Any, error: KafkaError) -> None:
-        place = (str(message.topic()), int(message.partition() or 0))
-        if error.code() == OFFSET_GONE:
+    def _heed(self, other: Any) -> None:
+        """An end of a partition, or an error. Raises TableStopped."""
+        error = other.error()
+        place = (str(other.topic()), int(other.partition() or 0))
+        if error.code() == END_OF_PARTITION:
+            self._more = False
+            self._intake.ended(place, int(other.offset() or 0))
+        elif error.code() == OFFSET_GONE:
             lane = self._intake.lanes.get(place)
             if lane is not None:
-                stop = TableStopped(
-                    f"{lane.route.name}: {place[0]}[{place[1]}] does not have offset {lane.next}"
-                    " any more, so changes may be lost",
-                    "keep messages for longer (retention.ms), then: dbbridge tables resync"
-                    f" {lane.route.name.word}",
-                    "offset-gone",
-                )
-                stop.table = lane.route.name
-                self._stop_table(stop)
-            return
-        if error.code() == KafkaError.UNKNOWN_TOPIC_OR_PART:
-            return  # not there yet; or gone, which the process that leads finds out
-        self._on_error(error)
+                raise offset_gone(lane)
+        elif error.code() != KafkaError.UNKNOWN_TOPIC_OR_PART:
+            self._on_error(error)
+        # A topic that is unknown is not there yet; or gone, which the process that leads finds out.
 
     def _put(self, batch: Batch) -> None:
         """Hands over; the group must hear of us meanwhile, however long that takes.
@@ -237,19 +213,10 @@ class Shift:
         if isinstance(failure, TableStopped):
             self._stop_table(failure)
         elif isinstance(failure, PartitionLost):
-            self._doubt(failure)
+            self._assigned.doubt(failure.places)
             self._begin_anew()
         else:
             raise failure
-
-    def _doubt(self, lost: PartitionLost) -> None:
-        """Whoever has the partitions now may be right.
-
-        If the group still says the same when it must have heard of both, they are ours.
-        """
-        for place in lost.places:
-            if place in self._assigned:
-                self._assigned[place] = time.monotonic() + 1.5 * SESSION_SECONDS
 
     def _stop_table(self, stop: TableStopped) -> None:
         if stop.table is None or stop.table not in self._routes:
@@ -300,46 +267,18 @@ class Shift:
     def _look(self) -> None:
         """Follows what is to be followed now."""
         work = read_work(self._control, self._pipeline)
-        self._check_assigned(work)
+        self._assigned.check(work)
         if work.topics != self._topics:
             self._topics = work.topics
             self._subscribe()
         lanes = self._intake.lanes
         gone = [p for p, lane in lanes.items() if not _same(lane.epoch, work.places.get(p))]
-        ours = self._ours(work)
+        ours = self._assigned.ours(work)
         fresh = [state for place, state in ours.items() if place not in lanes or place in gone]
-        if not (gone or fresh or (lanes and work.versions() != self._versions)):
+        if not (gone or fresh or (lanes and not self._routes.fit(work))):
             return
         self._drain()
         self._rebuild(work, gone, fresh)
-
-    def _check_assigned(self, work: Work) -> None:
-        """Raises Misplaced where the group has to share out its partitions again.
-
-        Whoever comes back soon under a static name is given what its predecessor had. Topics that
-        became visible in between are nobody's: the others had not seen them yet, and for this one
-        they are not new. Joining without a name makes the group look.
-        """
-        nobodys = [
-            place
-            for place, state in work.places.items()
-            if not state.holder and place not in self._assigned
-        ]
-        if not (nobodys and self._static):
-            self._complete = time.monotonic()
-        elif time.monotonic() - self._complete > UNASSIGNED_SECONDS:
-            topic, number = nobodys[0]
-            raise Misplaced(f"{topic}[{number}] is given to no consumer", "it joins the group anew")
-
-    def _ours(self, work: Work) -> dict[Place, PartitionState]:
-        """Partitions of tables that are followed, which the group gave to us, and we believe it."""
-        now = time.monotonic()
-        return {
-            place: state
-            for place, state in work.places.items()
-            if place in self._assigned
-            and (self._assigned[place] <= now or state.holder in ("", self._post.holder))
-        }
 
     def _rebuild(
         self,
@@ -349,57 +288,34 @@ class Shift:
     ) -> None:
         """Ends the writer, gives partitions up and takes others, and begins a new writer."""
         self._end_writer()
-        if work.versions() != self._versions:
-            self._compile(work)
+        lanes = self._intake.lanes
+        if not self._routes.fit(work):
+            self._routes.compile(self._control, work, lanes.values())
         for place in gone:
-            if self._intake.lanes.pop(place, None) is not None:
+            if lanes.pop(place, None) is not None:
                 self._fetching.pause([place])
         for state in fresh:
             if state.table in self._routes:
                 self._take(state)
-        if not self._intake.lanes:
+        if not lanes:
             return
         now = read_work(self._control, self._pipeline)
-        if not all(_same(lane.epoch, now.places.get(p)) for p, lane in self._intake.lanes.items()):
+        if not all(_same(lane.epoch, now.places.get(place)) for place, lane in lanes.items()):
             self._begin_anew()  # a table was stopped or paused since the first look
             return
         self._writer = Writer(
             self._post.open_target,
             self._pipeline,
             self._post.holder,
-            self._targets(now),
+            self._routes.targets(now, lanes.values()),
             self._facts,
         )
-
-    def _compile(self, work: Work) -> None:
-        """Decoders for the tables as they are; a table without one is stopped."""
-        planner, events = self._post.planner, self._post.events
-        planner.refresh(work.tables)
-        self._versions, self._routes = work.versions(), {}
-        for name, state in work.tables.items():
-            partitions = sum(p.table == name for p in work.places.values())
-            try:
-                decoder = compile_events(planner.applied(state), events)
-            except TableStopped as stop:
-                stop_table(self._control, self._pipeline, stop, state, [])
-                continue
-            self._routes[name] = Route(decoder, partitions, events.schemas)
-        for lane in self._intake.lanes.values():
-            lane.route = self._routes.get(lane.route.name, lane.route)
-
-    def _targets(self, work: Work) -> list[Target]:
-        followed = {lane.route.name for lane in self._intake.lanes.values()}
-        return [
-            Target(route.decoder.plan, state.generation, state.target, state.quarantined > 0)
-            for name, route in self._routes.items()
-            if name in followed and (state := work.tables.get(name)) is not None
-        ]
 
     def _take(self, state: PartitionState) -> None:
         try:
             taken = take_partition(self._control, self._pipeline, state, self._post.holder)
         except PartitionLost as lost:
-            self._doubt(lost)
+            self._assigned.doubt(lost.places)
             return
         if taken is None:
             return
@@ -422,8 +338,7 @@ class Shift:
 
     def _on_assign(self, _: Consumer, partitions: list[TopicPartition]) -> None:
         """They wait until the next look, which takes those whose tables are followed."""
-        now = time.monotonic()
-        self._assigned |= dict.fromkeys(_places(partitions), now)
+        self._assigned.give(_places(partitions))
         self._fetching.given()
         self._looked = 0.0
 
@@ -433,8 +348,7 @@ class Shift:
 
     def _on_lost(self, _: Consumer, partitions: list[TopicPartition]) -> None:
         places = _places(partitions)
-        for place in places:
-            self._assigned.pop(place, None)
+        self._assigned.lose(places)
         self._fetching.lose(places)
         if any(place in self._intake.lanes for place in places):
             for place in places:

@@ -42,3 +42,16 @@ def stop_table(
         add_event(conn, pipeline, "stopped", str(state.source), stop.message)
     log.warning("stopped", reason=stop.message, hint=stop.hint)
     return True
+
+
+def offset_gone(lane: Lane) -> TableStopped:
+    """What the lane goes on with is not in Kafka any more."""
+    name, (topic, number) = lane.route.name, lane.place
+    stop = TableStopped(
+        f"{name}: {topic}[{number}] does not have offset {lane.next} any more, so changes may be"
+        " lost",
+        f"keep messages for longer (retention.ms), then: dbbridge tables resync {name.word}",
+        "offset-gone",
+    )
+    stop.table = name
+    return stop
