@@ -22,7 +22,8 @@ from compose.local import places, processes
 
 PATIENCE = 10.0  # seconds for an orderly end; nobody is left who would wait longer
 
-_guards: dict[int, subprocess.Popen[bytes]] = {}
+_pipes: dict[int, int] = {}
+"""By process (forks have their own): the end whose closing tells its guard."""
 
 
 def remember_server(pid: int, stop: signal.Signals) -> None:
@@ -70,14 +71,17 @@ def _ledger() -> Path:
 
 
 def _guarded(ledger: Path) -> None:
-    if os.getpid() in _guards:
+    if os.getpid() in _pipes:
         return
-    _guards[os.getpid()] = subprocess.Popen(
+    reading, _pipes[os.getpid()] = os.pipe()
+    guard = subprocess.Popen(
         [sys.executable, "-m", "compose.local.guard", str(ledger)],
         cwd=places.CHECKOUT,
-        stdin=subprocess.PIPE,
+        stdin=reading,
         start_new_session=True,
     )
+    os.close(reading)
+    guard.returncode = 0  # it outlives us, and the interpreter need not warn of that
 
 
 def main() -> None:
