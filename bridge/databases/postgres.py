@@ -114,15 +114,23 @@ def target_error(error: Exception, endpoint: Endpoint | None = None) -> BridgeEr
     refused = _refused(state, lowered, text, place)
     if refused:
         return refused
-    if state.startswith(_UNREACHABLE_CLASSES) or (
-        not state and isinstance(error, (psycopg.OperationalError, psycopg.InterfaceError))
-    ):
+    if state.startswith(_UNREACHABLE_CLASSES) or (not state and _is_lost(error)):
         return ServerUnreachable(f"{place} cannot be reached: {text}", _unreachable_hint(lowered))
     if state == "53100":
         return ServerUnreachable(
             f"{place}: {text}", "make room on the target's disk, and give the command again"
         )
     return ServerRefused(f"{place}: {text} ({state})" if state else f"{place}: {text}")
+
+
+def _is_lost(error: Exception) -> bool:
+    """Whether an error without an SQLSTATE tells of the connection.
+
+    psycopg's own class for that is OperationalError; a result that libpq made itself, since the
+    server was gone, becomes a plain DatabaseError (`psycopg.errors.error_from_result`).
+    """
+    operational = (psycopg.OperationalError, psycopg.InterfaceError)
+    return isinstance(error, operational) or type(error) is psycopg.DatabaseError
 
 
 def _refused(state: str, lowered: str, text: str, place: str) -> BridgeError | None:

@@ -210,6 +210,20 @@ def test_a_connection_that_broke_is_transient(here: Endpoint, there: Endpoint) -
     assert isinstance(postgresql.target_error(ended.value), ServerUnreachable)
 
 
+def test_a_result_that_libpq_made_is_transient(there: Endpoint) -> None:
+    """As those come by it who read a replication stream; the server's own word comes first."""
+    session = postgresql.connect(there, autocommit=True)
+    session.pgconn.send_query(b"SELECT pg_sleep(60)")
+    with postgresql.connect(there) as killer:
+        killer.execute("SELECT pg_terminate_backend(%s)", [session.info.backend_pid])
+    results = list(iter(session.pgconn.get_result, None))
+    errors = [psycopg.errors.error_from_result(result) for result in results]
+    session.close()
+    assert [error.sqlstate for error in errors] == ["57P01", None]
+    for error in errors:
+        assert isinstance(postgresql.target_error(error), ServerUnreachable)
+
+
 def test_errors_of_the_bridge_stay_as_they_are() -> None:
     error = ConfigError("m", "h")
     assert mysql.source_error(error) is error

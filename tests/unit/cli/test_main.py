@@ -89,6 +89,7 @@ def test_errors_are_two_lines_and_an_exit_code(
         (pymysql.err.OperationalError(2013, "Lost connection"), 4, "cannot be reached"),
         (pymysql.err.OperationalError(1142, "SELECT command denied"), 4, "SELECT command denied"),
         (psycopg.OperationalError("server closed the connection"), 4, "cannot be reached"),
+        (psycopg.DatabaseError("server closed the connection"), 4, "cannot be reached"),
         (psycopg.errors.InsufficientPrivilege("permission denied"), 4, "permission denied"),
         (FileNotFoundError(2, "No such file or directory", "x"), 4, "x: No such file"),
         (ZeroDivisionError("oops"), 3, "internal error: ZeroDivisionError: oops"),
