@@ -16,6 +16,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import psycopg
+
 from tests.endtoend.accounts import Accounts
 from tests.fix_servers import SourceDatabase, TargetDatabase
 
@@ -96,6 +98,8 @@ class Project:
     """In place of `COMMAND`, for broken variants."""
     daemons: list[Daemon] = field(default_factory=list)
     started: list[subprocess.Popen[bytes]] = field(default_factory=list)
+    session: psycopg.Connection[Any] | None = None
+    """Of `ask`; a login at each look costs more than most of what is waited for."""
 
     # -- verbs -------------------------------------------------------------------------------
 
@@ -197,8 +201,14 @@ class Project:
 
     def ask(self, query: str, *values: Any) -> list[Any]:
         """Rows of the target, its control schema included."""
-        with self.target.connect() as conn:
-            return conn.execute(query.encode(), values).fetchall()
+        if self.session is not None and not self.session.closed:
+            try:
+                return self.session.execute(query.encode(), values).fetchall()
+            except psycopg.Error:
+                if not self.session.broken:
+                    raise
+        self.session = self.target.connect()
+        return self.session.execute(query.encode(), values).fetchall()
 
     def stages(self) -> dict[str, str]:
         """Each followed table and what it is at, as `status` words it; without the process."""
@@ -248,7 +258,9 @@ class Project:
         self.wait_until(lambda: self.ask(said) == [("streaming",)], daemon=daemon)
 
     def close(self) -> None:
-        """Ends every process that a test left."""
+        """Ends every process that a test left, and the session."""
+        if self.session is not None:
+            self.session.close()
         for process in [*(daemon.process for daemon in self.daemons), *self.started]:
             if process.poll() is None:
                 process.kill()
