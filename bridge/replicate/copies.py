@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from bridge.errors import TableStopped
 from bridge.replicate.board import Board
 from bridge.replicate.copying import Copier
 from bridge.replicate.errands import Caller
@@ -26,11 +27,12 @@ def copy_tables(
     board: Board,
     states: Sequence[TableState],
     tick: Callable[[], Any],
+    stop: Callable[[TableStopped], Any],
     *,
     readers: int,
     caller: Caller | None,
 ) -> None:
-    """Copies tables for which `begin_copies` was called; those that cannot go on are stopped.
+    """Copies tables for which `begin_copies` was called; `stop`s those that cannot go on.
 
     `tick` is called meanwhile; what it raises ends the copy, which goes on another time.
     """
@@ -51,4 +53,4 @@ def copy_tables(
         finally:
             for job in jobs:
                 if job.stopped is not None:
-                    stages.stop(job.stopped)
+                    stop(job.stopped)

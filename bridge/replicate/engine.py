@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from contextlib import closing, suppress
+from contextlib import closing
 from threading import Event
 
 from bridge.capture.binlog.positions import server_identity, upper_bound
@@ -28,7 +28,7 @@ from bridge.replicate.points import passing
 from bridge.replicate.prune import Pruner
 from bridge.replicate.requests import Requests
 from bridge.replicate.servers import Servers, meaning
-from bridge.replicate.stage import Stages
+from bridge.replicate.stage import Replan, Stages
 from bridge.replicate.stream import Stream
 from bridge.replicate.until import Until
 from bridge.sink.apply import Applier
@@ -39,10 +39,6 @@ from bridge.store.state import Connection, PipelineState, TableState, read_pipel
 
 NEAR_BYTES = 1 << 20
 """A table that catches up joins when it is so near to the main stream (binlog bytes)."""
-
-
-class Replan(Exception):
-    """Something changed who does what: leave what is under way and read the states again."""
 
 
 class Engine:
@@ -92,9 +88,13 @@ class Engine:
             if self._heartbeat:
                 self._heartbeat.start()
             while not self._stopping.is_set():
-                with suppress(Replan):
+                try:
                     if self._step():
                         return
+                except Replan:
+                    continue
+                except TableStopped as stop:
+                    self._stop(stop)
         finally:
             if self._heartbeat:
                 self._heartbeat.stop()
@@ -108,8 +108,8 @@ class Engine:
         if self._requests.waiting():
             self._end_main()
             self._requests.serve()
+        self._keep_main()
         tables = self._tables()
-        self._keep_main(tables)
         waiting = [t for t in tables if t.active and t.stage in ("new", "copying")]
         if waiting:
             self._copy(waiting)
@@ -139,13 +139,18 @@ class Engine:
         if self._requests.waiting():
             raise Replan
 
+    def _tick_copying(self, copied: Sequence[TableState]) -> None:
+        """The same while tables are copied: a stop of another one does not end their copy."""
+        self._look()
+        if self._go_on_with_main():
+            self._unless_stopped(copied)
+        if self._requests.waiting():
+            raise Replan
+
     def _tick_patiently(self) -> None:
         """The same while an index is built, which only the end of all may end."""
         self._look()
-        main = self._main
-        if main is not None and main.ended.is_set():
-            self._end_main()
-            self._keep_main(self._tables())
+        self._go_on_with_main()
 
     def _look(self) -> None:
         if self._stopping.is_set():
@@ -198,15 +203,41 @@ class Engine:
 
     # -- the main stream ---------------------------------------------------------------------
 
-    def _keep_main(self, tables: Sequence[TableState]) -> None:
-        """Starts the main stream where there is one to run and it does not."""
-        state = self._pipeline()
-        if self._main is not None or state.position is None:
-            return
-        members = [table for table in _members(tables) if self.stages.is_there(table)]
-        checkpoint = PipelineCheckpoint(self._lease, self._source_id)
-        self._main = self._stream(members, state.position, checkpoint, None, catching_up=False)
-        self._main.start()
+    def _keep_main(self) -> None:
+        """Starts the main stream where there is one to run and it does not.
+
+        Without the tables whose plan does not compile any more, which are stopped.
+        """
+        while self._main is None and (start := self._pipeline().position) is not None:
+            members = [table for table in _members(self._tables()) if self.stages.is_there(table)]
+            checkpoint = PipelineCheckpoint(self._lease, self._source_id)
+            try:
+                main = self._stream(members, start, checkpoint, None, catching_up=False)
+            except TableStopped as stop:
+                self._stop(stop)
+                continue
+            self._main = main
+            main.start()
+
+    def _go_on_with_main(self) -> bool:
+        """If the main stream has ended, it goes on without the table that ended it; true then."""
+        if self._main is None or not self._main.ended.is_set():
+            return False
+        self._end_main()
+        self._keep_main()
+        return True
+
+    def _stop(self, stop: TableStopped) -> None:
+        """A table cannot go on. The main stream ends first, or it would go on applying it."""
+        self._end_main()
+        if not self.stages.stop(stop):
+            raise stop
+
+    def _unless_stopped(self, tables: Sequence[TableState]) -> None:
+        """Raises Replan if one of the tables is not active any more."""
+        active = {(t.source, t.generation) for t in self._tables() if t.active}
+        if any((t.source, t.generation) not in active for t in tables):
+            raise Replan
 
     def _end_main(self, *, quietly: bool = False) -> None:
         """Ends the main stream at a commit; a table that made it fail is stopped at that commit."""
@@ -267,7 +298,8 @@ class Engine:
             self.stages,
             self._board,
             states,
-            self._tick,
+            lambda: self._tick_copying(states),
+            self._stop,
             readers=self._readers,
             caller=self._caller,
         )
@@ -289,6 +321,7 @@ class Engine:
         for table in tables:
             if not table.indexed:
                 self.stages.build_indexes(table, self._tick_patiently)
+                self._unless_stopped(tables)
         self._board.phase = "catching-up"
         self._join(tables, frontier)
 
@@ -302,8 +335,10 @@ class Engine:
             raise Replan
         frontier = self._approach(tables, frontier)
         self._end_main()
+        self._unless_stopped(tables)
         main = self._pipeline().position
-        assert main is not None
+        if main is None:  # the source had purged what the main stream needed
+            raise Replan
         while not (frontier.covers(main) and main.covers(frontier)):
             if frontier.covers(main):
                 main = self._advance_main(frontier)
@@ -371,9 +406,10 @@ class Engine:
         try:
             return stream.stop()
         except TableStopped as stop:
-            self.stages.stop(_with_way_on(stop, tables))
+            self._stop(_with_way_on(stop, tables))
             raise Replan from stop
         except PositionPurged as error:
+            self._end_main()
             self.stages.lose(tables, "purged", error.message, main=main)
             raise Replan from error
         except Exception as error:

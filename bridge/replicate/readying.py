@@ -116,7 +116,7 @@ class IndexBuilder:
                     "index-failed",
                     f"{statement.name} cannot be built: {error.diag.message_primary}",
                     "mend it or leave the index out in the mapping file, then: dbbridge tables"
-                    f" resume {table.source}",
+                    f" resume {table.source.word}",
                 ) from error
         conn.execute(f"ANALYZE {table.target.postgres}".encode())
         with conn.transaction():

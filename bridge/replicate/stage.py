@@ -43,6 +43,10 @@ from bridge.store.state import (
 log = structlog.get_logger("dbbridge.sync")
 
 
+class Replan(Exception):
+    """Something changed who does what: leave what is under way and read the states again."""
+
+
 class Stages:
     """The acts of one daemon; `conn` is the engine's own session (autocommit)."""
 
@@ -132,24 +136,18 @@ class Stages:
 
         All new tables get one position, noted before anything is read of them, so that families
         share it; then their definitions are looked at once more. `also` is called for the new ones
-        in the transaction that notes the position.
+        in the transaction that notes the position. Raises TableStopped for a table that cannot be
+        copied.
         """
         new = [t for t in tables if t.stage == "new"]
         if new:
             start = self.copied_from()
             for name in self._planner.changed_since([t.source for t in new]):
-                self.stop(
-                    table_stopped(name, "definition-changed", "its definition changed since init")
-                )
-                return []
+                raise table_stopped(name, "definition-changed", "its definition changed since init")
             for table in new:
-                try:
-                    plan = self._planner.applied(table)
-                    tied = not plan.key and len(self.family(table.source)) > 1
-                    check_new(self._conn, self._servers, plan, table, tied=tied)
-                except TableStopped as stop:
-                    self.stop(stop)
-                    return []
+                plan = self._planner.applied(table)
+                tied = not plan.key and len(self.family(table.source)) > 1
+                check_new(self._conn, self._servers, plan, table, tied=tied)
             with self._transaction() as conn:
                 for table in new:
                     names = {"pipeline": self._pipeline, **table.key}
@@ -233,6 +231,7 @@ class Stages:
 
         `first` (the source's identity) begins the main stream at `frontier`. A table that was
         copied again takes its predecessor's place. `also` is called in the same transaction, first.
+        Raises Replan, and nothing has happened, if one of the tables was stopped meanwhile.
         """
         older = {
             t.source: t
@@ -248,7 +247,9 @@ class Stages:
                 old = older.get(table.source)
                 if old is not None:
                     self._swap(conn, old, table)
-                conn.execute(Q["join_stream"], {"pipeline": self._pipeline, **table.key})
+                joined = conn.execute(Q["join_stream"], {"pipeline": self._pipeline, **table.key})
+                if joined.rowcount != 1:
+                    raise Replan
                 add_event(conn, self._pipeline, "streaming", str(table.source), str(frontier))
 
     def _swap(self, conn: Connection, old: TableState, new: TableState) -> None:
@@ -261,13 +262,17 @@ class Stages:
 
     # -- leaving and coming back -------------------------------------------------------------
 
-    def stop(self, stop: TableStopped) -> None:
-        """A table cannot go on; it stands at the last commit, and its family with it."""
+    def stop(self, stop: TableStopped) -> bool:
+        """A table cannot go on; it stands at the last commit, and its family with it.
+
+        A stream of the log that applies them must have ended. False if none could be stopped.
+        """
         if stop.table is None:
             raise stop
-        self._leave(stop.table, stop, paused=False)
+        stopped = self._leave(stop.table, stop, paused=False)
         self.note("stopped", stop.table, stop.message)
         log.warning("stopped", reason=stop.message, hint=stop.hint)
+        return stopped
 
     def pause(self, name: TableName) -> None:
         """An operator wants the table to stand still; its family stands with it."""
@@ -291,12 +296,11 @@ class Stages:
             with self._transaction() as conn:
                 conn.execute(Q["leave_position"], {"pipeline": self._pipeline})
 
-    def _leave(self, name: TableName, stop: TableStopped | None, *, paused: bool) -> None:
+    def _leave(self, name: TableName, stop: TableStopped | None, *, paused: bool) -> bool:
         family = self.family(name)
         with self._transaction() as conn:
-            for table in self.tables():
-                if table.source not in family or table.stage == "switched":
-                    continue
+            leaving = [t for t in self.tables() if t.source in family and t.stage != "switched"]
+            for table in leaving:
                 fault: dict[str, str | None] = {"code": None, "error": None, "hint": None}
                 if stop is not None:
                     mine = table.source == name
@@ -316,6 +320,7 @@ class Stages:
                         "ddl": ddl_seen,
                     },
                 )
+        return bool(leaving)
 
     def resume(self, name: TableName) -> None:
         """The table and its family go on from their frontier."""

@@ -257,7 +257,7 @@ UPDATE dbbridge.tables
 SET stage = 'streaming', frontier_kind = NULL, frontier = NULL, frontier_file = '',
     frontier_offset = 0, until_file = NULL, until_offset = NULL, changed_at = now()
 WHERE pipeline = %(pipeline)s AND source_schema = %(schema)s AND source_table = %(table)s
-  AND generation = %(generation)s
+  AND generation = %(generation)s AND NOT paused AND error_code IS NULL
 
 -- name: leave_stream
 UPDATE dbbridge.tables t

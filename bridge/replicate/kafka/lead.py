@@ -13,7 +13,6 @@ from __future__ import annotations
 import functools
 import time
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from threading import Event
 
@@ -28,7 +27,6 @@ from bridge.errors import ServerUnreachable, TableStopped
 from bridge.names import TableName
 from bridge.replicate.board import Board
 from bridge.replicate.copies import TICK_SECONDS, copy_tables
-from bridge.replicate.engine import Replan
 from bridge.replicate.errands import Caller
 from bridge.replicate.kafka.connector import Connector
 from bridge.replicate.kafka.notices import Notices
@@ -38,7 +36,7 @@ from bridge.replicate.origin import check_settings
 from bridge.replicate.plans import Planner
 from bridge.replicate.requests import Requests
 from bridge.replicate.servers import Servers
-from bridge.replicate.stage import Stages
+from bridge.replicate.stage import Replan, Stages
 from bridge.replicate.until import Until
 from bridge.store.checkpoint import PipelineCheckpoint
 from bridge.store.lease import Lease
@@ -130,9 +128,13 @@ class Lead:
             self._stages.recognise(self._source_id, renamed=False)
             self._stages.register()
             while not self._stopping.is_set():
-                with suppress(Replan):
+                try:
                     if self._step():
                         return
+                except Replan:
+                    continue
+                except TableStopped as stop:
+                    self._stop(stop)
         finally:
             self._captured.notices.close()
             self._source.close()
@@ -234,6 +236,7 @@ class Lead:
             self._board,
             states,
             self._tick,
+            self._stop,
             readers=self._readers,
             caller=self._caller,
         )
@@ -265,7 +268,7 @@ class Lead:
                 )
         except TableStopped as stop:
             stop.table = stop.table or table.source
-            self._stages.stop(stop)
+            self._stop(stop)
             return False
         return True
 
@@ -391,12 +394,16 @@ class Lead:
     def _heed(self, stops: Sequence[TableStopped]) -> None:
         """Stops tables; raises Replan if there were any."""
         for stop in stops:
-            self._stages.stop(stop)
-            if stop.table is not None:
-                fence_table(self._control, self._pipeline, stop.table)
+            self._stop(stop)
         self._captured.notices.done(self._control, self._pipeline)
         if stops:
             raise Replan
+
+    def _stop(self, stop: TableStopped) -> None:
+        """A table cannot go on; who applies its changes must not commit any more."""
+        self._stages.stop(stop)
+        if stop.table is not None:
+            fence_table(self._control, self._pipeline, stop.table)
 
 
 def _newest(tables: Sequence[TableState]) -> dict[TableName, int]:
