@@ -172,6 +172,37 @@ def test_a_table_is_paused_while_a_consumer_takes_it(
     goes_on(project, cursor, daemon)
 
 
+def test_copies_that_cannot_be_ended_stop_their_tables(
+    kafka_project: KafkaProject, cursor: Cursor
+) -> None:
+    """An index cannot be built, and an old table cannot go; the daemon follows the others."""
+    project, schema = kafka_project, kafka_project.source.name
+    cursor.execute("CREATE TABLE keyed (id int PRIMARY KEY, v int NOT NULL, KEY (v))")
+    cursor.execute("INSERT INTO keyed VALUES (1, 10)")
+    project.begin()
+    role = project.accounts.name
+    with project.target.connect() as administrator:
+        administrator.execute(f"ALTER TABLE {schema}.keyed OWNER TO CURRENT_USER".encode())
+        administrator.execute(f"GRANT ALL ON {schema}.keyed TO {role}".encode())
+        (daemon,) = project.consume()
+        wanted = dict.fromkeys(NAMES, "streaming") | {"keyed": "stopped: index-failed"}
+        project.wait_until(lambda: project.stages() == wanted, daemon=daemon)
+        goes_on(project, cursor, daemon)
+
+        administrator.execute(f"CREATE VIEW {schema}.hangs AS TABLE {schema}.parcel".encode())
+        project.run("tables", "resync", "parcel")
+        wanted["parcel"] = "stopped: swap-refused"
+        project.wait_until(lambda: project.stages() == wanted, daemon=daemon)
+        goes_on(project, cursor, daemon)
+
+        administrator.execute(f"DROP VIEW {schema}.hangs".encode())
+        administrator.execute(f"ALTER TABLE {schema}.keyed OWNER TO {role}".encode())
+    project.run("tables", "resume", "keyed", "parcel")
+    project.wait_streaming_again(daemon)
+    for name in ("keyed", "parcel", "other"):
+        goes_on(project, cursor, daemon, name)
+
+
 @pytest.fixture
 def apart(kafka_project: KafkaProject, tmp_path: Path) -> Iterator[KafkaProject]:
     """A project whose changes go over a broker of its own."""
