@@ -83,10 +83,15 @@ class Errands:
             conn.execute(Q["drop_free_errands"], {"pipeline": self._lease.pipeline})
 
     def offer(self, conn: Connection, job: Job, chunk: Chunk) -> bool:
-        """Lets workers read the chunk, once not too many wait; False if the copy is halted."""
-        while sum(map(len, list(self._away.values()))) >= AHEAD:
+        """Lets workers read the chunk, once not too many wait; False if the copy is halted.
+
+        A chunk of a table that cannot go on is passed over.
+        """
+        while self._waiting() >= AHEAD:
             if self._halt.wait(LOOK_SECONDS):
                 return False
+        if job.stopped is not None:
+            return not self._halt.is_set()
         with conn.transaction():
             self._lease.guard(conn)
             names = {"pipeline": self._lease.pipeline, "epoch": self._lease.epoch, **job.names}
@@ -131,12 +136,15 @@ class Errands:
     ) -> None:
         rows = conn.execute(Q["errands"], {"pipeline": self._lease.pipeline}).fetchall()
         moved = False
-        for job in list(self._away):
+        for job in self._jobs():
+            if job.stopped is not None:  # what was being offered when it stopped
+                self._drop(conn, job)
+                continue
             finished = self._finished(conn, job)
             if finished:
                 moved = True
                 done(conn, job, finished)
-        jobs = {tuple(job.names.values()): job for job in self._away}
+        jobs = {tuple(job.names.values()): job for job in self._jobs()}
         free = held = 0
         for schema, table, generation, number, tries, error, stop, holder in rows:
             mine = jobs.get((schema, table, generation))
@@ -144,8 +152,8 @@ class Errands:
                 continue
             held += bool(holder)
             if stop is not None:
-                self._drop(conn, mine)
                 stopped(mine, TableStopped(stop["message"], stop["hint"], stop["code"]))
+                self._drop(conn, mine)
             elif not holder:
                 free += 1
                 self._failed(f"{schema}.{table}", number, tries, error)
@@ -181,11 +189,20 @@ class Errands:
 
     def _drop(self, conn: Connection, job: Job) -> None:
         """The job's table cannot go on: nobody shall begin another chunk of it."""
+        # In this order, what is offered between the two is found at the next look.
+        with self._lock:
+            self._away.pop(job, None)
         with conn.transaction():
             self._lease.guard(conn)
             conn.execute(Q["drop_free_errands_of"], {"pipeline": self._lease.pipeline, **job.names})
+
+    def _jobs(self) -> list[Job]:
         with self._lock:
-            self._away.pop(job, None)
+            return list(self._away)
+
+    def _waiting(self) -> int:
+        with self._lock:
+            return sum(map(len, self._away.values()))
 
     def _call(self) -> None:
         pause = LOOK_SECONDS
