@@ -24,6 +24,8 @@ from bridge.replicate.servers import meaning
 
 LOOK_SECONDS = 0.01
 """How often the stream is asked whether it has passed a heartbeat."""
+LOCK_SECONDS = 2
+"""A source under FLUSH TABLES WITH READ LOCK must not hold up the daemon's end."""
 AGAIN_SECONDS = 30.0
 """After a source that refused a heartbeat."""
 
@@ -67,9 +69,10 @@ class Heartbeat:
         self._thread.start()
 
     def stop(self) -> None:
-        """Ends after the statement under way."""
+        """Ends after the statement under way; does nothing if it was never started."""
         self._stopping.set()
-        self._thread.join()
+        if self._thread.ident is not None:
+            self._thread.join()
 
     @property
     def lag(self) -> float | None:
@@ -86,6 +89,10 @@ class Heartbeat:
                 with closing(self._open_source()) as source:
                     source.autocommit(True)
                     with source.cursor() as cursor:
+                        cursor.execute(
+                            f"SET SESSION lock_wait_timeout = {LOCK_SECONDS},"
+                            f" innodb_lock_wait_timeout = {LOCK_SECONDS}"
+                        )
                         cursor.execute(definition(self._table))
                     while not self._stopping.is_set():
                         self._beat(source)
