@@ -8,8 +8,6 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-import psycopg
-
 from bridge.capture.catalog import read_catalog
 from bridge.databases import mysql, postgres
 from bridge.databases.endpoint import parse_url
@@ -26,7 +24,7 @@ from bridge.replicate.until import Until
 from bridge.sink.ddl import create_table
 from bridge.store.lease import Lease, acquire
 from bridge.store.migrate import migrate
-from bridge.store.state import TableState
+from bridge.store.state import Connection, TableState
 from tests.fix_servers import SourceDatabase, TargetDatabase
 from tests.waiting import until
 
@@ -39,13 +37,14 @@ class Rig:
     target_db: TargetDatabase
     mappings: dict[TableName, TableMapping] = field(default_factory=dict)
     board: Board = field(default_factory=Board)
+    opened: list[Connection] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.source, self.target = parse_url(self.source_db.url), parse_url(self.target_db.url)
         self.servers = Servers(
             source=lambda: mysql.connect(self.source),
             copy_source=lambda: mysql.connect(self.source),
-            target=lambda: postgres.connect(self.target, autocommit=True),
+            target=self._open_target,
             pipeline=self.target_db.name,
         )
         self.control = self.servers.target()
@@ -54,9 +53,14 @@ class Rig:
         self.planner = Planner(self.servers.source, lambda: self.mappings)
         self.stages = Stages(self.control, self.servers, self.lease, self.planner)
 
+    def _open_target(self) -> Connection:
+        conn = postgres.connect(self.target, autocommit=True)
+        self.opened.append(conn)
+        return conn
+
     def close(self) -> None:
-        self.control.close()
-        self.lease.conn.close()
+        for conn in self.opened:  # a stream leaves its own to the interpreter
+            conn.close()
 
     def name(self, table: str) -> TableName:
         return TableName(self.source_db.name, table)
@@ -115,9 +119,9 @@ class Rig:
             if failures:
                 raise failures[0]
 
-    def state(self, table: str) -> TableState:
-        """The newest generation."""
-        return [t for t in self.stages.tables() if t.source.table == table][-1]
+    def states(self, table: str) -> list[TableState]:
+        """Each generation."""
+        return [t for t in self.stages.tables() if t.source.table == table]
 
     def streams(self, *tables: str) -> None:
         """Waits until they do."""
@@ -131,6 +135,6 @@ class Rig:
         until(lambda: sorted(self.ask(f"SELECT * FROM {relation}")) == wanted)
 
 
-def _states(conn: psycopg.Connection[Any], *tables: str) -> list[Any]:
+def _states(conn: Connection, *tables: str) -> list[Any]:
     query = "SELECT stage, error_code FROM dbbridge.tables WHERE source_table = ANY(%s)"
     return conn.execute(query, [list(tables)]).fetchall()

@@ -6,7 +6,7 @@ takes effect when the table is copied again.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import pymysql
@@ -45,14 +45,9 @@ class Planner:
         self._tables = self._catalogue({*self._files, *also})
         self._applied.clear()
 
-    def wanted(
-        self, besides: Container[TableName] = ()
-    ) -> dict[TableName, tuple[TablePlan, dict[str, Any]]]:
-        """Every table that the files carry: its plan, and the document to be kept.
-
-        Not those `besides`, which may be gone from the source.
-        """
-        return {name: self.from_file(name) for name in self._files if name not in besides}
+    def carried(self) -> list[TableName]:
+        """Every table that the files carry."""
+        return list(self._files)
 
     def from_file(self, name: TableName) -> tuple[TablePlan, dict[str, Any]]:
         """One table's plan and document as the files are now; raises MappingError."""

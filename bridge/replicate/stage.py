@@ -17,7 +17,7 @@ from bridge.capture.binlog.positions import (
     upper_bound,
 )
 from bridge.change.position import Position
-from bridge.errors import SourceError, TableStopped
+from bridge.errors import BridgeError, SourceError, TableStopped
 from bridge.names import TableName
 from bridge.replicate.family import families
 from bridge.replicate.job import Job
@@ -64,27 +64,16 @@ class Stages:
     def register(self) -> None:
         """Takes up the tables that the mapping files carry and the control schema does not know.
 
-        Not into a group that the target has: the source's rows are old ones there.
+        Not into a group that the target has: the source's rows are old ones there. Raises
+        MappingError and TableStopped for a file that does not fit only where nothing is followed
+        yet; else its table is left out, and the others go on.
         """
         known = {table.source: table for table in self.tables()}
         self._planner.refresh(known)
-        switched = {name for name, table in known.items() if table.stage == "switched"}
-        groups = read_authorities(self._conn, self._pipeline)
-        elsewhere = {one.group for one in groups if one.side != "source"}
-        for name, (plan, document) in self._planner.wanted(besides=switched).items():
-            if name not in known and (group := group_of(name, document)) in elsewhere:
-                self.note(
-                    "not-copied",
-                    name,
-                    f"the source has no authority over group {group}, which its mapping file names;"
-                    " name another group, or restart dbbridge sync once the source has it again",
-                )
-            elif name not in known:
-                with self._transaction() as conn:
-                    self._add(
-                        conn, plan.source, 1, plan.target, document, plan.version, plan.table.rows
-                    )
-            elif self._planner.differs(known[name]):
+        self._take_up([name for name in self._planner.carried() if name not in known], not known)
+        for name in self._planner.carried():
+            table = known.get(name)
+            if table is not None and table.stage != "switched" and self._planner.differs(table):
                 self.note(
                     "mapping",
                     name,
@@ -97,6 +86,33 @@ class Stages:
                     self._planner.applied(table)
                 except TableStopped as stop:
                     self.stop(stop)
+
+    def _take_up(self, names: Sequence[TableName], first: bool) -> None:
+        groups = read_authorities(self._conn, self._pipeline)
+        elsewhere = {one.group for one in groups if one.side != "source"}
+        plans = {}
+        for name in names:
+            try:
+                plans[name] = self._planner.from_file(name)
+            except BridgeError as error:
+                if first:
+                    raise
+                hint = "dbbridge check tells what to mend; then restart dbbridge sync"
+                self.note("not-copied", name, f"{error.message}; {hint}")
+                log.warning("not-copied", table=str(name), reason=error.message, hint=hint)
+        for name, (plan, document) in plans.items():
+            if (group := group_of(name, document)) in elsewhere:
+                self.note(
+                    "not-copied",
+                    name,
+                    f"the source has no authority over group {group}, which its mapping file names;"
+                    " name another group, or restart dbbridge sync once the source has it again",
+                )
+                continue
+            with self._transaction() as conn:
+                self._add(
+                    conn, plan.source, 1, plan.target, document, plan.version, plan.table.rows
+                )
 
     def targets(self, tables: Sequence[TableState]) -> list[Target]:
         """How the streams and the copy see these tables."""
