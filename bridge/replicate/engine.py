@@ -13,6 +13,8 @@ from collections.abc import Sequence
 from contextlib import closing
 from threading import Event
 
+import structlog
+
 from bridge.capture.binlog.positions import server_identity, upper_bound
 from bridge.change.position import Position
 from bridge.errors import PositionPurged, SourceError, TableStopped
@@ -33,12 +35,17 @@ from bridge.replicate.stream import Stream
 from bridge.replicate.until import Until
 from bridge.sink.apply import Applier
 from bridge.sink.quarantine import Quarantine
+from bridge.sink.swap import InUse
 from bridge.store.checkpoint import Checkpoint, FrontierCheckpoint, PipelineCheckpoint
 from bridge.store.lease import Lease
 from bridge.store.state import Connection, PipelineState, TableState, read_pipeline, read_tables
 
 NEAR_BYTES = 1 << 20
 """A table that catches up joins when it is so near to the main stream (binlog bytes)."""
+AGAIN_SECONDS = 10.0
+"""After others in the target did not let a table go that is to be replaced."""
+
+log = structlog.get_logger("dbbridge.sync")
 
 
 class Engine:
@@ -71,6 +78,7 @@ class Engine:
         self._quarantine = Quarantine(lease.pipeline)
         self._main: Stream | None = None
         self._source_id = ""
+        self._join_after = 0.0
         self.stages = Stages(self._control, servers, lease, planner)
         self._requests = Requests(self._control, servers, lease, self.stages)
         self._pruner = Pruner(servers, lease)
@@ -308,7 +316,11 @@ class Engine:
 
     def _catch_up(self, tables: Sequence[TableState]) -> None:
         """Brings tables of one frontier past their copy, indexes them, and lets them join."""
-        self._board.phase = "catching-up"
+        while time.monotonic() < self._join_after:
+            self._board.phase = "waiting"
+            self._tick()
+            time.sleep(TICK_SECONDS)
+        self._board.phase, self._board.message = "catching-up", ""
         tables = self.stages.with_bounds(tables)
         frontier = tables[0].frontier
         assert frontier is not None
@@ -345,7 +357,14 @@ class Engine:
             else:
                 frontier = self._run_to(tables, frontier, main, ticking=False)
         passing("join.before")
-        self.stages.join(tables, frontier)
+        try:
+            self.stages.join(tables, frontier)
+        except InUse as error:
+            # The main stream goes on meanwhile.
+            self._join_after = time.monotonic() + AGAIN_SECONDS
+            self._board.message = error.message
+            log.warning("waiting", reason=error.message, hint=error.hint, seconds=AGAIN_SECONDS)
+            raise Replan from error
         passing("join.after")
 
     def _approach(self, tables: Sequence[TableState], frontier: Position) -> Position:

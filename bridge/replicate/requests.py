@@ -6,19 +6,26 @@ import time
 from contextlib import closing
 from typing import Any
 
+import pymysql
+from pymysql.constants import ER
+
 from bridge.capture.snapshot import read_row
 from bridge.change.batch import BadRow, Batch, Image, Segment, TableOps
-from bridge.errors import BridgeError, Inconclusive
+from bridge.databases.mysql import limit_row_locks
+from bridge.errors import BridgeError, Inconclusive, LeaseLost
 from bridge.names import TableName
 from bridge.replicate.servers import Servers, meaning
 from bridge.replicate.stage import Stages
 from bridge.sink.apply import Applier
 from bridge.sink.quarantine import Quarantine
+from bridge.sink.swap import InUse
 from bridge.store.checkpoint import Checkpoint
 from bridge.store.lease import Lease
 from bridge.store.state import Connection, Q, TableState
 
 LOOK_SECONDS = 0.5
+LOCK_SECONDS = 2.0
+"""How long a row that is tried again is waited for, while all tables stand still."""
 ANSWER_SECONDS = 30.0
 """How long the command line waits for the daemon's answer."""
 
@@ -88,14 +95,16 @@ class Requests:
         )
 
     def serve(self) -> None:
-        """Carries out what is asked for; no stream and no copy runs meanwhile."""
+        """Carries out what is asked for; no stream and no copy runs meanwhile.
+
+        A server's refusal is the answer. Raises what is transient, and LeaseLost: those requests
+        stay for the next one.
+        """
         for number, verb, schema, table, argument in self._open():
             try:
                 result = self._carry_out(verb, TableName(schema, table), argument)
-            except BridgeError as error:
-                if error.transient:
-                    raise
-                result = f"refused: {error.message}; {error.hint}"
+            except Exception as error:  # noqa: BLE001 (raised again unless it is an answer)
+                result = _refusal(error)
             self._conn.execute(Q["answer_request"], {"id": number, "result": result})
 
     def _open(self) -> list[Any]:
@@ -114,11 +123,13 @@ class Requests:
         family = sorted(map(str, members))
         if verb == "retry":
             return self._retry(states[0], int(argument))
-        {
+        acts = {
             "pause": self._stages.pause,
             "resume": self._stages.resume,
             "resync": self._stages.resync,
-        }[verb](name)
+        }
+        with self._conn.transaction():  # what is refused in the middle has changed nothing
+            acts[verb](name)
         together = f" (with its family: {', '.join(family)})" if len(family) > 1 else ""
         return f"{verb}: {name}{together}"
 
@@ -139,7 +150,13 @@ class Requests:
         target = self._stages.targets([state])[0]
         # Not of a replica: it may not have what the stream has applied.
         with closing(self._servers.source()) as source:
-            image: Image | None = read_row(source, target.plan, key)
+            limit_row_locks(source, LOCK_SECONDS)
+            try:
+                image: Image | None = read_row(source, target.plan, key)
+            except pymysql.Error as error:
+                if error.args[0] not in (ER.LOCK_WAIT_TIMEOUT, ER.LOCK_DEADLOCK):
+                    raise
+                return f"refused: a session in the source holds the row of entry {entry}; try again"
         with closing(self._servers.target()) as conn:
             applier = Applier(
                 conn, [target], _Guarded(self._lease), Quarantine(self._lease.pipeline)
@@ -163,6 +180,15 @@ class Requests:
         if left is not None:
             return f"entry {entry} stays: {left[6]}"
         return f"entry {entry}: the row " + ("is applied" if image else "is gone from the source")
+
+
+def _refusal(error: Exception) -> str:
+    """What is answered where an error is one; else raises it."""
+    known = meaning(error)
+    waits = isinstance(known, BridgeError) and known.transient and not isinstance(known, InUse)
+    if not isinstance(known, BridgeError) or waits or isinstance(known, LeaseLost):
+        raise known from error
+    return f"refused: {'; '.join(filter(None, (known.message, known.hint)))}"
 
 
 class _Guarded(Checkpoint):

@@ -269,6 +269,7 @@ class Stages:
                 add_event(conn, self._pipeline, "streaming", str(table.source), str(frontier))
 
     def _swap(self, conn: Connection, old: TableState, new: TableState) -> None:
+        """Raises InUse where other sessions do not let the old one go, and TableStopped."""
         passing("swap.before")
         plan = self._planner.applied(new)
         swap.swap(conn, plan, old=old.target, new=new.target)
@@ -375,7 +376,7 @@ class Stages:
 
     def _forget(self, table: TableState) -> None:
         with self._transaction() as conn:
-            conn.execute(f"DROP TABLE IF EXISTS {table.target.postgres}".encode())
+            swap.drop(conn, table.target)
             conn.execute(Q["drop_table"], {"pipeline": self._pipeline, **table.key})
 
     def recognise(self, source_id: str, *, renamed: bool) -> None:

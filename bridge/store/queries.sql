@@ -279,6 +279,13 @@ UPDATE dbbridge.tables
 SET paused = false, error_code = NULL, error = NULL, hint = NULL, changed_at = now()
 WHERE pipeline = %(pipeline)s AND source_schema = %(schema)s AND source_table = %(table)s
 
+-- name: users_of
+SELECT a.pid, a.application_name, a.state
+FROM pg_locks l JOIN pg_stat_activity a USING (pid)
+WHERE l.relation = to_regclass(%(relation)s) AND l.granted AND l.pid <> pg_backend_pid()
+  AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())
+GROUP BY a.pid, a.application_name, a.state ORDER BY a.pid LIMIT 5
+
 -- name: rename_generation
 UPDATE dbbridge.tables SET target_table = %(target_table)s
 WHERE pipeline = %(pipeline)s AND source_schema = %(schema)s AND source_table = %(table)s
