@@ -51,3 +51,13 @@ def read_dialect(conn: pymysql.Connection[Cursor]) -> Dialect:
         cursor.execute("SELECT VERSION()")
         row = cursor.fetchone()
     return parse_version(str(row[0]) if row else "")
+
+
+def logs_cascades(conn: pymysql.Connection[Cursor]) -> bool:
+    """Whether the server logs what its foreign keys do to child rows."""
+    if not read_dialect(conn).mysql_since(9, 6, 0):
+        return False
+    with conn.cursor(Cursor) as cursor:
+        cursor.execute("SHOW GLOBAL VARIABLES LIKE 'innodb_native_foreign_keys'")
+        native = cursor.fetchone()
+    return native is None or str(native[1]).upper() not in ("ON", "1")

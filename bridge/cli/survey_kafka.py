@@ -13,7 +13,7 @@ from bridge.capture.debezium.captured import captures_table
 from bridge.capture.debezium.naming import topic_of
 from bridge.capture.debezium.settings import judge, judge_tables, read_settings
 from bridge.capture.debezium.topics import Topic, judge_topic
-from bridge.capture.dialect import read_dialect
+from bridge.capture.dialect import logs_cascades
 from bridge.capture.findings import scan_table
 from bridge.capture.findings.connector import position_findings
 from bridge.capture.findings.events import date_probes, limit_of, size_probes, zero_probes
@@ -31,8 +31,6 @@ from bridge.types.table import SourceTable
 
 _SNAPSHOTS = frozenset({"K016", "K017"})
 """Findings about rows of Debezium's snapshots, which do not matter where the bridge copies."""
-_LOGGED_SINCE = (9, 6, 0)
-"""From this version on MySQL logs what foreign keys do, unless innodb_native_foreign_keys is on."""
 
 
 @dataclass(frozen=True)
@@ -205,8 +203,7 @@ def _has_rows(source: pymysql.Connection[Any], plan: TablePlan) -> bool:
 
 
 def _cascades(tables: Iterable[SourceTable], source: pymysql.Connection[Any]) -> Iterator[Finding]:
-    native = _variable(source, "innodb_native_foreign_keys").upper() in ("ON", "1")
-    if read_dialect(source).mysql_since(*_LOGGED_SINCE) and not native:
+    if logs_cascades(source):
         return
     for table in tables:
         for key in table.foreign_keys:

@@ -283,6 +283,15 @@ STOPS = (
         "name a unique NOT NULL key in its mapping file, or leave the table out",
     ),
     Code(
+        "P041",
+        "family-apart",
+        "error",
+        "Cascading foreign keys tie the new table to tables that were copied before, and the source"
+        " does not log what they do. Copied alone, it would keep rows that a cascade deletes before"
+        " it has joined the others; these go on without it.",
+        "to copy all of them together: dbbridge tables resync TABLE",
+    ),
+    Code(
         "P025",
         "swap-refused",
         "error",

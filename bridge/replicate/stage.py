@@ -16,6 +16,7 @@ from bridge.capture.binlog.positions import (
     replica_lower_bound,
     upper_bound,
 )
+from bridge.capture.dialect import logs_cascades
 from bridge.change.position import Position
 from bridge.errors import BridgeError, SourceError, TableStopped
 from bridge.names import TableName
@@ -156,6 +157,8 @@ class Stages:
         copied.
         """
         new = [t for t in tables if t.stage == "new"]
+        if self._held_back(new):
+            return []
         if new:
             start = self.copied_from()
             for name in self._planner.changed_since([t.source for t in new]):
@@ -175,6 +178,34 @@ class Stages:
                     also(conn, new, start)
         wanted = {(t.source, t.generation) for t in tables}
         return [t for t in self.tables() if (t.source, t.generation) in wanted and t.active]
+
+    def _held_back(self, new: Sequence[TableState]) -> bool:
+        """Stops those whose family has members that are not copied with them; true if any.
+
+        A cascade that the source does not log is carried out among the tables of one stream, and
+        would be missed between this one and the others until it joins them. These go on meanwhile.
+        """
+        beginning = {table.source for table in new}
+        others = {t.source for t in self.tables() if t.stage != "switched"} - beginning
+        apart = [(t, found) for t in new if (found := self.family(t.source) & others)]
+        if not apart:
+            return False
+        with closing(self._servers.source()) as source:
+            if logs_cascades(source):
+                return False
+        for table, found in apart:
+            name = table.source
+            stop = table_stopped(
+                name,
+                "family-apart",
+                f"cascading foreign keys tie it to {', '.join(map(str, sorted(found)))}, copied"
+                " before it, and the source does not log what they do",
+                f"to copy all of them together: dbbridge tables resync {name.word}",
+            )
+            with self._transaction() as conn:
+                self._leave_one(conn, name, table, stop)
+            self._tell(name, stop)
+        return True
 
     def copied_from(self) -> Position:
         """What every read of a copy that begins now has surely seen."""
@@ -287,9 +318,12 @@ class Stages:
         if stop.table is None:
             raise stop
         stopped = self._leave(stop.table, stop, paused=False)
-        self.note("stopped", stop.table, stop.message)
-        log.warning("stopped", reason=stop.message, hint=stop.hint)
+        self._tell(stop.table, stop)
         return stopped
+
+    def _tell(self, name: TableName, stop: TableStopped) -> None:
+        self.note("stopped", name, stop.message)
+        log.warning("stopped", reason=stop.message, hint=stop.hint)
 
     def pause(self, name: TableName) -> None:
         """An operator wants the table to stand still; its family stands with it."""
@@ -318,26 +352,30 @@ class Stages:
         with self._transaction() as conn:
             leaving = [t for t in self.tables() if t.source in family and t.stage != "switched"]
             for table in leaving:
-                fault: dict[str, str | None] = {"code": None, "error": None, "hint": None}
-                if stop is not None:
-                    mine = table.source == name
-                    fault = {
-                        "code": stop.code if mine else "related",
-                        "error": stop.message if mine else f"stands still with {name}",
-                        "hint": stop.hint if mine else f"dbbridge explain {name.word}",
-                    }
-                ddl_seen = int(stop is not None and stop.code == "ddl" and table.source == name)
-                conn.execute(
-                    Q["leave_stream"],
-                    {
-                        "pipeline": self._pipeline,
-                        **table.key,
-                        **fault,
-                        "paused": paused,
-                        "ddl": ddl_seen,
-                    },
-                )
+                self._leave_one(conn, name, table, stop, paused=paused)
         return bool(leaving)
+
+    def _leave_one(
+        self,
+        conn: Connection,
+        name: TableName,
+        table: TableState,
+        stop: TableStopped | None,
+        *,
+        paused: bool = False,
+    ) -> None:
+        """`table` stands still because of `name`, which is itself or of its family."""
+        fault: dict[str, str | None] = {"code": None, "error": None, "hint": None}
+        mine = table.source == name
+        if stop is not None:
+            fault = {
+                "code": stop.code if mine else "related",
+                "error": stop.message if mine else f"stands still with {name}",
+                "hint": stop.hint if mine else f"dbbridge explain {name.word}",
+            }
+        ddl_seen = int(stop is not None and stop.code == "ddl" and mine)
+        names = {"pipeline": self._pipeline, **table.key, **fault}
+        conn.execute(Q["leave_stream"], {**names, "paused": paused, "ddl": ddl_seen})
 
     def resume(self, name: TableName) -> None:
         """The table and its family go on from their frontier."""
@@ -353,9 +391,10 @@ class Stages:
         """Copies the table and its family again beside what serves now, by the files."""
         tables = self.tables()
         self._planner.refresh(table.source for table in tables)
-        for member in sorted(self.family(name)):
+        # All of them first: a family of which one member cannot be copied stays as it is.
+        plans = {member: self._planner.from_file(member) for member in sorted(self.family(name))}
+        for member, (plan, document) in plans.items():
             mine = [t for t in tables if t.source == member]
-            plan, document = self._planner.from_file(member)
             for newer in mine[1:]:
                 self._forget(newer)
             oldest = mine[0]
