@@ -8,6 +8,7 @@ makes, then, value by value, the rows that it could make none of.
 from __future__ import annotations
 
 import contextlib
+import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, TypeAlias
 
@@ -18,6 +19,7 @@ from bridge.capture.binlog.positions import lower_bound, upper_bound
 from bridge.capture.chunks import Bound, chunk_condition, chunk_name, key_index
 from bridge.capture.explain import explained
 from bridge.capture.keylookup import key_condition
+from bridge.capture.prepared import prepared, undecided
 from bridge.capture.rawrows import convert
 from bridge.capture.resultset import BLOCK, LineReader, read_rows
 from bridge.capture.rowsql import RowSql
@@ -30,6 +32,9 @@ Connection: TypeAlias = "pymysql.Connection[Any]"
 
 LOCK_SECONDS = 5
 """How long a table may be waited for: whoever wants to write it meanwhile waits behind."""
+PREPARED_SECONDS = 30
+"""How long a copy of a table without a key waits for prepared XA transactions."""
+_POLL_SECONDS = 0.1
 
 _NO_LIMIT = (
     "SET SESSION sql_big_selects = 1, sql_select_limit = 18446744073709551615"
@@ -134,7 +139,7 @@ def keyless_snapshot(
     Changes up to the position are in the rows, later ones are not. MariaDB's snapshots know their
     position; on MySQL the table is locked for writers for a moment, if the plan allows it. The
     blocks, from a connection of their own, can be read once. Raises TableStopped
-    (``needs-brief-lock``, ``needs-transactions``, ``lock-timeout``, and while they are read
+    (``needs-brief-lock``, ``needs-transactions``, ``lock-timeout``, ``xa``, and while they are read
     ``bad-row`` and what `read_chunk` raises) and the errors of connections.
     """
     if plan.table.engine.lower() not in _SNAPSHOT_ENGINES:
@@ -146,13 +151,36 @@ def keyless_snapshot(
     conn = connect()
     try:
         if plan.table.flavor == "mariadb":
-            position = lower_bound(conn, with_snapshot=True)
+            position = _decided_snapshot(conn, plan)
         else:
             position = _locked_snapshot(connect, conn, plan)
     except BaseException:
         conn.close()
         raise
     return position, _whole(conn, plan)
+
+
+def _decided_snapshot(conn: Connection, plan: TablePlan) -> Position:
+    """Opens a snapshot while no XA transaction is prepared.
+
+    One that was prepared before it and is committed later is not in it, and its rows stand in the
+    log before it. On MySQL the lock waits for such transactions.
+    """
+    deadline = time.monotonic() + PREPARED_SECONDS
+    while True:
+        before = prepared(conn)
+        position = lower_bound(conn, with_snapshot=True)
+        count = before or prepared(conn)
+        if not count:
+            return position
+        if time.monotonic() > deadline:
+            raise TableStopped(
+                f"{plan.source}: {undecided(count).partition(';')[0]}, and it has no key",
+                "commit or roll back what XA RECOVER shows on the source, then:"
+                f" dbbridge tables resume {plan.source.word}",
+                code="xa",
+            )
+        time.sleep(_POLL_SECONDS)
 
 
 def _whole(conn: Connection, plan: TablePlan) -> Iterator[bytes]:

@@ -121,8 +121,9 @@ SERVER = (
         "S015",
         "xa-prepared",
         "warning",
-        "XA transactions are prepared and not decided. Their rows are carried when they commit;"
-        " a switch is refused while there are any.",
+        "XA transactions are prepared and not decided. The log has their rows already, and no read"
+        " sees them: no table's copy begins, and a switch is refused, while there are any. Prepared"
+        " later, they stop the followed tables that they change.",
         "commit or roll back what XA RECOVER shows",
     ),
     Code(

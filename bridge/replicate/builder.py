@@ -31,6 +31,7 @@ BATCH_BYTES = 8 << 20
 
 _FIRST = {
     "ddl": "bring the mapping up to date with dbbridge init, then: ",
+    "xa": "end what XA RECOVER shows (with XA_RECOVER_ADMIN a copy waits for that), then: ",
     "statement-format": "set binlog_format=ROW for all sessions of the source, then: ",
 }
 """What comes before the new copy, by the code of the stop."""
@@ -69,8 +70,10 @@ class Builder:
     `until` (a position, or binlog coordinates alone) ends the stream: `reached` becomes true at the
     first point outside a transaction that is not before it, and nothing later is taken in. `at_end`
     says that the source had nothing more to send. `over_copy`: the changes pass over rows that were
-    copied later than they happened. `with_own`: what the bridge's own tables say is heeded too. The
-    `switched` among the targets are watched, not followed, until a marker says otherwise.
+    copied later than they happened. `copied`: the stream begins with a copy, so that it must see
+    the preparation of each XA transaction that it sees committed. `with_own`: what the bridge's own
+    tables say is heeded too. The `switched` among the targets are watched, not followed, until a
+    marker says otherwise.
     """
 
     def __init__(
@@ -82,6 +85,7 @@ class Builder:
         over_copy: bool = False,
         with_own: bool = False,
         switched: Iterable[TableName] = (),
+        copied: bool = False,
     ) -> None:
         targets = list(targets)
         roles = parent_roles(target.plan.table for target in targets)
@@ -96,6 +100,7 @@ class Builder:
         self._committed: tuple[bytes | None, bytes] | None = None
         self._until = until
         self._over_copy = over_copy
+        self._prepared: set[str] | None = set() if copied else None
         self._signs = Signs(self.progress, own=with_own, switched=switched)
         self._mysql_gtid: tuple[str, int] | None = None
         self._mariadb_gtid: tuple[int, int, int] | None = None
@@ -232,10 +237,12 @@ class Builder:
         if statement.kind in ("begin", "xa-start"):
             self._in_transaction = True
             return
-        if statement.kind == "rollback" and self._touched:
+        if statement.kind in ("rollback", "rollback-to") and self._touched:
             raise self._stopped(
                 min(self._touched), "rolled-back", "the source logged changes and rolled them back"
             )
+        if statement.kind == "xa-commit" and self._prepared is not None and self._routes:
+            self._decided(query.statement)
         if statement.kind == "truncate":
             for name in statement.tables:
                 self._truncate(name)
@@ -304,8 +311,21 @@ class Builder:
             self.at_end = True
             self._arrived()
 
+    def _decided(self, statement: str) -> None:
+        """An XA COMMIT; its rows stand where it was prepared, in what the copy was to have read."""
+        assert self._prepared is not None
+        if statement.removeprefix("XA COMMIT ") not in self._prepared:
+            raise self._stopped(
+                min(self._routes),
+                "xa",
+                "the source committed an XA transaction that was prepared before the copy began",
+            )
+
     def _xa(self, event: bytes) -> None:
-        if self._touched and not ev.xa_prepare(event).one_phase:
+        prepare = ev.xa_prepare(event)
+        if self._prepared is not None:
+            self._prepared.add(prepare.sql)
+        if self._touched and not prepare.one_phase:
             raise self._stopped(
                 min(self._touched),
                 "xa",

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
 from typing import Any
+
+import structlog
 
 from bridge.errors import TableStopped
 from bridge.replicate.board import Board
@@ -18,6 +21,22 @@ from bridge.store.state import TableState
 
 TICK_SECONDS = 0.1
 """How often threads, requests and the board are looked at."""
+WAIT_SECONDS = 0.5
+
+log = structlog.get_logger("dbbridge.sync")
+
+
+def waiting(board: Board, tick: Callable[[], Any]) -> Callable[[str], None]:
+    """What a copy that cannot begin yet calls again and again with the reason."""
+
+    def wait(reason: str) -> None:
+        if board.message != reason:
+            log.warning("waiting", reason=reason)
+        board.message = reason
+        tick()
+        time.sleep(WAIT_SECONDS)
+
+    return wait
 
 
 def copy_tables(

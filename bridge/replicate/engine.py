@@ -21,7 +21,7 @@ from bridge.errors import PositionPurged, SourceError, TableStopped
 from bridge.names import TableName
 from bridge.replicate.board import Board
 from bridge.replicate.builder import Builder
-from bridge.replicate.copies import TICK_SECONDS, copy_tables
+from bridge.replicate.copies import TICK_SECONDS, copy_tables, waiting
 from bridge.replicate.errands import Caller
 from bridge.replicate.heartbeat import Heartbeat
 from bridge.replicate.origin import check_settings, obstacle
@@ -188,7 +188,7 @@ class Engine:
         After a failover binlog coordinates mean nothing any more; GTIDs still do.
         """
         state, tables = self._pipeline(), self._tables()
-        positions = [state.position, *(table.frontier for table in tables)]
+        positions = [state.position, *(t.frontier for t in tables if not t.replaced)]
         with closing(self._servers.source()) as source:
             check_settings(source)
             self._source_id = server_identity(source)
@@ -283,6 +283,7 @@ class Engine:
             # say; and markers are about its tables.
             with_own=not catching_up,
             switched=[table.source for table in tables if table.stage == "switched"],
+            copied=any(table.until for table in tables),
         )
         applier = Applier(self._servers.target(), targets, checkpoint, self._quarantine)
         servers = self._servers
@@ -297,7 +298,10 @@ class Engine:
 
     def _copy(self, tables: Sequence[TableState]) -> None:
         self._board.phase = "copying"
-        states = self.stages.begin_copies(tables)
+        try:
+            states = self.stages.begin_copies(tables, waiting(self._board, self._tick))
+        finally:
+            self._board.message = ""
         if not states:
             raise Replan
         copy_tables(

@@ -17,6 +17,7 @@ from bridge.capture.binlog.positions import (
     upper_bound,
 )
 from bridge.capture.dialect import logs_cascades
+from bridge.capture.prepared import prepared, undecided
 from bridge.change.position import Position
 from bridge.errors import BridgeError, SourceError, TableStopped
 from bridge.names import TableName
@@ -147,20 +148,21 @@ class Stages:
     def begin_copies(
         self,
         tables: Sequence[TableState],
+        wait: Callable[[str], None],
         also: Callable[[Connection, Sequence[TableState], Position], None] | None = None,
     ) -> list[TableState]:
         """Notes where the new tables' streams will begin; gives all tables that are to be copied.
 
         All new tables get one position, noted before anything is read of them, so that families
-        share it; then their definitions are looked at once more. `also` is called for the new ones
-        in the transaction that notes the position. Raises TableStopped for a table that cannot be
-        copied.
+        share it; then their definitions are looked at once more. `wait` is called again and again
+        with what the copy waits for, `also` for the new ones in the transaction that notes the
+        position. Raises TableStopped for a table that cannot be copied.
         """
         new = [t for t in tables if t.stage == "new"]
         if self._held_back(new):
             return []
         if new:
-            start = self.copied_from()
+            start = self._nothing_prepared(wait)
             for name in self._planner.changed_since([t.source for t in new]):
                 raise table_stopped(name, "definition-changed", "its definition changed since init")
             for table in new:
@@ -206,6 +208,20 @@ class Stages:
                 self._leave_one(conn, name, table, stop)
             self._tell(name, stop)
         return True
+
+    def _nothing_prepared(self, wait: Callable[[str], None]) -> Position:
+        """A position before which no XA transaction was prepared that reads do not see.
+
+        The log has its rows where it was prepared: they would be neither in the copy nor in the
+        stream. Where the account may not ask, the stream finds its commit.
+        """
+        while True:
+            start = self.copied_from()
+            with closing(self._servers.copy_source()) as source:
+                count = prepared(source)
+            if not count:
+                return start
+            wait(undecided(count))
 
     def copied_from(self) -> Position:
         """What every read of a copy that begins now has surely seen."""
@@ -337,14 +353,19 @@ class Stages:
 
         `main`: it is the main stream's position, which begins anew with the next table that joins.
         """
-        for name in sorted({table.source for table in tables}):
-            self.stop(
-                table_stopped(
-                    name, code, f"it cannot go on: {what}", f"dbbridge tables resync {name.word}"
-                )
+        stops = {
+            name: table_stopped(
+                name, code, f"it cannot go on: {what}", f"dbbridge tables resync {name.word}"
             )
-        if main:
-            with self._transaction() as conn:
+            for name in sorted({table.source for table in tables})
+        }
+        for stop in stops.values():
+            self.stop(stop)
+        with self._transaction() as conn:
+            for table in self.tables():  # each for its own reason, not for its family's
+                if table.source in stops and table.stage != "switched":
+                    self._leave_one(conn, table.source, table, stops[table.source])
+            if main:
                 conn.execute(Q["leave_position"], {"pipeline": self._pipeline})
 
     def _leave(self, name: TableName, stop: TableStopped | None, *, paused: bool) -> bool:
@@ -378,7 +399,16 @@ class Stages:
         conn.execute(Q["leave_stream"], {**names, "paused": paused, "ddl": ddl_seen})
 
     def resume(self, name: TableName) -> None:
-        """The table and its family go on from their frontier."""
+        """The table and its family go on from their frontier; raises SourceError if it is none.
+
+        A generation that the source's replacement left without one keeps its fault.
+        """
+        last = max((t for t in self.tables() if t.source == name), key=lambda t: t.generation)
+        if last.replaced:
+            raise SourceError(
+                f"{name}: its frontier means nothing on the server that is the source now",
+                f"dbbridge tables resync {name.word}",
+            )
         with self._transaction() as conn:
             for member in self.family(name):
                 conn.execute(
@@ -427,7 +457,8 @@ class Stages:
         with self._transaction() as conn:
             conn.execute(Q["recognise"], {"pipeline": self._pipeline, "source_id": source_id})
             if renamed:
-                conn.execute(Q["forget_coordinates"], {"pipeline": self._pipeline})
+                for forget in ("forget_coordinates", "forget_position_coordinates"):
+                    conn.execute(Q[forget], {"pipeline": self._pipeline})
         if renamed:
             self.note("source", TableName("", ""), f"the source is another server now: {source_id}")
 

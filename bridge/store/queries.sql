@@ -247,6 +247,10 @@ UPDATE dbbridge.tables SET frontier_file = '', frontier_offset = 0, until_file =
        WHEN until_file IS NULL THEN NULL ELSE '' END
 WHERE pipeline = %(pipeline)s AND frontier_kind <> 'file'
 
+-- name: forget_position_coordinates
+UPDATE dbbridge.pipeline SET position_file = '', position_offset = 0
+WHERE name = %(pipeline)s AND position_kind <> 'file'
+
 -- name: indexed
 UPDATE dbbridge.tables SET indexed = true
 WHERE pipeline = %(pipeline)s AND source_schema = %(schema)s AND source_table = %(table)s
@@ -278,6 +282,7 @@ WHERE p.name = %(pipeline)s AND t.pipeline = %(pipeline)s AND t.source_schema = 
 UPDATE dbbridge.tables
 SET paused = false, error_code = NULL, error = NULL, hint = NULL, changed_at = now()
 WHERE pipeline = %(pipeline)s AND source_schema = %(schema)s AND source_table = %(table)s
+  AND error_code IS DISTINCT FROM 'source-replaced'
 
 -- name: users_of
 SELECT a.pid, a.application_name, a.state

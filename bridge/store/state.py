@@ -91,6 +91,11 @@ class TableState:
         return not self.paused and self.fault is None
 
     @property
+    def replaced(self) -> bool:
+        """Whether its frontier is one of a server that is the source no more."""
+        return self.fault is not None and self.fault.code == "source-replaced"
+
+    @property
     def state(self) -> str:
         """The word that `status` shows."""
         if self.fault is not None:

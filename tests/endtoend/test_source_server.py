@@ -187,6 +187,10 @@ def test_a_purged_log(project: Project) -> None:
     streamed_on(project)
 
 
+GENERATIONS = """\
+SELECT generation, error_code FROM dbbridge.tables WHERE source_table = %s ORDER BY generation"""
+
+
 def test_a_server_in_the_place_of_another(pair: Pair, project: Project) -> None:
     project.begin()
     streamed_on(project)
@@ -215,6 +219,11 @@ def test_a_server_in_the_place_of_another(pair: Pair, project: Project) -> None:
     assert assert_same(project.source, project.target)
     project.run("tables", "resync", "two")
     project.source = other
+    # While the old copies wait to be replaced, a daemon that comes anew knows the server.
+    assert project.sync(kill_at="copy.begun:1").wait(60.0) != 0
+    for table in ("one", "two"):
+        generations = project.ask(GENERATIONS, table)
+        assert generations == [(1, "source-replaced"), (2, None)]
     streamed_on(project)
 
 

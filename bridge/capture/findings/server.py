@@ -10,6 +10,7 @@ import pymysql
 from pymysql.cursors import Cursor, DictCursor
 
 from bridge.capture.dialect import Dialect, read_dialect
+from bridge.capture.prepared import prepared
 from bridge.findings import Finding, finding
 
 DAY = 86_400
@@ -64,7 +65,7 @@ def read_server(conn: pymysql.Connection[Cursor]) -> Server:
         (status.get("binlog_do_db", ""), status.get("binlog_ignore_db", "")),
         replica=_is_replica(conn, dialect, variables),
         encrypted=local or bool(cipher and cipher[1]),
-        prepared=_count(conn, "XA RECOVER"),
+        prepared=prepared(conn) or 0,
     )
 
 
@@ -88,13 +89,6 @@ def _first(conn: pymysql.Connection[Cursor], query: str) -> dict[str, str]:
         row = cursor.fetchone()
         return {str(name).lower(): str(value or "") for name, value in (row or {}).items()}
     return {}
-
-
-def _count(conn: pymysql.Connection[Cursor], query: str) -> int:
-    with suppress(*_REFUSED), conn.cursor(Cursor) as cursor:
-        cursor.execute(query)
-        return len(cursor.fetchall())
-    return 0
 
 
 def _is_replica(

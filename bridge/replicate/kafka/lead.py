@@ -26,7 +26,7 @@ from bridge.change.position import Position, file_number
 from bridge.errors import ServerUnreachable, TableStopped
 from bridge.names import TableName
 from bridge.replicate.board import Board
-from bridge.replicate.copies import TICK_SECONDS, copy_tables
+from bridge.replicate.copies import TICK_SECONDS, copy_tables, waiting
 from bridge.replicate.errands import Caller
 from bridge.replicate.kafka.connector import Connector
 from bridge.replicate.kafka.notices import Notices
@@ -224,9 +224,14 @@ class Lead:
                 )
         starts = self._placing.ends(tables)
         settled(self._servers, self._stages.copied_from, upper_bound(self._source))
-        states = self._stages.begin_copies(
-            tables, lambda conn, new, base: self._placing.begin(conn, new, starts, base)
-        )
+        try:
+            states = self._stages.begin_copies(
+                tables,
+                waiting(self._board, self._tick),
+                lambda conn, new, base: self._placing.begin(conn, new, starts, base),
+            )
+        finally:
+            self._board.message = ""
         if not states:
             raise Replan
         copy_tables(
