@@ -7,12 +7,16 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import closing
+from typing import Any
+from unittest.mock import Mock
 
 from confluent_kafka import Consumer, KafkaError, TopicPartition
 
 from bridge.capture.topics import open_consumer
 from bridge.databases.kafka import KafkaEndpoint
 from bridge.replicate.kafka.fetching import Fetching
+from bridge.replicate.kafka.post import Facts
+from bridge.replicate.kafka.shift import OFFSET_GONE, Shift
 from bridge.store.partitions import Place
 from tests.fix_kafka import Kafka
 
@@ -55,7 +59,7 @@ class Reader:
         """Begins with what is new, and reads."""
         for place in self.given - self.told.keys():
             self.told[place] = random.randrange(MESSAGES)
-            self.fetching.begin(place, self.told[place])
+            self.fetching.begin({place: self.told[place]})
         for message in self.consumer.consume(500, 0.02):
             place = (str(message.topic()), int(message.partition() or 0))
             if place in self.told:
@@ -123,7 +127,7 @@ def test_it_begins_anew_elsewhere(kafka: Kafka, topic_prefix: str, consumer_grou
                 assert time.monotonic() < deadline
                 reader.round()
             reader.fetching.pause([place])
-            reader.fetching.begin(place, offset)
+            reader.fetching.begin({place: offset})
             reader.told[place] = offset
             reader.first.clear()
         while place not in reader.first:
@@ -143,3 +147,49 @@ def test_what_is_not_read_can_be_lost(kafka: Kafka, topic_prefix: str, consumer_
         while reader.given:
             assert time.monotonic() < deadline
             reader.consumer.poll(0.05)
+
+
+class Busy:
+    """A writer that has no room until the reader's client has told of an error, which is lost."""
+
+    def __init__(self, consumer: Consumer) -> None:
+        self.ended = threading.Event()
+        self._consumer = consumer
+        self._full = True
+
+    def offer(self, _: object, __: float) -> bool:
+        if not self._full:
+            return True
+        deadline = time.monotonic() + PATIENCE_SECONDS
+        while (message := self._consumer.poll(0.05)) is None or message.error() is None:
+            assert time.monotonic() < deadline
+        self._full = False
+        return False
+
+
+def test_a_hold_up_hides_no_error(kafka: Kafka, topic_prefix: str, consumer_group: str) -> None:
+    """What a partition wants next is deleted, and its error goes while the writer is busy."""
+    kafka.create(topic_prefix)
+    kafka.send(topic_prefix, *[b"one"] * MESSAGES)
+    admin = kafka.admin()
+    (deleted,) = admin.delete_records([TopicPartition(topic_prefix, 0, -1)]).values()
+    deleted.result(PATIENCE_SECONDS)
+    reader = Reader(kafka, [topic_prefix], consumer_group)
+    place = (topic_prefix, 0)
+    post, lane = Mock(group=consumer_group), Mock(next=3)
+    shift = Shift(post, Facts(), threading.Event(), static=False)
+    shift._consumer, shift._fetching = reader.consumer, reader.fetching
+    shift._writer = Busy(reader.consumer)  # type: ignore[assignment]
+    with closing(reader.consumer):
+        deadline = time.monotonic() + PATIENCE_SECONDS
+        while place not in reader.given:
+            assert time.monotonic() < deadline
+            reader.consumer.poll(0.05)
+        shift._intake.lanes[place] = lane
+        reader.fetching.begin({place: lane.next})
+        shift._put(Mock())
+        others: list[Any] = []
+        while not others:
+            assert time.monotonic() < deadline
+            others = shift._read()[1]
+        assert others[0].error().code() == OFFSET_GONE

@@ -8,7 +8,7 @@ did with one partition in six.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from confluent_kafka import Consumer, TopicPartition
 
@@ -26,14 +26,16 @@ class Fetching:
         """The group gave partitions, of which each waits for `begin`."""
         self._consumer.incremental_assign([])
 
-    def begin(self, place: Place, offset: int) -> None:
-        """Reads the partition from there on, wherever it was read before."""
+    def begin(self, offsets: Mapping[Place, int]) -> None:
+        """Reads the partitions from there on, wherever they were read before."""
         # Not seek(): it fails where the partition has not begun to be fetched.
-        if place in self._begun:
-            self._consumer.incremental_unassign(_partitions([place]))
-        self._begun.add(place)
-        self._consumer.incremental_assign([TopicPartition(*place, offset)])
-        self.resume([place])  # a partition stays paused beyond its assignment
+        again = self._begun.intersection(offsets)
+        if again:
+            self._consumer.incremental_unassign(_partitions(again))
+        self._begun |= offsets.keys()
+        self._consumer.incremental_assign([TopicPartition(*at, n) for at, n in offsets.items()])
+        # A partition stays paused beyond its assignment.
+        self._consumer.resume(_partitions(offsets))
 
     def lose(self, places: Iterable[Place]) -> None:
         """The group took partitions away, begun or not."""
@@ -42,12 +44,12 @@ class Fetching:
         self._consumer.incremental_unassign(_partitions(gone))
 
     def pause(self, places: Iterable[Place]) -> None:
-        """Reads nothing of these for the time being."""
-        self._consumer.pause(_partitions(places))
+        """Reads nothing of these until they begin anew.
 
-    def resume(self, places: Iterable[Place]) -> None:
-        """Reads on where it was."""
-        self._consumer.resume(_partitions(places))
+        Merely resumed, a partition that had failed (its offset is gone, say) would be read no more,
+        and nobody would hear of it: its error went with the messages that were at hand.
+        """
+        self._consumer.pause(_partitions(places))
 
 
 def _partitions(places: Iterable[Place]) -> list[TopicPartition]:

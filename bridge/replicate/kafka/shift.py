@@ -26,7 +26,7 @@ from bridge.errors import BridgeError, TableStopped
 from bridge.replicate.kafka.assigned import Assigned
 from bridge.replicate.kafka.crew import Work, read_work
 from bridge.replicate.kafka.fetching import Fetching
-from bridge.replicate.kafka.intake import Intake, Message
+from bridge.replicate.kafka.intake import Intake, Lane, Message
 from bridge.replicate.kafka.post import Facts, Post
 from bridge.replicate.kafka.routes import Routes
 from bridge.replicate.kafka.stops import offset_gone, stop_table
@@ -42,6 +42,9 @@ MOST_MESSAGES = 1_000
 """How many messages are taken from the client at once: larger takes stall for a second."""
 FILL_SECONDS = 0.1
 """How long what was taken in may wait for more while the writer has nothing to do."""
+ROOM_SECONDS = 1.0
+"""How long a batch waits for the writer before the client is told to read nothing, which throws
+away what it has fetched, and before the group is listened to once more."""
 DRAIN_SECONDS = 5.0
 """How long what is being applied may take when a partition goes to another consumer."""
 COMMIT_SECONDS = 5.0
@@ -179,14 +182,16 @@ class Shift:
             return
         self._in_hand = True
         while not (writer.ended.is_set() or self._stopping.is_set()):
-            if writer.offer(batch, 0.25):
+            if writer.offer(batch, ROOM_SECONDS):
                 break
             self._hold_up()
         self._in_hand = False
         self._handed = time.monotonic()
         if self._held_up:
             self._held_up = False
-            self._fetching.resume(self._intake.lanes)
+            lanes = self._intake.lanes
+            if lanes:
+                self._fetching.begin({place: lane.next for place, lane in lanes.items()})
 
     def _hold_up(self) -> None:
         if not self._held_up:
@@ -272,7 +277,7 @@ class Shift:
             self._topics = work.topics
             self._subscribe()
         lanes = self._intake.lanes
-        gone = [p for p, lane in lanes.items() if not _same(lane.epoch, work.places.get(p))]
+        gone = [p for p, lane in lanes.items() if not _same(lane, work.places.get(p))]
         ours = self._assigned.ours(work)
         fresh = [state for place, state in ours.items() if place not in lanes or place in gone]
         if not (gone or fresh or (lanes and not self._routes.fit(work))):
@@ -300,7 +305,7 @@ class Shift:
         if not lanes:
             return
         now = read_work(self._control, self._pipeline)
-        if not all(_same(lane.epoch, now.places.get(place)) for place, lane in lanes.items()):
+        if not all(_same(lane, now.places.get(place)) for place, lane in lanes.items()):
             self._begin_anew()  # a table was stopped or paused since the first look
             return
         self._writer = Writer(
@@ -321,7 +326,7 @@ class Shift:
             return
         passing("partition.taken")
         self._intake.add(taken, self._routes[taken.table])
-        self._fetching.begin(taken.place, taken.next_offset)
+        self._fetching.begin({taken.place: taken.next_offset})
 
     # -- the group ---------------------------------------------------------------------------
 
@@ -360,5 +365,5 @@ def _places(partitions: Sequence[TopicPartition]) -> list[Place]:
     return [(each.topic, each.partition) for each in partitions]
 
 
-def _same(epoch: int, row: PartitionState | None) -> bool:
-    return row is not None and row.epoch == epoch
+def _same(lane: Lane, row: PartitionState | None) -> bool:
+    return row is not None and (row.generation, row.epoch) == (lane.generation, lane.epoch)

@@ -24,8 +24,9 @@ def stop_table(
     """
     with conn.transaction():
         fence_table(conn, pipeline, state.source)
-        now = {row.place: row.epoch for row in read_partitions(conn, pipeline)}
-        if any(now.get(lane.place) != lane.epoch + 1 for lane in lanes):
+        rows = read_partitions(conn, pipeline)
+        now = {(row.place, row.generation): row.epoch for row in rows}
+        if any(now.get((lane.place, lane.generation)) != lane.epoch + 1 for lane in lanes):
             return False
         conn.execute(
             Q["leave_stream"],
