@@ -62,11 +62,11 @@ class Topics:
         return found
 
     def begins(self, places: Iterable[Place]) -> dict[Place, int]:
-        """The offset of the oldest message that each partition still has."""
+        """The offset of the oldest message that each partition still has, of those there are."""
         return self._offsets(places, OffsetSpec.earliest())  # type: ignore[no-untyped-call]
 
     def ends(self, places: Iterable[Place]) -> dict[Place, int]:
-        """The offset after the last message of each partition."""
+        """The offset after the last message of each partition, of those there are."""
         return self._offsets(places, OffsetSpec.latest())  # type: ignore[no-untyped-call]
 
     def _offsets(self, places: Iterable[Place], spec: Any) -> dict[Place, int]:
@@ -74,12 +74,13 @@ class Topics:
         if not wanted:
             return {}
         found: dict[Place, int] = {}
-        try:
-            asked = self._admin.list_offsets(wanted, request_timeout=ANSWER_SECONDS)
-            for place, future in asked.items():
+        asked = self._admin.list_offsets(wanted, request_timeout=ANSWER_SECONDS)
+        for place, future in asked.items():
+            try:
                 found[place.topic, place.partition] = self._answer(future).offset
-        except KafkaException as error:
-            raise kafka_error(error, self._endpoint) from error
+            except KafkaException as error:
+                if error.args[0].code() != KafkaError.UNKNOWN_TOPIC_OR_PART:
+                    raise kafka_error(error, self._endpoint) from error
         return found
 
     def _answer(self, future: Future[Any]) -> Any:

@@ -174,6 +174,15 @@ STOPS = (
         "dbbridge tables resync TABLE",
     ),
     Code(
+        "P041",
+        "definitions-lost",
+        "error",
+        "The connector's topic of changed definitions was deleted, or its next messages expired"
+        " before they were read: nobody knows which tables' definitions changed.",
+        "keep messages for longer (retention.ms of the topic that is named as topic.prefix), then:"
+        " dbbridge init, dbbridge tables resync TABLE",
+    ),
+    Code(
         "P033",
         "truncated",
         "error",

@@ -53,6 +53,10 @@ FROM unnest(%(topics)s::text[], %(numbers)s::int[], %(generations)s::int[], %(ep
 WHERE p.pipeline = %(pipeline)s AND p.topic = w.topic AND p.partition = w.partition
   AND p.generation = w.generation AND p.epoch = w.epoch AND p.next_offset = w.start
 
+-- name: unique_indexes
+SELECT EXISTS (SELECT FROM pg_index
+               WHERE indrelid = to_regclass(%(relation)s) AND indisunique AND NOT indisprimary)
+
 -- name: fence_table
 UPDATE dbbridge.partitions SET epoch = epoch + 1, holder = ''
 WHERE pipeline = %(pipeline)s AND source_schema = %(schema)s AND source_table = %(table)s
@@ -65,13 +69,17 @@ WHERE pipeline = %(pipeline)s AND holder = %(holder)s
 SELECT pg_try_advisory_lock(hashtextextended('dbbridge:' || %(pipeline)s || ':' || %(slot)s, 1))
 
 -- name: noticed
-SELECT next_offset, snapshot FROM dbbridge.notices WHERE pipeline = %(pipeline)s AND topic = %(topic)s
+SELECT topic_id, next_offset, snapshot FROM dbbridge.notices WHERE pipeline = %(pipeline)s AND topic = %(topic)s
 
 -- name: notice
-INSERT INTO dbbridge.notices (pipeline, topic, next_offset, snapshot)
-VALUES (%(pipeline)s, %(topic)s, %(offset)s, %(snapshot)s)
+INSERT INTO dbbridge.notices (pipeline, topic, topic_id, next_offset, snapshot)
+VALUES (%(pipeline)s, %(topic)s, %(topic_id)s, %(offset)s, %(snapshot)s)
 ON CONFLICT (pipeline) DO UPDATE
-SET topic = EXCLUDED.topic, next_offset = EXCLUDED.next_offset, snapshot = EXCLUDED.snapshot
+SET topic = EXCLUDED.topic, topic_id = EXCLUDED.topic_id, next_offset = EXCLUDED.next_offset,
+    snapshot = EXCLUDED.snapshot
+
+-- name: forget_notices
+DELETE FROM dbbridge.notices WHERE pipeline = %(pipeline)s
 
 -- name: drop_partition
 DELETE FROM dbbridge.partitions

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -23,10 +24,15 @@ class Work:
     places: Mapping[Place, PartitionState]
     topics: frozenset[str]
 
-    def versions(self) -> frozenset[tuple[TableName, int, TableName, str]]:
+    def partitions(self) -> Counter[TableName]:
+        """How many each table's topic has."""
+        return Counter(place.table for place in self.places.values())
+
+    def versions(self) -> frozenset[tuple[TableName, int, TableName, str, int]]:
         """What the decoders and targets of the tables depend on."""
+        partitions = self.partitions()
         return frozenset(
-            (name, state.generation, state.target, state.version)
+            (name, state.generation, state.target, state.version, partitions[name])
             for name, state in self.tables.items()
         )
 

@@ -48,8 +48,6 @@ ROUND_SECONDS = 0.25
 """How often the connector is asked how far it is."""
 TROUBLE_SECONDS = 2.0
 """How often the connector is asked whether it runs."""
-NOTICE_SECONDS = 1.0
-"""How often changes of definitions are looked for."""
 
 log = structlog.get_logger("dbbridge.sync")
 
@@ -117,7 +115,7 @@ class Lead:
         self._requests = Requests(self._control, servers, lease, self._stages)
         self._placing = Placing(captured.topics, captured.prefix, self._pipeline)
         self._aim: _Aim | None = None
-        self._asked = self._noticed = self._told = 0.0
+        self._asked = self._told = 0.0
         self._said = ""
 
     def run(self) -> None:
@@ -279,7 +277,7 @@ class Lead:
 
     def _begin_with_snapshot(self, table: TableState) -> None:
         """All that its topic has, from its beginning: the connector's snapshot comes first."""
-        starts = self._placing.begins([table])
+        starts = self._placing.zeros(table)
         names = {"pipeline": self._pipeline, **table.key}
         with self._control.transaction():
             self._lease.guard(self._control)
@@ -298,11 +296,13 @@ class Lead:
             self._asked = time.monotonic()
             position = self._emitted(tables)
             # After that: what is written up to the position is in partitions that exist by now.
-            self._watch(tables)
+            self._watch(tables, taking_up=joining)
             ends = self._captured.topics.ends(r.place for r in mine)
+            if len(ends) < len(mine):
+                return  # a topic was deleted meanwhile, which the next look finds out
             self._board.consumed(mine, ends)
             # A new aim in place of one that is not reached yet would recede for ever under load.
-            if self._aim is None and position is not None:
+            if self._aim is None and position is not None and self._captured.notices.complete:
                 self._aim = _Aim(position, ends, _identity(mine))
         aim = self._aim
         if aim is None:
@@ -379,16 +379,17 @@ class Lead:
 
     # -- topics ------------------------------------------------------------------------------
 
-    def _watch(self, tables: Sequence[TableState]) -> None:
-        """New topics are taken up; tables of topics that are gone or changed are stopped."""
+    def _watch(self, tables: Sequence[TableState], *, taking_up: bool) -> None:
+        """New topics are taken up; tables of topics that are gone or changed are stopped.
+
+        Not while indexes are built: which ones they may be hangs on the topic's partitions.
+        """
         newest = _newest(tables)
         followed = [t for t in tables if t.active and newest.get(t.source) == t.generation]
-        changed = self._placing.watch(self._control, followed)
-        stops = changed.stops
-        if time.monotonic() - self._noticed > NOTICE_SECONDS:
-            self._noticed = time.monotonic()
-            stops += self._notices()
-        self._heed(stops)
+        plan_of = self._planner.applied if taking_up else None
+        changed = self._placing.watch(self._control, self._lease, followed, plan_of)
+        # No aim may pass a changed definition: each is preceded by all that was told until then.
+        self._heed([*changed.stops, *self._notices()])
         if changed.taken_up:
             raise Replan
 

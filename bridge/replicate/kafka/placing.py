@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from bridge.capture.binlog.connection import BinlogConnection
 from bridge.capture.binlog.positions import lower_bound
@@ -17,10 +17,14 @@ from bridge.errors import ServerUnreachable, TableStopped
 from bridge.mapping.plan import TablePlan
 from bridge.names import TableName
 from bridge.replicate.builder import Builder
+from bridge.replicate.readying import table_stopped
 from bridge.replicate.servers import HEARTBEAT_SECONDS, Servers, server_id
+from bridge.sink import ddl
+from bridge.store.lease import Lease
 from bridge.store.partitions import (
     PartitionState,
     Place,
+    Q,
     add_partition,
     drop_partition,
     read_partitions,
@@ -57,31 +61,26 @@ class Placing:
         """Raises TableStopped for a table whose rows lose their order in its topic."""
         topic = self.topic(plan.source)
         found = self._topics.describe([topic]).get(topic)
-        if not plan.key and found is not None and found.partitions > 1:
-            raise TableStopped(
-                f"{plan.source}: it has no key, so that its rows come in no order out of the"
-                f" {found.partitions} partitions of {topic}",
-                "name a unique NOT NULL key in its mapping file, or have the topic made with one"
-                " partition",
-                "keyless-in-partitions",
-            )
+        if found is not None:
+            _check_order(plan, found)
 
     def ends(self, tables: Sequence[TableState]) -> dict[Place, tuple[Topic, int]]:
         """Where the tables' topics end now; nothing of topics that do not exist."""
-        return self._offsets(tables, self._topics.ends)
-
-    def begins(self, tables: Sequence[TableState]) -> dict[Place, tuple[Topic, int]]:
-        """Where they begin."""
-        return self._offsets(tables, self._topics.begins)
-
-    def _offsets(
-        self,
-        tables: Sequence[TableState],
-        ask: Callable[[Iterable[Place]], Mapping[Place, int]],
-    ) -> dict[Place, tuple[Topic, int]]:
         topics = self._topics.describe(self.topic(t.source) for t in tables)
-        places = [(t.name, number) for t in topics.values() for number in range(t.partitions)]
-        return {place: (topics[place[0]], offset) for place, offset in ask(places).items()}
+        places = [place for topic in topics.values() for place in _places(topic)]
+        ends = self._topics.ends(places)
+        for topic, number in places:
+            if (topic, number) not in ends:
+                raise ServerUnreachable(
+                    f"{topic}[{number}] is being made or deleted, and nobody knows where it ends",
+                    "it goes on by itself once the brokers know",
+                )
+        return {place: (topics[place[0]], offset) for place, offset in ends.items()}
+
+    def zeros(self, table: TableState) -> dict[Place, tuple[Topic, int]]:
+        """Where everything that its topic ever held begins, be it there still or not."""
+        topic = self._topics.describe([self.topic(table.source)])
+        return {place: (found, 0) for found in topic.values() for place in _places(found)}
 
     def begin(
         self,
@@ -100,53 +99,48 @@ class Placing:
                 state = _state(table, found, number, offset, base)
                 add_partition(conn, self._pipeline, state)
 
-    def watch(self, conn: Connection, tables: Sequence[TableState]) -> Watched:
-        """Takes topics up that are new; says which tables cannot go on."""
+    def watch(
+        self,
+        conn: Connection,
+        lease: Lease,
+        tables: Sequence[TableState],
+        plan_of: Callable[[TableState], TablePlan] | None,
+    ) -> Watched:
+        """Takes topics up that are new; says which tables cannot go on.
+
+        `plan_of` None: nothing is taken up now.
+        """
         rows: dict[TableName, list[PartitionState]] = {}
-        generations = {t.source: t.generation for t in tables}
+        states = {t.source: t for t in tables}
         for row in read_partitions(conn, self._pipeline):
-            if generations.get(row.table) == row.generation:
+            if row.table in states and states[row.table].generation == row.generation:
                 rows.setdefault(row.table, []).append(row)
         there = self._topics.describe(self.topic(name) for name in rows)
         stops, taken_up = [], False
         for name, mine in rows.items():
             topic = there.get(self.topic(name))
-            if mine[0].partition == NO_TOPIC:
-                if topic is not None:
-                    self._take_up(conn, mine[0], topic)
-                    taken_up = True
+            late = mine[0].partition == NO_TOPIC
+            if late and (topic is None or plan_of is None):
                 continue
-            why = _trouble(topic, mine)
-            if why:
-                code, what = why
-                stop = TableStopped(
-                    f"{name}: its topic {mine[0].topic} {what}",
-                    f"copy the table again: dbbridge tables resync {name.word}",
-                    code,
-                )
+            try:
+                if late and topic is not None and plan_of is not None:
+                    _check_late(conn, plan_of(states[name]), states[name], topic)
+                    self._take_up(conn, lease, mine[0], topic)
+                    taken_up = True
+                else:
+                    _check_same(name, topic, mine)
+            except TableStopped as stop:
                 stop.table = name
                 stops.append(stop)
         return Watched(stops, taken_up)
 
-    def _take_up(self, conn: Connection, row: PartitionState, topic: Topic) -> None:
-        places = [(topic.name, number) for number in range(topic.partitions)]
-        begins = self._topics.begins(places)
+    def _take_up(self, conn: Connection, lease: Lease, row: PartitionState, topic: Topic) -> None:
+        """Follows a topic that was not there: from 0, since what has expired of it is lost."""
         with conn.transaction():
+            lease.guard(conn)
             drop_partition(conn, self._pipeline, row)
-            for place, offset in begins.items():
-                state = PartitionState(
-                    topic.name,
-                    place[1],
-                    row.generation,
-                    row.table,
-                    topic.id,
-                    offset,
-                    0,
-                    "",
-                    row.base,
-                    row.past,
-                    row.snapshot,
-                )
+            for name, number in _places(topic):
+                state = replace(row, topic=name, partition=number, topic_id=topic.id, next_offset=0)
                 add_partition(conn, self._pipeline, state)
 
 
@@ -159,15 +153,53 @@ def _state(
     )
 
 
-def _trouble(topic: Topic | None, rows: Sequence[PartitionState]) -> tuple[str, str] | None:
+def _places(topic: Topic) -> list[Place]:
+    return [(topic.name, number) for number in range(topic.partitions)]
+
+
+def _check_order(plan: TablePlan, topic: Topic) -> None:
+    """Raises TableStopped where rows without a key come out of several partitions."""
+    if not plan.key and topic.partitions > 1:
+        raise TableStopped(
+            f"{plan.source}: it has no key, so that its rows come in no order out of the"
+            f" {topic.partitions} partitions of {topic.name}",
+            "name a unique NOT NULL key in its mapping file, or have the topic made with one"
+            " partition",
+            "keyless-in-partitions",
+        )
+
+
+def _check_late(conn: Connection, plan: TablePlan, table: TableState, topic: Topic) -> None:
+    """Raises TableStopped where the topic has more partitions than the table was made ready for."""
+    _check_order(plan, topic)
+    if topic.partitions == 1 or not any(each.unique for each in ddl.indexes(plan)):
+        return
+    found = conn.execute(Q["unique_indexes"], {"relation": table.target.postgres}).fetchone()
+    if found and found[0]:
+        what = (
+            f"was made with {topic.partitions} partitions when the table had its unique indexes,"
+            " whose values may come in another order than they were written"
+        )
+        raise _stopped(plan.source, topic.name, "partitions-changed", what)
+
+
+def _check_same(name: TableName, topic: Topic | None, rows: Sequence[PartitionState]) -> None:
+    """Raises TableStopped where the topic is not what it was."""
+    known = rows[0].topic
     if topic is None:
-        return "topic-gone", "does not exist any more"
+        raise _stopped(name, known, "topic-gone", "does not exist any more")
     if topic.id != rows[0].topic_id:
-        return "topic-recreated", "was deleted and made again"
+        raise _stopped(name, known, "topic-recreated", "was deleted and made again")
     if topic.partitions != len(rows):
         what = f"has {topic.partitions} partitions now instead of {len(rows)}, so that changes of"
-        return "partitions-changed", f"{what} one row may stand in two of them"
-    return None
+        raise _stopped(
+            name, known, "partitions-changed", f"{what} one row may stand in two of them"
+        )
+
+
+def _stopped(name: TableName, topic: str, code: str, what: str) -> TableStopped:
+    again = f"copy the table again: dbbridge tables resync {name.word}"
+    return table_stopped(name, code, f"its topic {topic} {what}", again)
 
 
 def settled(servers: Servers, visible: Callable[[], Position], logged: Position) -> None:

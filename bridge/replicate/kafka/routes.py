@@ -39,14 +39,14 @@ class Routes:
         planner, events = self._post.planner, self._post.events
         planner.refresh(work.tables)
         self._versions, self._by_table = work.versions(), {}
+        partitions = work.partitions()
         for name, state in work.tables.items():
-            partitions = sum(p.table == name for p in work.places.values())
             try:
                 decoder = compile_events(planner.applied(state), events)
             except TableStopped as stop:
                 stop_table(conn, self._post.pipeline, stop, state, [])
                 continue
-            self._by_table[name] = Route(decoder, partitions, events.schemas)
+            self._by_table[name] = Route(decoder, partitions[name], events.schemas)
         for lane in lanes:
             lane.route = self._by_table.get(lane.route.name, lane.route)
 
