@@ -112,6 +112,8 @@ class Shift:
 
     def _on_error(self, error: KafkaError) -> None:
         """Errors of the client itself; those that heal are only told."""
+        if error.code() == KafkaError.UNKNOWN_TOPIC_OR_PART:
+            return  # it is not there yet; or gone, which the process that leads finds out
         known = kafka_error(error, self._post.endpoint)
         self._facts.tell(known.message)
         if not known.transient:
@@ -168,9 +170,8 @@ class Shift:
             lane = self._intake.lanes.get(place)
             if lane is not None:
                 raise offset_gone(lane)
-        elif error.code() != KafkaError.UNKNOWN_TOPIC_OR_PART:
+        else:
             self._on_error(error)
-        # A topic that is unknown is not there yet; or gone, which the process that leads finds out.
 
     def _put(self, batch: Batch) -> None:
         """Hands over; the group must hear of us meanwhile, however long that takes.
