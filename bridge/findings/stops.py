@@ -174,7 +174,7 @@ STOPS = (
         "dbbridge tables resync TABLE",
     ),
     Code(
-        "P041",
+        "P042",
         "definitions-lost",
         "error",
         "The connector's topic of changed definitions was deleted, or its next messages expired"
@@ -290,6 +290,15 @@ STOPS = (
         "A table without a key is tied to others by cascading foreign keys: what a cascade does to"
         " its rows cannot be carried out.",
         "name a unique NOT NULL key in its mapping file, or leave the table out",
+    ),
+    Code(
+        "P043",
+        "xa",
+        "error",
+        "An XA transaction that was prepared and committed apart changed the table. The log has its"
+        " rows where it was prepared, before anybody sees them; they may still be rolled back.",
+        "commit or roll back what XA RECOVER shows on the source, then: dbbridge tables resync"
+        " TABLE",
     ),
     Code(
         "P041",

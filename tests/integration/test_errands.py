@@ -57,7 +57,8 @@ def test_a_table_that_stops_while_chunks_wait(rig: Rig, monkeypatch: pytest.Monk
         )
     rig.carry("stops", "goes")
     rig.stages.register()
-    states = sorted(rig.stages.begin_copies(rig.stages.tables()), key=lambda t: t.source)[::-1]
+    begun = rig.stages.begin_copies(rig.stages.tables(), pytest.fail)
+    states = sorted(begun, key=lambda t: t.source)[::-1]
     jobs = [Job(t, s) for t, s in zip(rig.stages.targets(states), states, strict=True)]
     ended: list[Any] = []
     copier = Copier(
