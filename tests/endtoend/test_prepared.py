@@ -103,10 +103,10 @@ def test_rows_that_a_savepoint_undid(project: Project, cursor: Cursor) -> None:
         "COMMIT",
     ):
         cursor.execute(statement)
-    stopped = {"bag": "streaming", "plain": "stopped: rolled-back", "t": "stopped: rolled-back"}
+    stopped = {"bag": "streaming", "plain": "streaming", "t": "stopped: rolled-back"}
     project.wait_until(lambda: project.stages() == stopped, daemon=daemon)
     assert ids(project) == [1, 2]
-    project.run("tables", "resync", "plain", "t")
+    project.run("tables", "resync", "t")
     project.wait_streaming_again(daemon)
     daemon.stop()
     project.catch_up()
