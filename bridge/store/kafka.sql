@@ -58,8 +58,16 @@ SELECT EXISTS (SELECT FROM pg_index
                WHERE indrelid = to_regclass(%(relation)s) AND indisunique AND NOT indisprimary)
 
 -- name: fence_table
-UPDATE dbbridge.partitions SET epoch = epoch + 1, holder = ''
-WHERE pipeline = %(pipeline)s AND source_schema = %(schema)s AND source_table = %(table)s
+-- In the order of lock_partitions: in another one both would wait for each other.
+WITH held AS MATERIALIZED (
+    SELECT topic, partition, generation FROM dbbridge.partitions
+    WHERE pipeline = %(pipeline)s AND source_schema = %(schema)s AND source_table = %(table)s
+    ORDER BY topic, partition, generation FOR NO KEY UPDATE
+)
+UPDATE dbbridge.partitions p SET epoch = p.epoch + 1, holder = ''
+FROM held
+WHERE p.pipeline = %(pipeline)s
+  AND (p.topic, p.partition, p.generation) = (held.topic, held.partition, held.generation)
 
 -- name: free_partitions
 UPDATE dbbridge.partitions SET holder = ''
