@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import queue
 import threading
+import time
 from collections.abc import Callable, Sequence
 from contextlib import closing
 from typing import Protocol
@@ -20,6 +21,7 @@ from bridge.store.state import Connection
 IDLE_TRANSACTION_SECONDS = 5.0
 """A process that stands still inside a transaction loses it, and its locks with it."""
 STOP_SECONDS = 5.0
+POLL_SECONDS = 0.05
 
 
 class Rows(Protocol):
@@ -87,13 +89,13 @@ class Writer:
 
     def stop(self) -> None:
         """Ends the thread; what is being applied may end first, for a while."""
+        deadline = time.monotonic() + STOP_SECONDS
         while not self.ended.is_set():
             with contextlib.suppress(queue.Full):
-                self._batches.put(None, timeout=0.05)
-                break
-        self._thread.join(STOP_SECONDS)
-        if self._thread.is_alive() and self._applier is not None:
-            self._applier.cancel()
+                self._batches.put_nowait(None)
+            # Again and again: between two statements there is nothing that could be cancelled.
+            if not self.ended.wait(POLL_SECONDS) and time.monotonic() > deadline and self._applier:
+                self._applier.cancel()
         self._thread.join()
 
     def _run(self) -> None:
