@@ -19,13 +19,15 @@ from bridge.replicate.stage import Stages
 from bridge.sink.apply import Applier
 from bridge.sink.quarantine import Quarantine
 from bridge.sink.swap import InUse
+from bridge.sink.target import Target
 from bridge.store.checkpoint import Checkpoint
 from bridge.store.lease import Lease
+from bridge.store.partitions import fence_table
 from bridge.store.state import Connection, Q, TableState
 
 LOOK_SECONDS = 0.5
 LOCK_SECONDS = 2.0
-"""How long a row that is tried again is waited for, while all tables stand still."""
+"""How long a row that is tried again is waited for, while its table or all of them stand still."""
 ANSWER_SECONDS = 30.0
 """How long the command line waits for the daemon's answer."""
 
@@ -95,7 +97,7 @@ class Requests:
         )
 
     def serve(self) -> None:
-        """Carries out what is asked for; no stream and no copy runs meanwhile.
+        """Carries out what is asked for; no copy and no stream of the log runs meanwhile.
 
         A server's refusal is the answer. Raises what is transient, and LeaseLost: those requests
         stay for the next one.
@@ -146,27 +148,19 @@ class Requests:
         ).fetchone()
         if row is None:
             return f"refused: there is no entry {entry} any more"
-        key = bytes(row[3])
         target = self._stages.targets([state])[0]
         # Not of a replica: it may not have what the stream has applied.
-        with closing(self._servers.source()) as source:
-            limit_row_locks(source, LOCK_SECONDS)
-            try:
-                image: Image | None = read_row(source, target.plan, key)
-            except pymysql.Error as error:
-                if error.args[0] not in (ER.LOCK_WAIT_TIMEOUT, ER.LOCK_DEADLOCK):
-                    raise
-                return f"refused: a session in the source holds the row of entry {entry}; try again"
-        with closing(self._servers.target()) as conn:
-            applier = Applier(
-                conn, [target], _Guarded(self._lease), Quarantine(self._lease.pipeline)
-            )
+        with closing(self._servers.source()) as source, closing(self._servers.target()) as conn:
+            fresh = _FreshRow(self._lease, source, target, bytes(row[3]))
+            applier = Applier(conn, [target], fresh, Quarantine(self._lease.pipeline))
             position = state.frontier or self._stages.position()
-            batch = Batch([Segment(tables={state.source: TableOps(rows={key: image})})], position)
             try:
-                applier.apply(batch)
+                applier.apply(Batch([Segment(tables={state.source: fresh.ops})], position))
             except Exception as error:
                 raise meaning(error) from error
+        if fresh.held:
+            return f"refused: a session in the source holds the row of entry {entry}; try again"
+        image = fresh.image
         if isinstance(image, BadRow):
             answer = f"entry {entry} stays: {image.code} in {image.column} ({image.text})"
             if self._stages.edited(state):
@@ -174,11 +168,11 @@ class Requests:
                     f"{answer}; dbbridge tables resync {state.source.word} takes the edited mapping"
                 )
             return answer
-        left = self._conn.execute(
-            Q["quarantine_list"], {"pipeline": self._lease.pipeline, "id": entry}
-        ).fetchone()
-        if left is not None:
-            return f"entry {entry} stays: {left[6]}"
+        about = {"pipeline": self._lease.pipeline, **state.key, "key": bytes(row[3])}
+        left = self._conn.execute(Q["quarantine_of"], about).fetchone()
+        if left is not None:  # what PostgreSQL refuses again is an entry anew
+            now = "" if left[0] == entry else f"; it is entry {left[0]} now"
+            return f"entry {entry} stays: {left[1]}{now}"
         return f"entry {entry}: the row " + ("is applied" if image else "is gone from the source")
 
 
@@ -191,11 +185,45 @@ def _refusal(error: Exception) -> str:
     return f"refused: {'; '.join(filter(None, (known.message, known.hint)))}"
 
 
-class _Guarded(Checkpoint):
-    """A checkpoint that moves nothing and only checks the lease."""
+class _FreshRow(Checkpoint):
+    """Puts a row into the batch as the source has it once nobody else can write its table.
 
-    def __init__(self, lease: Lease) -> None:
+    By Kafka consumers apply all the time: none of them can commit from the fence to the end of the
+    transaction, so the row is at least as new as all that is applied, and what is newer is still to
+    come. They begin anew afterwards, and see the entries that there are. By the log no stream runs,
+    and nothing is there to be fenced. Moves nothing.
+
+    `held`: somebody was changing the row, and the batch stayed empty.
+    """
+
+    def __init__(
+        self, lease: Lease, source: pymysql.Connection[Any], target: Target, key: bytes
+    ) -> None:
         self._lease = lease
+        self._source = source
+        self._target = target
+        self._key = key
+        self.ops = TableOps()
+        self.held = False
+
+    @property
+    def image(self) -> Image | None:
+        """The row; None: there is none."""
+        return self.ops.rows.get(self._key)
+
+    def begin(self, conn: Connection, batch: Batch) -> None:
+        """See Checkpoint. What was read before a rollback may be old, and is read again."""
+        fence_table(conn, self._lease.pipeline, self._target.source)
+        self.ops.rows.clear()
+        limit_row_locks(self._source, LOCK_SECONDS)
+        with self._source.cursor() as cursor:
+            cursor.execute(f"SET SESSION lock_wait_timeout = {LOCK_SECONDS:.0f}")
+        try:
+            self.ops.rows[self._key] = read_row(self._source, self._target.plan, self._key)
+        except pymysql.Error as error:
+            if error.args[0] not in (ER.LOCK_WAIT_TIMEOUT, ER.LOCK_DEADLOCK):
+                raise
+            self.held = True
 
     def save(self, conn: Connection, batch: Batch) -> None:
         """See Checkpoint."""

@@ -322,6 +322,11 @@ FROM dbbridge.quarantine q
 WHERE q.pipeline = %(pipeline)s AND (%(id)s::bigint IS NULL OR q.id = %(id)s)
 ORDER BY q.id
 
+-- name: quarantine_of
+SELECT id, value FROM dbbridge.quarantine
+WHERE pipeline = %(pipeline)s AND source_schema = %(schema)s AND source_table = %(table)s
+  AND generation = %(generation)s AND key = %(key)s
+
 -- name: quarantine_discard
 WITH gone AS (
     DELETE FROM dbbridge.quarantine WHERE pipeline = %(pipeline)s AND id = %(id)s RETURNING *

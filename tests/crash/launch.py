@@ -3,13 +3,16 @@
 ``copying``: has a point inside each COPY of a consumer's applier. ``pausing``: a table named
 ``other`` is paused right before a consumer takes its partitions. ``unfenced``: a consumer as many
 are written; it commits its offsets to Kafka after PostgreSQL's commit, and goes on from there.
+``holding``: a row that is tried again, once it is read, waits as long as there is a file `HOLD`.
 """
 
 from __future__ import annotations
 
 import sys
 import threading
+import time
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import psycopg
@@ -18,6 +21,7 @@ from confluent_kafka import Consumer, TopicPartition
 from bridge.capture.topics import ANSWER_SECONDS, open_consumer
 from bridge.change.batch import Batch
 from bridge.cli.main import main
+from bridge.replicate import requests
 from bridge.replicate.kafka import shift, writer
 from bridge.replicate.points import passing
 from bridge.store.partitions import (
@@ -30,6 +34,8 @@ from bridge.store.state import Connection, Q
 
 COPYING = "stream.copying"
 """The point inside a COPY."""
+HOLD, READ = Path("hold"), Path("read")
+"""In the folder of the process; it makes the second one when it has read a row, and waits."""
 
 
 def copying() -> None:
@@ -66,6 +72,20 @@ def pausing() -> None:
         return take_partition(conn, pipeline, state, holder)
 
     shift.take_partition = take  # type: ignore[attr-defined]
+
+
+def holding() -> None:
+    """Between the reading of a row and its writing."""
+    read_row = requests.read_row  # type: ignore[attr-defined]
+
+    def read(*about: Any) -> Any:
+        row = read_row(*about)
+        while HOLD.exists():
+            READ.touch()
+            time.sleep(0.02)
+        return row
+
+    requests.read_row = read  # type: ignore[assignment,attr-defined]
 
 
 class Told(OffsetsCheckpoint):
@@ -118,5 +138,11 @@ def unfenced() -> None:
 
 
 if __name__ == "__main__":
-    {"copying": copying, "pausing": pausing, "unfenced": unfenced}[sys.argv.pop(1)]()
+    variants = {
+        "copying": copying,
+        "holding": holding,
+        "pausing": pausing,
+        "unfenced": unfenced,
+    }
+    variants[sys.argv.pop(1)]()
     sys.exit(main())
