@@ -72,6 +72,7 @@ SELECT source_schema, source_table, generation, target_schema, target_table, sta
        error_code, error, hint, frontier_kind, frontier, frontier_file, frontier_offset,
        until_file, until_offset, planned, indexed, mapping, version,
        rows_estimated, rows_copied, bytes_copied, inserts, updates, deletes, ddl, violations, marker,
+       indexing,
        (SELECT count(*) FROM dbbridge.quarantine q
         WHERE (q.pipeline, q.source_schema, q.source_table, q.generation)
             = (t.pipeline, t.source_schema, t.source_table, t.generation))
@@ -93,8 +94,8 @@ WHERE pipeline = %(pipeline)s AND source_schema = %(schema)s AND source_table = 
 -- name: begin_copy
 UPDATE dbbridge.tables
 SET stage = 'copying', frontier_kind = %(kind)s, frontier = %(text)s, frontier_file = %(file)s,
-    frontier_offset = %(offset)s, planned = false, indexed = false, until_file = NULL,
-    until_offset = NULL, rows_copied = 0, bytes_copied = 0, rows_estimated = %(rows)s,
+    frontier_offset = %(offset)s, planned = false, indexed = false, indexing = false,
+    until_file = NULL, until_offset = NULL, rows_copied = 0, bytes_copied = 0, rows_estimated = %(rows)s,
     error_code = NULL, error = NULL, hint = NULL, changed_at = now()
 WHERE pipeline = %(pipeline)s AND source_schema = %(schema)s AND source_table = %(table)s
   AND generation = %(generation)s
@@ -251,8 +252,13 @@ WHERE pipeline = %(pipeline)s AND frontier_kind <> 'file'
 UPDATE dbbridge.pipeline SET position_file = '', position_offset = 0
 WHERE name = %(pipeline)s AND position_kind <> 'file'
 
+-- name: indexing
+UPDATE dbbridge.tables SET indexing = true
+WHERE pipeline = %(pipeline)s AND source_schema = %(schema)s AND source_table = %(table)s
+  AND generation = %(generation)s
+
 -- name: indexed
-UPDATE dbbridge.tables SET indexed = true
+UPDATE dbbridge.tables SET indexed = true, indexing = false
 WHERE pipeline = %(pipeline)s AND source_schema = %(schema)s AND source_table = %(table)s
   AND generation = %(generation)s
 

@@ -50,7 +50,8 @@ class TableState:
     `until` are the binlog coordinates (file, offset) that the stream must pass before the copied
     rows and the stream agree (None: it has; file '': unknown on this server, to be taken anew).
     `marker` is the number of the marker that put it into its stage, `violations` counts what was
-    changed on the source since the target has authority.
+    changed on the source since the target has authority. `indexing`: consumers of Kafka's topics
+    leave it out until its indexes are built.
     """
 
     source: TableName
@@ -74,6 +75,7 @@ class TableState:
     ddl: int = 0
     violations: int = 0
     marker: int = 0
+    indexing: bool = False
     quarantined: int = 0
 
     @property

@@ -11,8 +11,9 @@ import pytest
 from pymysql.cursors import Cursor
 
 from tests.crash.launch import HOLD, READ
-from tests.endtoend.kafka_project import KafkaProject
-from tests.endtoend.project import Daemon
+from tests.endtoend.compare import assert_same
+from tests.endtoend.kafka_project import PARTITIONS, KafkaProject
+from tests.endtoend.project import VERB_SECONDS, Daemon
 from tests.endtoend.test_kafka_stops import goes_on, rows
 
 pytestmark = pytest.mark.parametrize("source", ["mysql"], indirect=True)
@@ -113,3 +114,32 @@ def changing(project: KafkaProject, cursor: Cursor, daemon: Daemon) -> None:
     cursor.execute("COMMIT")
     project.wait_until(lambda: (2, 11, "mended") in rows(project, "parcel"), daemon=daemon)
     assert not entries(project)
+
+
+def test_other_tables_go_on_while_one_is_indexed(
+    kafka_project: KafkaProject, cursor: Cursor
+) -> None:
+    project = kafka_project
+    for name in NAMES:  # else an index is begun again once the first change has made a topic
+        project.kafka.create(project.topic(name), PARTITIONS)
+    project.begin()
+    with project.target.connect() as held, held.transaction():
+        name = f'"{project.source.name}".parcel'
+        held.execute(f"LOCK TABLE {name} IN ROW EXCLUSIVE MODE".encode())
+        (daemon,) = project.consume()
+        began = VERB_SECONDS  # the connector and the copy, too
+        project.wait_until(lambda: bool(waits(project, "CREATE INDEX")), began, daemon=daemon)
+        before = rows(project, "parcel")
+        cursor.execute("UPDATE parcel SET v = v + 1")
+        goes_on(project, cursor, daemon)
+        gone = waits(project, "CREATE INDEX")
+        assert gone
+        daemon.kill()
+        (daemon,) = project.consume()
+        project.wait_until(lambda: bool(waits(project, "CREATE INDEX") - gone), daemon=daemon)
+        cursor.execute("UPDATE parcel SET v = v + 1")
+        goes_on(project, cursor, daemon)
+        assert rows(project, "parcel") == before
+    project.wait_streaming(daemon)
+    goes_on(project, cursor, daemon, "parcel")
+    assert assert_same(project.source, project.target, tables=NAMES) == 2 * len(NAMES)

@@ -38,11 +38,15 @@ class Work:
 
 
 def read_work(conn: Connection, pipeline: str) -> Work:
-    """One look. A table that is copied again takes changes in its new generation once that can."""
-    tables: dict[TableName, TableState] = {}
+    """One look. A table that is copied again takes changes in its new generation once that can.
+
+    One whose indexes are built is left out: a batch that waited for it would hold up all others.
+    """
+    newest: dict[TableName, TableState] = {}
     for state in read_tables(conn, pipeline):  # oldest generation first
         if state.stage in FOLLOWED and state.active:
-            tables[state.source] = state
+            newest[state.source] = state
+    tables = {name: state for name, state in newest.items() if not state.indexing}
     rows = read_partitions(conn, pipeline)
     places = {
         row.place: row

@@ -320,8 +320,8 @@ class Lead:
             if t.active
             and t.stage == "catching-up"
             and followed.get(t.source) == t.generation
-            and t.source not in lagging
-            and _passed(t, aim.position)
+            # What comes since it began to be indexed waits until it is, whoever leads by then.
+            and (t.indexing or (t.source not in lagging and _passed(t, aim.position)))
         ]
         self._aim = None
         if ready and joining:
@@ -343,6 +343,7 @@ class Lead:
         bare = [table for table in ready if not table.indexed]
         for table in bare:
             self._board.phase = "indexing"
+            self._leave_out(table)
             partitions = sum(r.table == table.source for r in mine)
             # Consumers of two partitions would wait for each other's values, or evict them.
             self._stages.build_indexes(table, self._tick_patiently, unique=partitions <= 1)
@@ -352,6 +353,13 @@ class Lead:
         self._stages.join(
             ready, position, first=self._source_id, also=functools.partial(self._fence, renamed)
         )
+
+    def _leave_out(self, table: TableState) -> None:
+        """Its changes wait in Kafka from now on, until it is indexed."""
+        with self._control.transaction():
+            self._lease.guard(self._control)
+            fence_table(self._control, self._pipeline, table.source)
+            self._control.execute(Q["indexing"], {"pipeline": self._pipeline, **table.key})
 
     def _fence(self, tables: Sequence[TableName], conn: Connection) -> None:
         """Names change hands: whoever writes to the old ones must not commit afterwards."""
