@@ -207,7 +207,8 @@ class Project:
             except psycopg.Error:
                 if not self.session.broken:
                     raise
-        self.session = self.target.connect()
+        # Nothing is prepared: tables change between two looks.
+        self.session = self.target.connect(prepare_threshold=None)
         return self.session.execute(query.encode(), values).fetchall()
 
     def stages(self) -> dict[str, str]:

@@ -70,7 +70,8 @@ def test_all_that_can_be_done_under_traffic(kafka_project: KafkaProject, seed: i
             daemons = project.consume(2)
             project.wait_streaming(daemons[0])
             look_at_status(project)
-            assert verdict(project, "item", "composite", KEYLESS) == "match"
+            # Not of those that the traffic empties, which would be inconclusive now and then.
+            assert verdict(project, "item", "folded", KEYLESS) == "match"
             pause_and_copy_again(project, daemons[0])
             leader(project, daemons).stop()
             left = leader(project, daemons)
