@@ -86,8 +86,8 @@ KAFKA = (
         "unique-in-partitions",
         "warning",
         "The topic has several partitions, which are applied in no order between them: for a moment"
-        " two rows may have the same unique value. Secondary unique indexes are therefore built as"
-        " plain ones, and as unique ones at the cutover.",
+        " two rows may have the same unique value. Secondary unique indexes are therefore not built"
+        " before the cutover, whose gate planner asks for them.",
         "nothing to do; with one partition they are unique from the beginning",
     ),
     Code(

@@ -26,8 +26,9 @@ def cursor(kafka_project: KafkaProject) -> Iterator[Cursor]:
         for name in ("emptied", "expired", "other"):
             cursor.execute(f"CREATE TABLE {name} (id int PRIMARY KEY, v int NOT NULL)")
             cursor.execute(f"INSERT INTO {name} VALUES (1, 10), (2, 20)")
-        cursor.execute("CREATE TABLE slot (id int PRIMARY KEY, v int NOT NULL UNIQUE)")
-        cursor.execute("INSERT INTO slot VALUES (1, 10), (2, 20)")
+        for name in ("slot", "seat"):
+            cursor.execute(f"CREATE TABLE {name} (id int PRIMARY KEY, v int NOT NULL UNIQUE)")
+            cursor.execute(f"INSERT INTO {name} VALUES (1, 10), (2, 20)")
         cursor.execute("CREATE TABLE bare (v int NOT NULL)")
         cursor.execute("INSERT INTO bare VALUES (10), (20)")
         yield cursor
@@ -60,7 +61,7 @@ def test_a_topic_comes_late(kafka_project: KafkaProject, cursor: Cursor) -> None
     project.apply_schema()
     (daemon,) = project.consume()
     project.wait_streaming(daemon)
-    assert uniques(project, "slot") == 1
+    assert uniques(project, "slot") == uniques(project, "seat") == 0
     expired(project, cursor, daemon)
 
     cursor.execute("UPDATE emptied SET v = v + 1")
@@ -73,13 +74,17 @@ def test_a_topic_comes_late(kafka_project: KafkaProject, cursor: Cursor) -> None
     wait_stopped(project, daemon, "bare", "keyless-in-partitions")
     assert len(rows(project, "bare")) == 2
 
+    cursor.execute("UPDATE seat SET v = v + 10 ORDER BY id DESC")
+    project.wait_until(lambda: rows(project, "seat") == [(1, 20), (2, 30)], daemon=daemon)
+    with project.target.connect() as conn:  # as somebody does who is early
+        conn.execute(f'CREATE UNIQUE INDEX ON "{project.source.name}".slot (v)'.encode())
     cursor.execute("UPDATE slot SET v = 30 WHERE id = 1")
     wait_stopped(project, daemon, "slot", "partitions-changed")
     project.run("tables", "resync", "slot", "emptied", "expired")
     project.wait_until(
         lambda: (
             {n for n, s in project.stages().items() if s == "streaming"}
-            == {"slot", "emptied", "expired", "other"}
+            == {"slot", "seat", "emptied", "expired", "other"}
         ),
         daemon=daemon,
     )

@@ -345,8 +345,9 @@ class Lead:
             self._board.phase = "indexing"
             self._leave_out(table)
             partitions = sum(r.table == table.source for r in mine)
-            # Consumers of two partitions would wait for each other's values, or evict them.
-            self._stages.build_indexes(table, self._tick_patiently, unique=partitions <= 1)
+            # Consumers of two partitions would wait for each other's values, or evict them; and
+            # nobody knows how many a topic gets that is not there yet.
+            self._stages.build_indexes(table, self._tick_patiently, unique=partitions == 1)
         if bare:
             return  # the position is old by now
         renamed = [table.source for table in ready if table.generation > 1]
