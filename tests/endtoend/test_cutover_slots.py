@@ -90,6 +90,7 @@ def snapshot(project: Project) -> None:
     """
     with project.target.connect() as conn:
         conn.execute("SELECT pg_create_logical_replication_slot('other', 'pgoutput', true)")
+        conn.execute("SELECT pg_drop_replication_slot('other')")  # not when the session has ended
 
 
 def reserved(project: Project) -> bool:
