@@ -128,7 +128,7 @@ class Session:
         self.unrepresentable = len(ledger)
         self._stream = stream = _opened(job.target, slot, position.lsn)
         if stream.timeout:
-            self._every = min(STATUS_SECONDS, stream.timeout / 3)
+            self._every = min(STATUS_SECONDS, stream.timeout / 4)
         self._thread = threading.Thread(
             target=self._apply, args=(ledger,), name=f"reverse-apply-{job.group}", daemon=True
         )
@@ -239,7 +239,8 @@ class Session:
         return time.monotonic() - since >= min(every, self._every)
 
     def _wait(self, stream: Stream) -> None:
-        seconds = min(1.0, self._every)
+        # No longer than until the server is to hear from us: it asks after half its patience.
+        seconds = min(1.0, max(0.0, self._told + self._every - time.monotonic()))
         ready, _, _ = select.select([stream.fileno(), self._wake.fileno()], (), (), seconds)
         if self._wake.fileno() in ready:
             with suppress(BlockingIOError):
