@@ -11,6 +11,7 @@ import pymysql
 from pymysql.constants import ER
 from pymysql.cursors import Cursor
 
+WAY_ON = "commit or roll back what XA RECOVER shows"
 _REFUSED = frozenset({ER.SPECIFIC_ACCESS_DENIED_ERROR, ER.XAER_RMERR})
 """MySQL 8.0 answers XAER_RMERR where the account has no XA_RECOVER_ADMIN."""
 
@@ -28,6 +29,6 @@ def prepared(conn: pymysql.Connection[Any]) -> int | None:
 
 
 def undecided(count: int) -> str:
-    """The words for it, and the way on."""
+    """The words for it."""
     what = "1 XA transaction is" if count == 1 else f"{count} XA transactions are"
-    return f"{what} prepared on the source; commit or roll back what XA RECOVER shows there"
+    return f"{what} prepared on the source"

@@ -19,7 +19,7 @@ from bridge.capture.binlog.positions import lower_bound, upper_bound
 from bridge.capture.chunks import Bound, chunk_condition, chunk_name, key_index
 from bridge.capture.explain import explained
 from bridge.capture.keylookup import key_condition
-from bridge.capture.prepared import prepared, undecided
+from bridge.capture.prepared import WAY_ON, prepared, undecided
 from bridge.capture.rawrows import convert
 from bridge.capture.resultset import BLOCK, LineReader, read_rows
 from bridge.capture.rowsql import RowSql
@@ -175,9 +175,8 @@ def _decided_snapshot(conn: Connection, plan: TablePlan) -> Position:
             return position
         if time.monotonic() > deadline:
             raise TableStopped(
-                f"{plan.source}: {undecided(count).partition(';')[0]}, and it has no key",
-                "commit or roll back what XA RECOVER shows on the source, then:"
-                f" dbbridge tables resume {plan.source.word}",
+                f"{plan.source}: {undecided(count)}, and it has no key",
+                f"{WAY_ON} on the source, then: dbbridge tables resume {plan.source.word}",
                 code="xa",
             )
         time.sleep(_POLL_SECONDS)

@@ -125,6 +125,13 @@ def limit_row_locks(conn: pymysql.Connection[Any], seconds: float) -> None:
         cursor.execute(f"SET SESSION innodb_lock_wait_timeout = {max(1, round(seconds))}")
 
 
+def limit_locks(conn: pymysql.Connection[Any], seconds: float) -> None:
+    """The same for locks on rows and on definitions (LOCK TABLES, DDL)."""
+    limit_row_locks(conn, seconds)
+    with conn.cursor() as cursor:
+        cursor.execute(f"SET SESSION lock_wait_timeout = {max(1, round(seconds))}")
+
+
 def source_error(error: Exception, endpoint: Endpoint | None = None) -> BridgeError:
     """What an error of the source's driver means; errors that broke the connection are transient.
 

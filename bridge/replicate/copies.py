@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import structlog
@@ -26,7 +27,8 @@ WAIT_SECONDS = 0.5
 log = structlog.get_logger("dbbridge.sync")
 
 
-def waiting(board: Board, tick: Callable[[], Any]) -> Callable[[str], None]:
+@contextmanager
+def waiting(board: Board, tick: Callable[[], Any]) -> Iterator[Callable[[str], None]]:
     """What a copy that cannot begin yet calls again and again with the reason."""
 
     def wait(reason: str) -> None:
@@ -36,7 +38,10 @@ def waiting(board: Board, tick: Callable[[], Any]) -> Callable[[str], None]:
         tick()
         time.sleep(WAIT_SECONDS)
 
-    return wait
+    try:
+        yield wait
+    finally:
+        board.message = ""
 
 
 def copy_tables(

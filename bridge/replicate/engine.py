@@ -298,10 +298,8 @@ class Engine:
 
     def _copy(self, tables: Sequence[TableState]) -> None:
         self._board.phase = "copying"
-        try:
-            states = self.stages.begin_copies(tables, waiting(self._board, self._tick))
-        finally:
-            self._board.message = ""
+        with waiting(self._board, self._tick) as wait:
+            states = self.stages.begin_copies(tables, wait)
         if not states:
             raise Replan
         copy_tables(

@@ -18,6 +18,7 @@ import structlog
 
 from bridge.capture.binlog.positions import upper_bound
 from bridge.change.position import Position
+from bridge.databases.mysql import limit_locks
 from bridge.errors import BridgeError
 from bridge.names import TableName
 from bridge.replicate.servers import meaning
@@ -88,11 +89,8 @@ class Heartbeat:
             try:
                 with closing(self._open_source()) as source:
                     source.autocommit(True)
+                    limit_locks(source, LOCK_SECONDS)
                     with source.cursor() as cursor:
-                        cursor.execute(
-                            f"SET SESSION lock_wait_timeout = {LOCK_SECONDS},"
-                            f" innodb_lock_wait_timeout = {LOCK_SECONDS}"
-                        )
                         cursor.execute(definition(self._table))
                     while not self._stopping.is_set():
                         self._beat(source)

@@ -11,7 +11,7 @@ from pymysql.constants import ER
 
 from bridge.capture.snapshot import read_row
 from bridge.change.batch import BadRow, Batch, Image, Segment, TableOps
-from bridge.databases.mysql import limit_row_locks
+from bridge.databases.mysql import limit_locks
 from bridge.errors import BridgeError, Inconclusive, LeaseLost
 from bridge.names import TableName
 from bridge.replicate.servers import Servers, meaning
@@ -215,9 +215,7 @@ class _FreshRow(Checkpoint):
         """See Checkpoint. What was read before a rollback may be old, and is read again."""
         fence_table(conn, self._lease.pipeline, self._target.source)
         self.ops.rows.clear()
-        limit_row_locks(self._source, LOCK_SECONDS)
-        with self._source.cursor() as cursor:
-            cursor.execute(f"SET SESSION lock_wait_timeout = {LOCK_SECONDS:.0f}")
+        limit_locks(self._source, LOCK_SECONDS)
         try:
             self.ops.rows[self._key] = read_row(self._source, self._target.plan, self._key)
         except pymysql.Error as error:

@@ -17,7 +17,7 @@ from bridge.capture.binlog.positions import (
     upper_bound,
 )
 from bridge.capture.dialect import logs_cascades
-from bridge.capture.prepared import prepared, undecided
+from bridge.capture.prepared import WAY_ON, prepared, undecided
 from bridge.change.position import Position
 from bridge.errors import BridgeError, SourceError, TableStopped
 from bridge.names import TableName
@@ -221,7 +221,7 @@ class Stages:
                 count = prepared(source)
             if not count:
                 return start
-            wait(undecided(count))
+            wait(f"{undecided(count)}; {WAY_ON} there")
 
     def copied_from(self) -> Position:
         """What every read of a copy that begins now has surely seen."""

@@ -58,6 +58,7 @@ from pymysql.constants import ER
 from bridge.capture.snapshot import read_where
 from bridge.change.batch import Batch, Image, Segment, TableOps, copied_key
 from bridge.change.position import Position
+from bridge.databases.mysql import limit_locks
 from bridge.errors import BridgeError, Inconclusive
 from bridge.names import quote_postgres
 from bridge.replicate.requests import leave
@@ -186,11 +187,7 @@ class Rewriter:
         target = Target(table.plan, table.state.generation, table.relation, quarantined=True)
         self._act = _Act(pipeline, target)
         self._applier = Applier(conn, [target], self._act, Quarantine(pipeline))
-        with rows.cursor() as cursor:
-            cursor.execute(
-                f"SET SESSION lock_wait_timeout = {DEFINITION_SECONDS},"
-                f" innodb_lock_wait_timeout = {DEFINITION_SECONDS}"
-            )
+        limit_locks(rows, DEFINITION_SECONDS)
 
     def write(self, keys: Sequence[Key]) -> Written:
         """Writes the rows of these keys as the source has them.

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import closing
-from typing import Any
 
 import pytest
 from pymysql.cursors import Cursor
 
+from tests.endtoend.arriving import goes_on
 from tests.endtoend.kafka_project import KafkaProject
 from tests.endtoend.project import Daemon
 
@@ -26,18 +26,6 @@ def cursor(kafka_project: KafkaProject) -> Iterator[Cursor]:
             cursor.execute(f"CREATE TABLE {name} (id int PRIMARY KEY, v int NOT NULL)")
             cursor.execute(f"INSERT INTO {name} VALUES (1, 10), (2, 20)")
         yield cursor
-
-
-def rows(project: KafkaProject, table: str) -> list[Any]:
-    return project.ask(f'SELECT * FROM "{project.source.name}"."{table}" ORDER BY id')
-
-
-def goes_on(project: KafkaProject, cursor: Cursor, daemon: Daemon, table: str = "other") -> None:
-    """A later change of the table arrives."""
-    cursor.execute(f"UPDATE {table} SET v = v + 1")
-    cursor.execute(f"SELECT * FROM {table} ORDER BY id")
-    there = list(cursor.fetchall())
-    project.wait_until(lambda: rows(project, table) == there, daemon=daemon)
 
 
 def faults(project: KafkaProject, table: str) -> list[tuple[str, str | None]]:

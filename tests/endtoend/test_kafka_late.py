@@ -5,12 +5,12 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterator
 from contextlib import closing
-from typing import Any
 
 import pytest
 from confluent_kafka import TopicPartition
 from pymysql.cursors import Cursor
 
+from tests.endtoend.arriving import rows
 from tests.endtoend.kafka_project import KafkaProject
 from tests.endtoend.project import Daemon
 
@@ -32,10 +32,6 @@ def cursor(kafka_project: KafkaProject) -> Iterator[Cursor]:
         cursor.execute("CREATE TABLE bare (v int NOT NULL)")
         cursor.execute("INSERT INTO bare VALUES (10), (20)")
         yield cursor
-
-
-def rows(project: KafkaProject, table: str) -> list[Any]:
-    return project.ask(f'SELECT * FROM "{project.source.name}"."{table}" ORDER BY 1')
 
 
 def wait_stopped(project: KafkaProject, daemon: Daemon, table: str, code: str) -> None:

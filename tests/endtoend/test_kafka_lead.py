@@ -11,10 +11,10 @@ import pytest
 from pymysql.cursors import Cursor
 
 from tests.crash.launch import HOLD, READ
+from tests.endtoend.arriving import goes_on, rows
 from tests.endtoend.compare import assert_same
 from tests.endtoend.kafka_project import PARTITIONS, KafkaProject
 from tests.endtoend.project import VERB_SECONDS, Daemon
-from tests.endtoend.test_kafka_stops import goes_on, rows
 
 pytestmark = pytest.mark.parametrize("source", ["mysql"], indirect=True)
 

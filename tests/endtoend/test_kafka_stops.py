@@ -15,6 +15,7 @@ from confluent_kafka.admin import NewPartitions  # type: ignore[attr-defined]
 from pymysql.cursors import Cursor
 
 from compose.local import servers
+from tests.endtoend.arriving import goes_on, rows
 from tests.endtoend.compare import assert_same
 from tests.endtoend.kafka_project import PARTITIONS, KafkaProject
 from tests.endtoend.project import Daemon
@@ -35,18 +36,6 @@ def cursor(kafka_project: KafkaProject) -> Iterator[Cursor]:
             cursor.execute(f"CREATE TABLE {name} (id int PRIMARY KEY, v int NOT NULL, w text)")
             cursor.execute(f"INSERT INTO {name} VALUES (1, 10, 'one'), (2, 20, 'two')")
         yield cursor
-
-
-def rows(project: KafkaProject, table: str) -> list[Any]:
-    return project.ask(f'SELECT * FROM "{project.source.name}"."{table}" ORDER BY id')
-
-
-def goes_on(project: KafkaProject, cursor: Cursor, daemon: Daemon, table: str = "other") -> None:
-    """A later change of the table arrives."""
-    cursor.execute(f"UPDATE {table} SET v = v + 1")
-    cursor.execute(f"SELECT * FROM {table} ORDER BY id")
-    there = list(cursor.fetchall())
-    project.wait_until(lambda: rows(project, table) == there, daemon=daemon)
 
 
 def stops(project: KafkaProject, daemon: Daemon, table: str, *codes: str) -> Any:

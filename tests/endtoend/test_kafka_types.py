@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from contextlib import closing
-from typing import Any
 
 import pytest
 from pymysql.cursors import Cursor
 
 from bridge.names import quote_mysql
 from tests.data.debezium.record import COLUMNS, GENERATED, LATER, insert, name_of
+from tests.endtoend.arriving import rows
 from tests.endtoend.compare import assert_same
 from tests.endtoend.kafka_project import KafkaProject
 from tests.endtoend.project import Daemon
@@ -64,10 +64,6 @@ def found_by_verify(project: KafkaProject) -> set[int]:
     said = project.run("verify", "lost", "--format", "json", code=1).json
     (table,) = said["tables"]
     return {int(one["key"]["id"]) for one in table["differences"]}
-
-
-def rows(project: KafkaProject, table: str) -> list[Any]:
-    return project.ask(f'SELECT * FROM "{project.source.name}"."{table}" ORDER BY id')
 
 
 def wait_rows(project: KafkaProject, table: str, keys: list[int], daemon: Daemon) -> None:

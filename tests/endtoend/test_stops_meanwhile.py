@@ -6,11 +6,11 @@ import signal
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import Any
 
 import pytest
 from pymysql.cursors import Cursor
 
+from tests.endtoend.arriving import goes_on, rows
 from tests.endtoend.project import Daemon, Project
 
 TABLES = """\
@@ -32,18 +32,6 @@ def cursor(project: Project) -> Iterator[Cursor]:
         project.consent_to_lock("bare")
         project.apply_schema()
         yield cursor
-
-
-def rows(project: Project, table: str) -> list[Any]:
-    return project.ask(f'SELECT * FROM "{project.source.name}"."{table}" ORDER BY id')
-
-
-def goes_on(project: Project, cursor: Cursor, daemon: Daemon, table: str = "other") -> None:
-    """A later change of the table arrives, and with it all earlier ones."""
-    cursor.execute(f"UPDATE {table} SET v = v + 1")
-    cursor.execute(f"SELECT * FROM {table} ORDER BY id")
-    there = list(cursor.fetchall())
-    project.wait_until(lambda: rows(project, table) == there, daemon=daemon)
 
 
 def generations(project: Project, table: str) -> list[tuple[int, str]]:
@@ -87,17 +75,24 @@ def about_to_copy(project: Project, table: str) -> Iterator[None]:
         yield
 
 
+@contextmanager
+def held_copy(project: Project, daemon: Daemon, table: str, mode: str) -> Iterator[None]:
+    """What fills the table's new copy, or indexes it, waits for a lock of this mode."""
+    with project.target.connect() as holder, holder.transaction():
+        with about_to_copy(project, table):
+            copy = f"{project.source.name}.{table}__copy2"
+            holder.execute(f"LOCK TABLE {copy} IN {mode} MODE".encode())
+        project.wait_until(lambda: waited_for(project, f"{table}__copy2"), daemon=daemon)
+        yield
+
+
 def test_a_table_that_stops_while_its_copy_is_indexed_does_not_join(
     project: Project, cursor: Cursor
 ) -> None:
     daemon = project.sync()
     project.wait_streaming(daemon)
-    with project.target.connect() as holder, holder.transaction():
-        with about_to_copy(project, "one"):
-            copy = f"{project.source.name}.one__copy2"
-            # Rows may come in, indexes wait.
-            holder.execute(f"LOCK TABLE {copy} IN ROW EXCLUSIVE MODE".encode())
-        project.wait_until(lambda: waited_for(project, "one__copy2"), daemon=daemon)
+    # Rows may come in, indexes wait.
+    with held_copy(project, daemon, "one", "ROW EXCLUSIVE"):
         administer(project, "REVOKE INSERT, UPDATE, DELETE ON {schema}.one FROM {role}")
         cursor.execute("UPDATE one SET v = v + 1")
         stops(project, daemon, "one", "refused-42501")
@@ -218,11 +213,7 @@ def test_others_go_on_when_a_table_stops_while_one_without_a_key_is_copied(
 ) -> None:
     daemon = project.sync()
     project.wait_streaming(daemon)
-    with project.target.connect() as holder, holder.transaction():
-        with about_to_copy(project, "bare"):
-            copy = f"{project.source.name}.bare__copy2"
-            holder.execute(f"LOCK TABLE {copy} IN SHARE MODE".encode())
-        project.wait_until(lambda: waited_for(project, "bare__copy2"), daemon=daemon)
+    with held_copy(project, daemon, "bare", "SHARE"):
         cursor.execute("ALTER TABLE one ADD COLUMN extra int")
         stops(project, daemon, "one", "ddl")
         goes_on(project, cursor, daemon)

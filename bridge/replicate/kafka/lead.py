@@ -20,7 +20,7 @@ import structlog
 
 from bridge.capture.binlog.positions import server_identity, upper_bound
 from bridge.capture.debezium.rows import compile_events
-from bridge.capture.dialect import read_dialect
+from bridge.capture.dialect import logs_cascades
 from bridge.capture.topics import Topics
 from bridge.change.position import Position, file_number
 from bridge.errors import ServerUnreachable, TableStopped
@@ -202,7 +202,7 @@ class Lead:
     def _copy(self, tables: Sequence[TableState]) -> None:
         self._board.phase = "copying"
         if any(table.stage == "new" for table in tables):  # what is said so far is about others
-            self._heed(self._notices())
+            self._heed(self._notices(self._stages.tables()))
         fit = [table for table in tables if self._fit(table)]
         if len(fit) < len(tables):
             raise Replan
@@ -222,14 +222,12 @@ class Lead:
                 )
         starts = self._placing.ends(tables)
         settled(self._servers, self._stages.copied_from, upper_bound(self._source))
-        try:
+        with waiting(self._board, self._tick) as wait:
             states = self._stages.begin_copies(
                 tables,
-                waiting(self._board, self._tick),
+                wait,
                 lambda conn, new, base: self._placing.begin(conn, new, starts, base),
             )
-        finally:
-            self._board.message = ""
         if not states:
             raise Replan
         copy_tables(
@@ -259,9 +257,7 @@ class Lead:
                     " NOT NULL key in the mapping file",
                     "keyless-repeated",
                 )
-            if len(self._stages.family(table.source)) > 1 and not read_dialect(
-                self._source
-            ).mysql_since(9, 6):
+            if len(self._stages.family(table.source)) > 1 and not logs_cascades(self._source):
                 raise TableStopped(
                     f"{table.source}: the source does not log what foreign keys do to child rows,"
                     " and Debezium's events do not tell that something was done",
@@ -398,12 +394,12 @@ class Lead:
         plan_of = self._planner.applied if taking_up else None
         changed = self._placing.watch(self._control, self._lease, followed, plan_of)
         # No aim may pass a changed definition: each is preceded by all that was told until then.
-        self._heed([*changed.stops, *self._notices()])
+        self._heed([*changed.stops, *self._notices(tables)])
         if changed.taken_up:
             raise Replan
 
-    def _notices(self) -> list[TableStopped]:
-        begun = [t for t in self._stages.tables() if t.stage != "new"]
+    def _notices(self, tables: Sequence[TableState]) -> list[TableStopped]:
+        begun = [t for t in tables if t.stage != "new"]
         return self._captured.notices.stops(self._control, self._pipeline, begun)
 
     def _heed(self, stops: Sequence[TableStopped]) -> None:

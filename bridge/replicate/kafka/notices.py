@@ -26,6 +26,7 @@ from bridge.databases.kafka import KafkaEndpoint, kafka_error
 from bridge.errors import TableStopped
 from bridge.names import TableName
 from bridge.replicate.kafka.intake import covered
+from bridge.replicate.readying import table_stopped
 from bridge.store.partitions import Q, read_partitions
 from bridge.store.state import Connection, TableState
 
@@ -177,26 +178,23 @@ def _generation(change: SchemaChange) -> str:
 
 
 def _anew(name: TableName, generation: str) -> TableStopped:
-    stop = TableStopped(
-        f"{name}: Debezium's connector began anew at {generation}, and nobody knows what changed"
-        " before it",
-        f"copy the table again: dbbridge tables resync {name.word}",
+    return table_stopped(
+        name,
         _ANEW,
+        f"Debezium's connector began anew at {generation}, and nobody knows what changed before it",
+        f"copy the table again: dbbridge tables resync {name.word}",
     )
-    stop.table = name
-    return stop
 
 
 def _lost(name: TableName, topic: str) -> TableStopped:
-    stop = TableStopped(
-        f"{name}: the topic {topic} does not have the next changes of definitions any more, so that"
-        " nobody knows whether this one changed",
+    return table_stopped(
+        name,
+        _LOST,
+        f"the topic {topic} does not have the next changes of definitions any more, so that nobody"
+        " knows whether this one changed",
         "keep messages for longer (retention.ms), bring the mapping up to date with dbbridge init,"
         f" then: dbbridge tables resync {name.word}",
-        _LOST,
     )
-    stop.table = name
-    return stop
 
 
 def _heals(_: KafkaError) -> None:
@@ -233,12 +231,10 @@ def _stops(
 
 def _stop(name: TableName, change: SchemaChange) -> TableStopped:
     text = " ".join(change.ddl.split())[:200]
-    stop = TableStopped(
-        f"{name}: the source changed the definition: {text} (at {change.source.file}:"
-        f"{change.source.pos})",
+    return table_stopped(
+        name,
+        "ddl",
+        f"the source changed the definition: {text} (at {change.source.file}:{change.source.pos})",
         "bring the mapping up to date with dbbridge init, then:"
         f" dbbridge tables resync {name.word}",
-        "ddl",
     )
-    stop.table = name
-    return stop

@@ -8,6 +8,7 @@ import structlog
 
 from bridge.errors import TableStopped
 from bridge.replicate.kafka.intake import Lane
+from bridge.replicate.readying import table_stopped
 from bridge.store.partitions import fence_table, read_partitions
 from bridge.store.state import Connection, Q, TableState, add_event
 
@@ -48,11 +49,9 @@ def stop_table(
 def offset_gone(lane: Lane) -> TableStopped:
     """What the lane goes on with is not in Kafka any more."""
     name, (topic, number) = lane.route.name, lane.place
-    stop = TableStopped(
-        f"{name}: {topic}[{number}] does not have offset {lane.next} any more, so changes may be"
-        " lost",
-        f"keep messages for longer (retention.ms), then: dbbridge tables resync {name.word}",
+    return table_stopped(
+        name,
         "offset-gone",
+        f"{topic}[{number}] does not have offset {lane.next} any more, so changes may be lost",
+        f"keep messages for longer (retention.ms), then: dbbridge tables resync {name.word}",
     )
-    stop.table = name
-    return stop
