@@ -5,11 +5,13 @@ SELECT topic, partition, generation, source_schema, source_table, topic_id, next
 FROM dbbridge.partitions WHERE pipeline = %(pipeline)s ORDER BY topic, partition, generation
 
 -- name: add_partition
+-- The first epoch is one that no row of an earlier copy had, whose consumer may yet wake up.
 INSERT INTO dbbridge.partitions (pipeline, topic, partition, generation, source_schema, source_table,
                                  topic_id, next_offset, base_kind, base, base_file, base_offset, past,
-                                 snapshot)
+                                 snapshot, epoch)
 VALUES (%(pipeline)s, %(topic)s, %(partition)s, %(generation)s, %(schema)s, %(table)s, %(topic_id)s,
-        %(offset)s, %(kind)s, %(text)s, %(file)s, %(file_offset)s, %(past)s, %(snapshot)s)
+        %(offset)s, %(kind)s, %(text)s, %(file)s, %(file_offset)s, %(past)s, %(snapshot)s,
+        (extract(epoch FROM clock_timestamp()) * 1000000)::bigint)
 ON CONFLICT (pipeline, topic, partition, generation) DO UPDATE
 SET topic_id = EXCLUDED.topic_id, next_offset = EXCLUDED.next_offset, base_kind = EXCLUDED.base_kind,
     base = EXCLUDED.base, base_file = EXCLUDED.base_file, base_offset = EXCLUDED.base_offset,

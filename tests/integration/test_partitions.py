@@ -1,4 +1,4 @@
-"""Offsets of partitions in the control schema: the order in which their rows are locked."""
+"""Offsets of partitions in the control schema: who may write them, and the order of locks."""
 
 from __future__ import annotations
 
@@ -8,10 +8,21 @@ import time
 from bridge.names import TableName
 from bridge.store.lease import acquire
 from bridge.store.migrate import migrate
-from bridge.store.partitions import PartitionState, add_partition, fence_table
+from bridge.store.partitions import (
+    PartitionState,
+    add_partition,
+    drop_partition,
+    fence_table,
+    take_partition,
+)
 from tests.fix_servers import TargetDatabase
 
 ITEMS = TableName("s", "items")
+TABLE = """
+INSERT INTO dbbridge.tables (pipeline, source_schema, source_table, target_schema, target_table,
+                             mapping, version)
+VALUES ('test', 's', 'items', 'public', 'items', '{}', 'v')"""
+EPOCHS = "SELECT epoch FROM dbbridge.partitions ORDER BY partition"
 LOCK = (
     "SELECT FROM dbbridge.partitions WHERE pipeline = 'test' AND partition = %s"
     " FOR NO KEY UPDATE NOWAIT"
@@ -29,15 +40,12 @@ def test_a_fence_holds_nothing_behind_what_it_waits_for(target_db: TargetDatabas
     with connect() as look, connect() as batch, connect() as fence, connect() as leading:
         migrate(look)
         acquire(leading, "test")
-        look.execute(
-            "INSERT INTO dbbridge.tables (pipeline, source_schema, source_table, target_schema,"
-            " target_table, mapping, version) VALUES ('test', 's', 'items', 'public', 'items',"
-            " '{}', 'v')"
-        )
+        look.execute(TABLE)
         for number in (1, 0):  # the later one lies first
             state = PartitionState("t", number, 1, ITEMS, "id", 0, 0, "", None, True, "stream")
             add_partition(look, "test", state)
         look.execute("ANALYZE dbbridge.partitions")
+        before = look.execute(EPOCHS).fetchall()
         with batch.transaction():
             batch.execute(LOCK, (0,))
             fencing = threading.Thread(target=fence_table, args=(fence, "test", ITEMS), daemon=True)
@@ -47,5 +55,21 @@ def test_a_fence_holds_nothing_behind_what_it_waits_for(target_db: TargetDatabas
                 assert time.monotonic() < deadline
             batch.execute(LOCK, (1,))
         fencing.join(SECONDS)
-        found = look.execute("SELECT epoch FROM dbbridge.partitions").fetchall()
-        assert found == [(1,), (1,)]
+        assert look.execute(EPOCHS).fetchall() == [(epoch + 1,) for (epoch,) in before]
+
+
+def test_a_partition_that_begins_anew_has_no_epoch_of_before(target_db: TargetDatabase) -> None:
+    """Who had it then, and stood still meanwhile, may neither write nor take it for his own."""
+    with target_db.connect() as conn, target_db.connect() as leading:
+        migrate(conn)
+        acquire(leading, "test")
+        conn.execute(TABLE)
+        state = PartitionState("t", 0, 1, ITEMS, "id", 0, 0, "", None, True, "stream")
+        had = set()
+        for _ in range(3):
+            add_partition(conn, "test", state)
+            for _ in range(3):
+                taken = take_partition(conn, "test", state, "somebody")
+                assert taken is not None and taken.epoch not in had
+                had.add(taken.epoch)
+            drop_partition(conn, "test", state)
