@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
@@ -229,13 +228,16 @@ def settled(servers: Servers, visible: Callable[[], Position], logged: Position)
 def _gtids_at(servers: Servers, start: Position, end: Position) -> Position:
     """The position of the log's `end` in GTIDs, read from `start`, which is before or near it."""
     builder = Builder([], start, Position.at(end.file, end.offset))
-    stop = threading.Event()
     # Not the number of a stream by the log: that may be another pipeline's of the same name.
     number = server_id(f"{servers.pipeline} by kafka", True)
+    deadline = time.monotonic() + SETTLE_SECONDS
     with BinlogConnection.open(servers.source, start, number, HEARTBEAT_SECONDS) as log:
-        deadline = time.monotonic() + SETTLE_SECONDS
-        while not builder.reached and not stop.is_set():
-            builder.feed(log.read(READ_SECONDS))
+        while not builder.reached:
             if time.monotonic() > deadline:
-                break
+                raise ServerUnreachable(
+                    f"the source's log could not be read up to {end.file}:{end.offset} in"
+                    f" {SETTLE_SECONDS:.0f} s",
+                    "it is tried again; is the network to the source slow?",
+                )
+            builder.feed(log.read(READ_SECONDS))
     return builder.progress.position()
