@@ -33,11 +33,14 @@ from bridge.store.authority import group_of, read_authorities
 from bridge.store.checkpoint import PipelineCheckpoint
 from bridge.store.lease import Lease
 from bridge.store.state import (
+    GAPS,
     Connection,
+    Fault,
     Q,
     TableState,
     add_event,
     bind,
+    leave_stream,
     read_pipeline,
     read_tables,
 )
@@ -386,35 +389,29 @@ class Stages:
         paused: bool = False,
     ) -> None:
         """`table` stands still because of `name`, which is itself or of its family."""
-        fault: dict[str, str | None] = {"code": None, "error": None, "hint": None}
-        mine = table.source == name
-        if stop is not None:
-            fault = {
-                "code": stop.code if mine else "related",
-                "error": stop.message if mine else f"stands still with {name}",
-                "hint": stop.hint if mine else f"dbbridge explain {name.word}",
-            }
-        ddl_seen = int(stop is not None and stop.code == "ddl" and mine)
-        names = {"pipeline": self._pipeline, **table.key, **fault}
-        conn.execute(Q["leave_stream"], {**names, "paused": paused, "ddl": ddl_seen})
+        fault = None
+        if stop is not None and table.source == name:
+            fault = Fault(stop.code, stop.message, stop.hint)
+        elif stop is not None:
+            fault = Fault("related", f"stands still with {name}", f"dbbridge explain {name.word}")
+        leave_stream(conn, self._pipeline, table, fault, paused=paused)
 
     def resume(self, name: TableName) -> None:
-        """The table and its family go on from their frontier; raises SourceError if it is none.
+        """The table and its family go on from their frontiers; raises SourceError if one cannot.
 
-        A generation that the source's replacement left without one keeps its fault.
+        A generation that cannot keeps its fault while a newer one goes on.
         """
-        last = max((t for t in self.tables() if t.source == name), key=lambda t: t.generation)
-        if last.replaced:
-            raise SourceError(
-                f"{name}: its frontier means nothing on the server that is the source now",
-                f"dbbridge tables resync {name.word}",
-            )
-        with self._transaction() as conn:
-            for member in self.family(name):
-                conn.execute(
-                    Q["unpause"],
-                    {"pipeline": self._pipeline, "schema": member.schema, "table": member.table},
+        family, tables = sorted(self.family(name)), self.tables()
+        for member in family:
+            last = max((t for t in tables if t.source == member), key=lambda t: t.generation)
+            if last.fault is not None and last.fault.code in GAPS:
+                raise SourceError(
+                    f"{member}: {GAPS[last.fault.code]}", f"dbbridge tables resync {name.word}"
                 )
+        with self._transaction() as conn:
+            for member in family:
+                names = {"schema": member.schema, "table": member.table, "gaps": [*GAPS]}
+                conn.execute(Q["unpause"], {"pipeline": self._pipeline, **names})
         self.note("resumed", name, "by an operator")
 
     def resync(self, name: TableName) -> None:

@@ -273,8 +273,13 @@ WHERE pipeline = %(pipeline)s AND source_schema = %(schema)s AND source_table = 
 UPDATE dbbridge.tables t
 SET stage = CASE WHEN t.stage = 'streaming' THEN 'catching-up' ELSE t.stage END,
     paused = t.paused OR %(paused)s,
-    error_code = COALESCE(%(code)s, t.error_code), error = COALESCE(%(error)s, t.error),
-    hint = COALESCE(%(hint)s, t.hint), ddl = t.ddl + %(ddl)s,
+    error_code = CASE WHEN t.error_code = ANY(%(kept)s) THEN t.error_code
+        ELSE COALESCE(%(code)s, t.error_code) END,
+    error = CASE WHEN t.error_code = ANY(%(kept)s) THEN t.error
+        ELSE COALESCE(%(message)s, t.error) END,
+    hint = CASE WHEN t.error_code = ANY(%(kept)s) THEN t.hint
+        ELSE COALESCE(%(hint)s, t.hint) END,
+    ddl = t.ddl + %(ddl)s,
     frontier_kind = COALESCE(t.frontier_kind, p.position_kind),
     frontier = COALESCE(t.frontier, p.position),
     frontier_file = CASE WHEN t.frontier IS NULL THEN p.position_file ELSE t.frontier_file END,
@@ -288,7 +293,7 @@ WHERE p.name = %(pipeline)s AND t.pipeline = %(pipeline)s AND t.source_schema = 
 UPDATE dbbridge.tables
 SET paused = false, error_code = NULL, error = NULL, hint = NULL, changed_at = now()
 WHERE pipeline = %(pipeline)s AND source_schema = %(schema)s AND source_table = %(table)s
-  AND error_code IS DISTINCT FROM 'source-replaced'
+  AND (error_code = ANY(%(gaps)s)) IS NOT TRUE
 
 -- name: users_of
 SELECT a.pid, a.application_name, a.state

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any, Literal, cast
 
 import psycopg
@@ -40,6 +40,15 @@ class Fault:
     code: str
     message: str
     hint: str
+
+
+GAPS = {
+    "ddl": "the source changed its definition where it stands",
+    "source-replaced": "its frontier means nothing on the server that is the source now",
+    "snapshot-restarted": "nobody knows what changed before the connector began anew",
+    "definitions-lost": "nobody knows whether its definition changed meanwhile",
+}
+"""Codes of faults with which a generation cannot go on from its frontier, and why."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,3 +216,19 @@ def add_event(conn: Connection, pipeline: str, kind: str, subject: str, message:
         Q["add_event"],
         {"pipeline": pipeline, "kind": kind, "subject": subject, "message": message},
     )
+
+
+def leave_stream(
+    conn: Connection,
+    pipeline: str,
+    table: TableState,
+    fault: Fault | None = None,
+    *,
+    paused: bool = False,
+) -> None:
+    """The table stands still where it is; a fault that is a gap stays, whatever comes after it."""
+    about = asdict(fault) if fault else {"code": None, "message": None, "hint": None}
+    gap = fault is not None and fault.code in GAPS
+    ddl = int(fault is not None and fault.code == "ddl")
+    names = {"pipeline": pipeline, **table.key, **about, "kept": [] if gap else [*GAPS]}
+    conn.execute(Q["leave_stream"], {**names, "ddl": ddl, "paused": paused})

@@ -30,7 +30,7 @@ from bridge.store.partitions import (
     fence_table,
     take_partition,
 )
-from bridge.store.state import Connection, Q
+from bridge.store.state import Connection, leave_stream, read_tables
 
 COPYING = "stream.copying"
 """The point inside a COPY."""
@@ -63,11 +63,9 @@ def pausing() -> None:
     ) -> PartitionState | None:
         if state.table.table in left:
             left.clear()
-            names = {"schema": state.table.schema, "table": state.table.table}
-            fault = {"code": None, "error": None, "hint": None, "ddl": 0, "paused": True}
-            about = {"pipeline": pipeline, "generation": state.generation, **names, **fault}
+            (mine,) = [t for t in read_tables(conn, pipeline) if t.source == state.table]
             with conn.transaction():
-                conn.execute(Q["leave_stream"], about)
+                leave_stream(conn, pipeline, mine, paused=True)
                 fence_table(conn, pipeline, state.table)
         return take_partition(conn, pipeline, state, holder)
 

@@ -41,7 +41,7 @@ from bridge.replicate.until import Until
 from bridge.store.checkpoint import PipelineCheckpoint
 from bridge.store.lease import Lease
 from bridge.store.partitions import PartitionState, Place, fence_table, read_partitions
-from bridge.store.state import Connection, Q, TableState, read_pipeline
+from bridge.store.state import Connection, Q, TableState, leave_stream, read_pipeline
 from bridge.types.events import EventSettings
 
 ROUND_SECONDS = 0.25
@@ -377,9 +377,7 @@ class Lead:
                 with self._control.transaction():
                     self._lease.guard(self._control)
                     fence_table(self._control, self._pipeline, table.source)
-                    fault = {"code": None, "error": None, "hint": None, "ddl": 0, "paused": False}
-                    names = {"pipeline": self._pipeline, **table.key}
-                    self._control.execute(Q["leave_stream"], {**names, **fault})
+                    leave_stream(self._control, self._pipeline, table)
                 raise Replan
 
     # -- topics ------------------------------------------------------------------------------

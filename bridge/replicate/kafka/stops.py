@@ -10,7 +10,7 @@ from bridge.errors import TableStopped
 from bridge.replicate.kafka.intake import Lane
 from bridge.replicate.readying import table_stopped
 from bridge.store.partitions import fence_table, read_partitions
-from bridge.store.state import Connection, Q, TableState, add_event
+from bridge.store.state import Connection, Fault, TableState, add_event, leave_stream
 
 log = structlog.get_logger("dbbridge.sync")
 
@@ -29,18 +29,7 @@ def stop_table(
         now = {(row.place, row.generation): row.epoch for row in rows}
         if any(now.get((lane.place, lane.generation)) != lane.epoch + 1 for lane in lanes):
             return False
-        conn.execute(
-            Q["leave_stream"],
-            {
-                "pipeline": pipeline,
-                **state.key,
-                "code": stop.code,
-                "error": stop.message,
-                "hint": stop.hint,
-                "ddl": int(stop.code == "ddl"),
-                "paused": False,
-            },
-        )
+        leave_stream(conn, pipeline, state, Fault(stop.code, stop.message, stop.hint))
         add_event(conn, pipeline, "stopped", str(state.source), stop.message)
     log.warning("stopped", reason=stop.message, hint=stop.hint)
     return True
