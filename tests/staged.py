@@ -14,9 +14,10 @@ from bridge.mapping.propose import propose_table
 from bridge.names import TableName
 from bridge.report.verification import Verification
 from bridge.store.migrate import migrate
-from bridge.verify.ledger import Ledger, Proof, Run
+from bridge.verify.ledger import Ledger
 from bridge.verify.pipeline import SourceLog
 from bridge.verify.recheck import Patience
+from bridge.verify.records import Proof, Run
 from bridge.verify.run import Verifier
 from bridge.verify.tables import Followed, Unfit, prepare, states
 from bridge.verify.work import sweep_part

@@ -14,7 +14,7 @@ from redis.exceptions import AuthenticationError, AuthorizationError, RedisError
 from bridge.databases.broker import Broker
 from bridge.errors import BridgeError, ServerRefused, ServerUnreachable
 from bridge.names import TableName
-from bridge.verify.ledger import PartState, Run
+from bridge.verify.records import PartState, Run
 from bridge.verify.subject import Subject
 from bridge.verify.tables import Followed
 from workers.names import COPY, SWEEP, copies_of, queue_of

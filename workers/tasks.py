@@ -18,7 +18,8 @@ from bridge.databases.mysql import source_error
 from bridge.databases.postgres import target_error
 from bridge.errors import BridgeError, Inconclusive, LeaseLost, ServerUnreachable
 from bridge.names import TableName
-from bridge.verify.ledger import Ledger, Run, Superseded
+from bridge.verify.ledger import Ledger
+from bridge.verify.records import Run, Superseded
 from bridge.verify.tables import Followed
 from bridge.verify.work import Interrupted
 from workers.bench import Bench

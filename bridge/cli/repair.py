@@ -13,7 +13,7 @@ from bridge.errors import ConfigError
 
 if TYPE_CHECKING:
     from bridge.names import TableName
-    from bridge.verify.ledger import Proof
+    from bridge.verify.records import Proof
     from bridge.verify.repair import Planned, Repaired
     from bridge.verify.tables import Followed, Unfit
 

@@ -15,7 +15,8 @@ if TYPE_CHECKING:
 
     from bridge.cli.context import Context
     from bridge.names import TableName
-    from bridge.verify.ledger import Ledger, PartState, Run
+    from bridge.verify.ledger import Ledger
+    from bridge.verify.records import PartState, Run
     from bridge.verify.tables import Followed
     from workers.send import Sender
 

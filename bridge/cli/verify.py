@@ -23,8 +23,9 @@ if TYPE_CHECKING:
 
     from bridge.names import TableName
     from bridge.report.verification import Difference, TableVerdict, Verification
-    from bridge.verify.ledger import Ledger, Run
+    from bridge.verify.ledger import Ledger
     from bridge.verify.pipeline import Endpoints
+    from bridge.verify.records import Run
     from bridge.verify.run import Verifier
     from bridge.verify.subject import Level
     from bridge.verify.tables import Followed, Unfit

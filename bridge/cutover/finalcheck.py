@@ -24,8 +24,8 @@ from bridge.mapping.model import TableMapping
 from bridge.names import TableName
 from bridge.verify.certificate import Evidence, Refusal, refusals
 from bridge.verify.conclude import evidence_of
-from bridge.verify.ledger import Proof
 from bridge.verify.recheck import Patience
+from bridge.verify.records import Proof
 from bridge.verify.run import Verifier
 from bridge.verify.table import Sessions
 from bridge.verify.tables import Followed, Unfit, prepare, states

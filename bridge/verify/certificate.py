@@ -14,7 +14,7 @@ from bridge.change.position import Position
 from bridge.names import TableName
 from bridge.store.state import TableState
 from bridge.verify.digest import FIRST
-from bridge.verify.ledger import Proof
+from bridge.verify.records import Proof
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,8 @@ from bridge.verify.certificate import Evidence, Refusal, certificate, refusals
 from bridge.verify.follow import oldest
 from bridge.verify.found import digest_text
 from bridge.verify.gather import gathered
-from bridge.verify.ledger import Ledger, Proof, Run
+from bridge.verify.ledger import Ledger
+from bridge.verify.records import Proof, Run
 from bridge.verify.tables import Followed, Unfit
 
 

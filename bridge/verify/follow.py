@@ -25,7 +25,7 @@ from bridge.verify.changes import Changes, Dump, Touched, read_changes
 from bridge.verify.found import Found
 from bridge.verify.judge import Judge, MultisetJudge, Stuck
 from bridge.verify.keys import Keys
-from bridge.verify.ledger import Ledger, Proof
+from bridge.verify.ledger import Ledger
 from bridge.verify.readers import (
     KEYS_A_QUERY,
     Sides,
@@ -36,6 +36,7 @@ from bridge.verify.readers import (
     target_session,
 )
 from bridge.verify.recheck import Key, Patience
+from bridge.verify.records import Proof
 from bridge.verify.subject import Subject
 from bridge.verify.table import Sessions
 from bridge.verify.tables import Followed

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from bridge.verify.found import Found
-from bridge.verify.ledger import Ledger, Run
+from bridge.verify.ledger import Ledger
+from bridge.verify.records import Run
 from bridge.verify.subject import Subject
 from bridge.verify.tables import Followed
 

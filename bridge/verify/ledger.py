@@ -9,19 +9,18 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import Any, cast
 
 from psycopg.types.json import Jsonb
 
-from bridge.change.position import Kind, Position
-from bridge.errors import BridgeError
+from bridge.change.position import Position
 from bridge.names import TableName
 from bridge.report.verification import Difference, Verdict
 from bridge.store.sql import queries
 from bridge.store.state import Connection, add_event
 from bridge.verify.found import Found
 from bridge.verify.recheck import Key
+from bridge.verify.records import Part, PartState, Proof, Run, Superseded, part_of, proof_of
 from bridge.verify.subject import Level
 
 Q = queries("bridge.verify", "queries.sql")
@@ -29,96 +28,6 @@ STALE_SECONDS = 30.0
 """A worker that has saved nothing for so long has lost its part."""
 MOST_DIFFERENCES = 10_000
 """So many known differences of a table are judged again with each round of changes."""
-
-
-class Superseded(BridgeError):
-    """Somebody else has claimed the part meanwhile."""
-
-    exit_code = 3
-
-
-@dataclass(frozen=True, slots=True)
-class Run:
-    """A verification that is under way; `seconds` since it began.
-
-    `scheduled`: workers began it, and finish it.
-    """
-
-    id: int
-    level: Level
-    certify: bool
-    via: str
-    scheduled: bool = False
-    seconds: float = 0.0
-
-
-@dataclass(frozen=True, slots=True)
-class Part:
-    """A range of keys of one table, after `lower` up to `upper` (None: open).
-
-    Everything up to `reached` is in `rows` and `total`; `suspects` are not judged yet; `found` is
-    `Found.state`. `silent`: seconds since its worker last saved (None: nobody has).
-    """
-
-    table: TableName
-    number: int
-    version: str
-    lower: Key | None
-    upper: Key | None
-    reached: Key | None = None
-    rows: int = 0
-    total: int = 0
-    suspects: tuple[Key, ...] = ()
-    found: dict[str, Any] | None = None
-    seconds: float = 0.0
-    done: bool = False
-    worker: str = ""
-    silent: float | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class PartState:
-    """How far a part is. `holder`: the worker that is at it now, '' if none is.
-
-    `tries`: how often it was begun, or failed, since it last came further; `error`: why.
-    """
-
-    table: TableName
-    number: int
-    rows: int
-    done: bool
-    tries: int
-    error: str
-    holder: str
-
-
-@dataclass(frozen=True, slots=True)
-class Proof:
-    """What is proven of one table; see the control schema's comment.
-
-    `open` are keys that could not be judged, `obstacle` says why the proof cannot be kept up (''
-    if it can), `differences` how many are known, `updated_at` is in seconds since 1970.
-    `log_server`: the server whose log was read up to the position's coordinates, as it named itself
-    over that log's connection; '' if none was.
-    """
-
-    table: TableName
-    verification: int
-    level: Level
-    generation: int
-    version: str
-    fingerprint: str
-    position: Position
-    swept: bool
-    rows: int
-    total: int
-    rechecked: int
-    open: tuple[Key, ...]
-    equivalences: tuple[str, ...]
-    obstacle: str
-    differences: int
-    updated_at: float
-    log_server: str = ""
 
 
 class Ledger:
@@ -192,12 +101,12 @@ class Ledger:
     def parts(self, run: Run) -> list[Part]:
         """All of them, by table and number."""
         names = {"id": run.id, "schema": None, "table": None, "number": None}
-        return [_part(row) for row in self.conn.execute(Q["parts"], names)]
+        return [part_of(row) for row in self.conn.execute(Q["parts"], names)]
 
     def part(self, run: Run, table: TableName, number: int) -> Part | None:
         """One of them; None if the run has none such."""
         found = self.conn.execute(Q["parts"], {"id": run.id, **_place(table, number)}).fetchone()
-        return None if found is None else _part(found)
+        return None if found is None else part_of(found)
 
     def standing(self, run: Run) -> list[PartState]:
         """How far all parts are, without what they found."""
@@ -307,7 +216,7 @@ class Ledger:
     def proofs(self) -> dict[TableName, Proof]:
         """Of all tables."""
         rows = self.conn.execute(Q["proofs"], {"pipeline": self.pipeline})
-        return {proof.table: proof for proof in map(_proof, rows)}
+        return {proof.table: proof for proof in map(proof_of, rows)}
 
     def changes(self) -> dict[TableName, int]:
         """How many changes of each table have been applied."""
@@ -440,10 +349,6 @@ def _keys(keys: Iterable[Key]) -> Jsonb:
     return Jsonb([list(key) for key in keys])
 
 
-def _tuple(key: list[str] | None) -> Key | None:
-    return None if key is None else tuple(key)
-
-
 def _position(position: Position) -> dict[str, Any]:
     return {
         "kind": position.kind,
@@ -451,49 +356,3 @@ def _position(position: Position) -> dict[str, Any]:
         "file": position.file,
         "offset": position.offset,
     }
-
-
-def _part(row: tuple[Any, ...]) -> Part:
-    schema, table, number, version, lower, upper, reached, rows, total, *rest = row
-    suspects, found, seconds, done, worker, silent = rest
-    return Part(
-        TableName(schema, table),
-        number,
-        version,
-        _tuple(lower),
-        _tuple(upper),
-        _tuple(reached),
-        rows,
-        int(total),
-        tuple(tuple(key) for key in suspects),
-        found,
-        seconds,
-        done,
-        worker,
-        silent,
-    )
-
-
-def _proof(row: tuple[Any, ...]) -> Proof:
-    schema, table, number, level, generation, version, fingerprint, *rest = row
-    kind, text, file, offset, swept, rows, total, rechecked, open_, *more = rest
-    equivalences, obstacle, differences, updated_at, log_server = more
-    return Proof(
-        TableName(schema, table),
-        number,
-        level,
-        generation,
-        version,
-        fingerprint,
-        Position(cast(Kind, kind), text, file, offset),
-        swept,
-        rows,
-        int(total),
-        rechecked,
-        tuple(tuple(key) for key in open_),
-        tuple(equivalences),
-        obstacle,
-        differences,
-        updated_at,
-        log_server,
-    )

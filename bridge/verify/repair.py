@@ -28,7 +28,6 @@ from bridge.verify.applied import Quarantined, StoredPosition
 from bridge.verify.found import UNCOMPARED, Found
 from bridge.verify.judge import Judge, Stuck
 from bridge.verify.keys import Keys
-from bridge.verify.ledger import Proof
 from bridge.verify.readers import (
     Sides,
     SourceReader,
@@ -38,6 +37,7 @@ from bridge.verify.readers import (
     target_session,
 )
 from bridge.verify.recheck import Key, Patience
+from bridge.verify.records import Proof
 from bridge.verify.rewrite import NotNow, Q, Refused, Rewriter
 from bridge.verify.subject import Subject
 from bridge.verify.table import Sessions

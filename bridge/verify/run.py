@@ -21,11 +21,12 @@ from bridge.verify.applied import StoredPosition
 from bridge.verify.follow import Follower, OpenLog
 from bridge.verify.found import Found
 from bridge.verify.gather import gathered
-from bridge.verify.ledger import Ledger, Part, Proof, Run
+from bridge.verify.ledger import Ledger
 from bridge.verify.pace import Throttle
 from bridge.verify.probes import Limits
 from bridge.verify.readers import source_session
 from bridge.verify.recheck import Patience
+from bridge.verify.records import Part, Proof, Run
 from bridge.verify.subject import Level, Subject
 from bridge.verify.table import Sessions, Walking, common_position, streams
 from bridge.verify.tables import Followed, Unfit, lost, states, with_states

@@ -21,11 +21,12 @@ from bridge.store.state import Connection
 from bridge.verify.applied import StoredPosition
 from bridge.verify.found import Found
 from bridge.verify.gather import CHANGED
-from bridge.verify.ledger import Ledger, Part, Run, Superseded
+from bridge.verify.ledger import Ledger
 from bridge.verify.pace import Pace
 from bridge.verify.ranges import leading_integer
 from bridge.verify.readers import SourceReader, source_session
 from bridge.verify.recheck import Key, Patience
+from bridge.verify.records import Part, Run, Superseded
 from bridge.verify.subject import Subject
 from bridge.verify.table import Sessions, Walking, streams, sweep
 from bridge.verify.tables import Followed

@@ -16,7 +16,8 @@ from bridge.verify.certificate import refusals
 from bridge.verify.conclude import evidence_of
 from bridge.verify.found import UNCOMPARED, Found
 from bridge.verify.gather import gathered
-from bridge.verify.ledger import Ledger, Part, Run
+from bridge.verify.ledger import Ledger
+from bridge.verify.records import Part, Run
 from bridge.verify.repair import plan_table
 from tests.fix_servers import SourceDatabase, TargetDatabase
 from tests.staged import HASTY, PIPELINE, Stage

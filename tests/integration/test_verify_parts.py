@@ -10,7 +10,8 @@ import pytest
 
 from bridge.names import TableName
 from bridge.store.migrate import migrate
-from bridge.verify.ledger import STALE_SECONDS, Ledger, Part, Run
+from bridge.verify.ledger import STALE_SECONDS, Ledger
+from bridge.verify.records import Part, Run
 from tests.fix_servers import TargetDatabase
 
 PART = Part(TableName("shop", "orders"), 0, "v1", None, None)

@@ -30,7 +30,7 @@ from bridge.cutover.gates.stream import lag_back
 from bridge.names import TableName
 from bridge.store.state import DaemonState, Fault, TableState
 from bridge.verify.certificate import Evidence
-from bridge.verify.ledger import Proof
+from bridge.verify.records import Proof
 
 SHOP = TableName("shop", "orders")
 STATE = TableState(SHOP, 1, SHOP, "streaming", False, None, None, None, True, True, {}, "v1")

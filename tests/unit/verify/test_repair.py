@@ -12,7 +12,7 @@ from bridge.names import TableName
 from bridge.report.verification import TableVerdict
 from bridge.store.state import Fault, TableState
 from bridge.verify.found import Found
-from bridge.verify.ledger import Proof
+from bridge.verify.records import Proof
 from bridge.verify.repair import obstacle
 from bridge.verify.tables import Followed, Unfit
 from tests import plans
