@@ -38,9 +38,10 @@ from typing import Any
 
 from benchmarks.rig import Rig, Run, ratio, rig, run
 from bridge.databases.endpoint import Endpoint
-from bridge.verify.readers import source_session, target_session
+from bridge.verify.source import source_session
 from bridge.verify.subject import Subject
 from bridge.verify.tables import Followed, prepare, states
+from bridge.verify.target import target_session
 
 NAME = "bench_verify"
 DIFFERENCES = 1_000

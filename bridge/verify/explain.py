@@ -24,8 +24,9 @@ from bridge.verify.digest import (
     target_text,
 )
 from bridge.verify.keys import Keys
-from bridge.verify.readers import KEYS_A_QUERY, Sides, parts, whole_hash
+from bridge.verify.readers import Sides
 from bridge.verify.recheck import Finding, Key, Value
+from bridge.verify.values import KEYS_A_QUERY, parts, whole_hash
 
 SHOWN = 200
 """Characters of a value that a report shows."""

@@ -26,20 +26,15 @@ from bridge.verify.found import Found
 from bridge.verify.judge import Judge, MultisetJudge, Stuck
 from bridge.verify.keys import Keys
 from bridge.verify.ledger import Ledger
-from bridge.verify.readers import (
-    KEYS_A_QUERY,
-    Sides,
-    SourceReader,
-    TargetReader,
-    parts,
-    source_session,
-    target_session,
-)
+from bridge.verify.readers import Sides
 from bridge.verify.recheck import Key, Patience
 from bridge.verify.records import Proof
+from bridge.verify.source import SourceReader, source_session
 from bridge.verify.subject import Subject
 from bridge.verify.table import Sessions
 from bridge.verify.tables import Followed
+from bridge.verify.target import TargetReader, target_session
+from bridge.verify.values import KEYS_A_QUERY, parts
 
 if TYPE_CHECKING:
     import psycopg

@@ -12,8 +12,10 @@ from bridge.verify.digest import family
 from bridge.verify.explain import Explained, Explainer
 from bridge.verify.found import Found
 from bridge.verify.multiset import MultisetSource, MultisetTarget, differences, occurrences
-from bridge.verify.readers import KEYS_A_QUERY, Sides, SourceReader, parts, whole_hash
+from bridge.verify.readers import Sides
 from bridge.verify.recheck import RESTLESS, Applied, Key, Outcome, Patience, Recheck
+from bridge.verify.source import SourceReader
+from bridge.verify.values import KEYS_A_QUERY, parts, whole_hash
 
 MOST_SUSPECTS = 20_000
 """So many keys are kept before they are judged."""

@@ -14,9 +14,12 @@ from bridge.report.verification import MASKED, ColumnDifference, Difference
 from bridge.types.base import ColumnPlan
 from bridge.verify.buckets import together
 from bridge.verify.explain import cut, shown_mysql, shown_postgres
-from bridge.verify.readers import KEYS_A_QUERY, Sides, SourceReader, TargetReader, parts
+from bridge.verify.readers import Sides
 from bridge.verify.recheck import Finding, Held, Key, Reading, Value
+from bridge.verify.source import SourceReader
 from bridge.verify.sweep import Tally
+from bridge.verify.target import TargetReader
+from bridge.verify.values import KEYS_A_QUERY, parts
 
 BUCKETS = 1 << 10
 _WIDTH = (1 << 60) // BUCKETS

@@ -9,9 +9,9 @@ from bridge.mapping.plan import TablePlan
 from bridge.names import quote_mysql, quote_postgres
 from bridge.types.base import ColumnPlan
 from bridge.types.target import target_of
-from bridge.verify.readers import Totals
 from bridge.verify.recheck import Key
 from bridge.verify.subject import whole_number
+from bridge.verify.values import Totals
 
 WHOLE_ROWS, WHOLE_BYTES = 2_000_000, 1 << 29
 """A table of up to so many rows and bytes (as the server estimates) is cut by the values of its

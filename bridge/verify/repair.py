@@ -28,20 +28,16 @@ from bridge.verify.applied import Quarantined, StoredPosition
 from bridge.verify.found import UNCOMPARED, Found
 from bridge.verify.judge import Judge, Stuck
 from bridge.verify.keys import Keys
-from bridge.verify.readers import (
-    Sides,
-    SourceReader,
-    TargetReader,
-    parts,
-    source_session,
-    target_session,
-)
+from bridge.verify.readers import Sides
 from bridge.verify.recheck import Key, Patience
 from bridge.verify.records import Proof
 from bridge.verify.rewrite import NotNow, Q, Refused, Rewriter
+from bridge.verify.source import SourceReader, source_session
 from bridge.verify.subject import Subject
 from bridge.verify.table import Sessions
 from bridge.verify.tables import Followed, Unfit
+from bridge.verify.target import TargetReader, target_session
+from bridge.verify.values import parts
 
 KINDS = ("missing", "extra", "differs")
 SHOWN = 10

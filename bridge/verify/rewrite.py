@@ -70,11 +70,13 @@ from bridge.store.sql import queries
 from bridge.store.state import add_event
 from bridge.types.copytext import escape
 from bridge.verify.applied import StoredPosition
-from bridge.verify.readers import KEYS_A_QUERY, SourceReader, TargetReader, parts
 from bridge.verify.recheck import Key, Standing, at_or_past
+from bridge.verify.source import SourceReader
 from bridge.verify.subject import Subject
 from bridge.verify.table import FILE_START
 from bridge.verify.tables import Followed
+from bridge.verify.target import TargetReader
+from bridge.verify.values import KEYS_A_QUERY, parts
 
 Q = queries("bridge.verify", "queries.sql")
 PATIENCE_SECONDS = 30.0

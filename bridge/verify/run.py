@@ -24,9 +24,9 @@ from bridge.verify.gather import gathered
 from bridge.verify.ledger import Ledger
 from bridge.verify.pace import Throttle
 from bridge.verify.probes import Limits
-from bridge.verify.readers import source_session
 from bridge.verify.recheck import Patience
 from bridge.verify.records import Part, Proof, Run
+from bridge.verify.source import source_session
 from bridge.verify.subject import Level, Subject
 from bridge.verify.table import Sessions, Walking, common_position, streams
 from bridge.verify.tables import Followed, Unfit, lost, states, with_states

@@ -24,8 +24,10 @@ from bridge.names import bindable, quote_mysql, quote_postgres
 from bridge.verify.buckets import bucket_bounds, together
 from bridge.verify.pace import Pace
 from bridge.verify.ranges import Range, Summed, bucket_of, leading_integer
-from bridge.verify.readers import Sides, SourceReader, TargetReader
+from bridge.verify.readers import Sides
 from bridge.verify.recheck import Key
+from bridge.verify.source import SourceReader
+from bridge.verify.target import TargetReader
 from bridge.verify.walk import MOST_PLAIN_ROWS, Walk
 
 OPEN_BUCKETS = 50

@@ -33,19 +33,13 @@ from bridge.verify.found import Found
 from bridge.verify.judge import Judge, MultisetJudge, Stream, Stuck
 from bridge.verify.pace import Pace
 from bridge.verify.ranges import cut_by_values
-from bridge.verify.readers import (
-    ALONE,
-    LONGEST_SECONDS,
-    Helpers,
-    Sides,
-    SourceReader,
-    TargetReader,
-    source_session,
-    target_session,
-)
+from bridge.verify.readers import ALONE, Helpers, Sides
 from bridge.verify.recheck import POLL_SECONDS, Key, Patience, at_or_past
+from bridge.verify.source import SourceReader, source_session
 from bridge.verify.subject import Level, Subject
 from bridge.verify.sweep import Sweep
+from bridge.verify.target import TargetReader, target_session
+from bridge.verify.values import LONGEST_SECONDS
 from bridge.verify.walk import TIMEOUTS
 
 HELPED_ROWS = 50_000

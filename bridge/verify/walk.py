@@ -31,8 +31,11 @@ from bridge.verify.ranges import (
     leading_integer,
     values_between,
 )
-from bridge.verify.readers import Glance, Sides, SourceReader, TargetReader, Totals
+from bridge.verify.readers import Sides
 from bridge.verify.recheck import Key
+from bridge.verify.source import SourceReader
+from bridge.verify.target import TargetReader
+from bridge.verify.values import Glance, Totals
 
 RANGE_SECONDS = 0.5
 """A range's size follows the time that its slower side takes."""

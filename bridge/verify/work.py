@@ -24,9 +24,9 @@ from bridge.verify.gather import CHANGED
 from bridge.verify.ledger import Ledger
 from bridge.verify.pace import Pace
 from bridge.verify.ranges import leading_integer
-from bridge.verify.readers import SourceReader, source_session
 from bridge.verify.recheck import Key, Patience
 from bridge.verify.records import Part, Run, Superseded
+from bridge.verify.source import SourceReader, source_session
 from bridge.verify.subject import Subject
 from bridge.verify.table import Sessions, Walking, streams, sweep
 from bridge.verify.tables import Followed

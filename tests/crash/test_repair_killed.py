@@ -18,9 +18,9 @@ import pytest
 from bridge.config import load
 from bridge.verify import rewrite
 from bridge.verify.pipeline import Endpoints, carried_tables, open_verifier
-from bridge.verify.readers import source_session
 from bridge.verify.repair import cascades_deeply
 from bridge.verify.rewrite import NotNow, Rewriter
+from bridge.verify.source import source_session
 from bridge.verify.tables import Followed
 from tests.crash.kills import MADE, PATIENCE, start
 from tests.endtoend.compare import assert_same

@@ -11,19 +11,14 @@ import pytest
 
 from bridge.mapping.plan import TablePlan
 from bridge.report.verification import TableVerdict
-from bridge.verify import readers, walk
+from bridge.verify import source, walk
 from bridge.verify.found import digest_text
 from bridge.verify.pace import Pace
-from bridge.verify.readers import (
-    Glance,
-    SourceReader,
-    TargetReader,
-    Totals,
-    source_session,
-    target_session,
-)
+from bridge.verify.source import SourceReader, source_session
 from bridge.verify.subject import Level, Subject
 from bridge.verify.table import Walking, verify_table
+from bridge.verify.target import TargetReader, target_session
+from bridge.verify.values import Glance, Totals
 from tests.fix_servers import SourceDatabase, TargetDatabase
 from tests.integration.test_verify import CHANGES, FULL, NULLS, TYPES
 from tests.verifying import CurrentStream, World
@@ -170,8 +165,8 @@ def test_what_differs_is_summed_in_buckets_from_there_on(
 def test_what_is_longer_than_the_source_may_join_is_summed(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    short = readers._SOURCE_LIMIT.replace("1073741824", "1024")
-    monkeypatch.setattr(readers, "_SOURCE_LIMIT", short)
+    short = source._LIMIT.replace("1073741824", "1024")
+    monkeypatch.setattr(source, "_LIMIT", short)
     plan, calls = filled(world), Calls(monkeypatch)
     assert verified(world, plan).verdict == "match"
     assert calls.sums

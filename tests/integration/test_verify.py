@@ -19,9 +19,10 @@ from bridge.verify import found, judge, ranges, sweep, table, walk
 from bridge.verify.applied import Discarded, Quarantined
 from bridge.verify.digest import row_digest
 from bridge.verify.pace import Pace
-from bridge.verify.readers import Glance, SourceReader
 from bridge.verify.recheck import Standing
+from bridge.verify.source import SourceReader
 from bridge.verify.subject import Subject
+from bridge.verify.values import Glance
 from tests.fix_servers import SourceDatabase, TargetDatabase
 from tests.verifying import CurrentStream, StandingStill, World, columns_of, keys_of, retyped
 

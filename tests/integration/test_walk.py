@@ -24,7 +24,8 @@ from bridge.verify import table, walk
 from bridge.verify.found import Found
 from bridge.verify.pace import Pace
 from bridge.verify.ranges import Summed
-from bridge.verify.readers import Helpers, source_session
+from bridge.verify.readers import Helpers
+from bridge.verify.source import source_session
 from bridge.verify.subject import Subject
 from tests.fix_servers import SourceDatabase, TargetDatabase
 from tests.verifying import CurrentStream, World
