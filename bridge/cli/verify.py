@@ -139,6 +139,7 @@ def run(context: Context, names: list[str], wish: Wish) -> Verification:
     verifier = open_verifier(context.pipeline, endpoints(context), source)
     source.close()
     ledger = verifier.ledger(control)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # before there is a run to resume
     if wish.resume:
         run = _resumed(ledger)
         chosen = _begun(ledger, run, names)
@@ -147,7 +148,6 @@ def run(context: Context, names: list[str], wish: Wish) -> Verification:
         tables = [carried[name] for name in chosen]
         run = verifier.begin(ledger, tables, wish.level, certify=wish.certify, part_rows=rows)
     fit = {name: t for name in chosen if isinstance(t := carried.get(name), Followed)}
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         _sweep(context, verifier, ledger, run, fit, to)
     except (KeyboardInterrupt, Exception):

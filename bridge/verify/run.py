@@ -37,7 +37,8 @@ if TYPE_CHECKING:
 
 FOLLOW_SECONDS = 20.0
 """How often what changed is judged again beside the sweeps."""
-
+LEAVE_SECONDS = 1.0
+"""How long a round of that may take to end when the run does not come to its end."""
 WAIT_SECONDS = 1.0
 
 Progress = Callable[[TableName, int], None]
@@ -273,10 +274,11 @@ class Beside:
         self._thread.start()
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         self._halt.set()
         assert self._thread is not None
-        self._thread.join()
+        # Whoever is interrupted does not wait for a table that somebody has locked.
+        self._thread.join(LEAVE_SECONDS if kind else None)
 
     def _run(self) -> None:
         while not self._halt.wait(FOLLOW_SECONDS):

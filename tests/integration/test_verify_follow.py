@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,11 +14,13 @@ from bridge.capture.binlog import connection
 from bridge.capture.binlog.positions import lower_bound, server_identity, upper_bound
 from bridge.change.position import Position
 from bridge.errors import PositionPurged
+from bridge.verify import run
 from compose.local import servers
 from tests.fix_servers import SourceDatabase, TargetDatabase
 from tests.integration.binlog_follower import purge
 from tests.staged import Stage
 from tests.verifying import World
+from tests.waiting import WAIT_SECONDS, until
 
 
 @pytest.fixture
@@ -253,3 +256,29 @@ def test_where_the_file_is_gone_the_log_is_read_on_by_gtid(
     world.mysql("INSERT INTO t VALUES (5)")
     assert "no longer reaches back" in stage.round()["t"].obstacle
     stage.conn.close()
+
+
+def test_who_is_interrupted_does_not_wait_for_the_round_beside(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Somebody may have locked a table for as long as he likes."""
+    monkeypatch.setattr(run, "FOLLOW_SECONDS", 0.05)
+    world = stage.world
+    world.mysql("CREATE TABLE t (id int PRIMARY KEY, v int)", "INSERT INTO t VALUES (1, 1)")
+    stage.copied("t")
+    stage.swept()
+    world.mysql("UPDATE t SET v = 2")
+    waiting = "SELECT FROM pg_locks JOIN pg_class c ON c.oid = relation WHERE NOT granted"
+    beside = run.Beside(stage.verifier, stage.tables)
+    with closing(world.target()) as locker:
+        release = threading.Timer(WAIT_SECONDS, locker.close)
+        locker.execute(f"BEGIN; LOCK TABLE {stage.tables[0].relation.postgres}".encode())
+        with suppress(KeyboardInterrupt), beside:
+            until(lambda: bool(stage.conn.execute(waiting.encode()).fetchall()))
+            release.start()
+            raise KeyboardInterrupt
+        assert not locker.closed
+        release.cancel()
+    assert beside._thread is not None
+    beside._thread.join(WAIT_SECONDS)
+    assert not beside._thread.is_alive()
