@@ -19,7 +19,10 @@ pytest_plugins = [
     "tests.endtoend.kafka_project",
 ]
 
-hypothesis.settings.register_profile("untimed", deadline=None)  # machines are shared
+# Machines are shared.
+hypothesis.settings.register_profile(
+    "untimed", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+)
 hypothesis.settings.load_profile("untimed")
 
 # Processes under test inherit it from a shell that runs us in the background, where it is ignored.

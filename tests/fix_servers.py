@@ -38,6 +38,7 @@ VARIABLES = {
     "connect": "CONNECT_URL",
 }
 UNAVAILABLE = "no such server on this platform"
+TERMINATE_MILLISECONDS = 60_000
 
 
 @dataclass(frozen=True)
@@ -167,9 +168,9 @@ def target_db(postgres: Server) -> Iterator[TargetDatabase]:
         admin.execute(create)
         yield database
         admin.execute(
-            "SELECT pg_terminate_backend(active_pid) FROM pg_replication_slots"
+            "SELECT pg_terminate_backend(active_pid, %s) FROM pg_replication_slots"
             " WHERE database = %s AND active_pid IS NOT NULL",
-            [database.name],
+            [TERMINATE_MILLISECONDS, database.name],
         )
         admin.execute(
             "SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots"

@@ -51,6 +51,7 @@ class Stage:
         )
         self.ledger = Ledger(self.conn, PIPELINE)
         self.tables: list[Followed] = []
+        self.patience = HASTY
         self.mappings: dict[TableName, TableMapping] = {}
 
     def copied(self, *names: str) -> None:
@@ -91,9 +92,11 @@ class Stage:
 
         thread = threading.Thread(target=advance)
         thread.start()
+        self.patience = Patience()
         try:
             yield
         finally:
+            self.patience = HASTY
             done.set()
             thread.join()
 
@@ -106,7 +109,7 @@ class Stage:
         )
 
     def sweep(self, run: Run, *numbers: int) -> None:
-        """Sweeps the parts of these numbers (without any, all); waits for no stream."""
+        """Sweeps the parts of these numbers (without any, all); gives up soon without a stream."""
         named = {table.name: table for table in self.tables}
         for part in self.ledger.parts(run):
             if not numbers or part.number in numbers:
@@ -118,7 +121,7 @@ class Stage:
                     self.world,
                     self.verifier.source_id,
                     "worker",
-                    patience=HASTY,
+                    patience=self.patience,
                 )
 
     def finish(self, run: Run) -> Verification:

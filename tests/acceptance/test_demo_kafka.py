@@ -50,6 +50,7 @@ KEYS = {"orders": "id", "products": "sku"}
 SPOILT = {"orders": "1970-01-01 00:00:00", "products": "1970-01-01"}
 
 
+@pytest.mark.timeout(600)
 @pytest.mark.parametrize("source", ["mysql"], indirect=True)
 def test_both_ways_end_alike(
     source_db: SourceDatabase,
@@ -213,7 +214,7 @@ def test_without_java_it_says_what_is_missing() -> None:
         env={**os.environ, "PATH": "/nonexistent", "JAVA_HOME": "", "DBBRIDGE_SERVERS": "private"},
         capture_output=True,
         text=True,
-        timeout=30,
+        timeout=120,
         check=False,
     )
     assert done.returncode == 4, done.stdout

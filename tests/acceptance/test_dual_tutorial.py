@@ -16,6 +16,7 @@ from sqlalchemy import URL, create_engine, insert, select
 from sqlalchemy.engine import Engine
 from sqlalchemy.orm import sessionmaker
 
+from bridge.dualwrite import lookout, opening, provisional
 from bridge.dualwrite.authority import StaleEpoch
 from bridge.dualwrite.layer import DualWrite
 from bridge.dualwrite.recorder import NotCarried
@@ -44,6 +45,7 @@ from tests.endtoend.project import Project
 
 NAMES = ["address", "user_account", "membership", "device"]
 OTHER = {"user_id": 50, "club": "other", "since": date(2020, 1, 1)}
+PATIENCE = 60
 
 
 @pytest.fixture
@@ -71,7 +73,18 @@ def plain(project: Project) -> Iterator[Engine]:
 
 
 @pytest.fixture
-def dual(project: Project, plain: Engine) -> Iterator[DualWrite]:
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A server that is slow for some seconds is waited for, so that every write is made early."""
+    for module in (lookout, provisional):
+        monkeypatch.setattr(module, "LONGEST_SECONDS", float(PATIENCE))
+    monkeypatch.setattr(opening, "CONNECT_SECONDS", PATIENCE)
+    monkeypatch.setattr(opening, "READ_SECONDS", float(PATIENCE))
+    for limit in ("statement_timeout", "idle_in_transaction_session_timeout"):
+        monkeypatch.setitem(provisional.LIMITS, limit, f"{PATIENCE}s")
+
+
+@pytest.fixture
+def dual(project: Project, plain: Engine, patient: None) -> Iterator[DualWrite]:
     """The layer, in provisional mode."""
     project.run("cutover", "mode", "provisional")
     made = dual_write(project)

@@ -39,7 +39,7 @@ def test_a_sample_arrives_whole_while_it_changes(project: Project, sample: str, 
         daemon = project.sync()
         project.wait_streaming(daemon)
         enough = changes.done + CHANGES
-        project.wait_until(lambda: changes.done >= enough, daemon=daemon)
+        project.wait_until(lambda: changes.done >= enough, 150, daemon=daemon)
     daemon.stop()
     project.catch_up()
     left_out = NOT_CARRIED if sample == "sakila" else {}

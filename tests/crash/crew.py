@@ -11,12 +11,13 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 
 from compose.local.servers import Server
-from tests.crash.kills import MADE, PATIENCE
+from tests.crash.kills import MADE, PATIENCE, process_state
 from tests.endtoend.project import Daemon, Project
 
 TOGETHER = "the broker and children"
 """All that work, in the same moment: the deaths of a worker's last children are told to nobody."""
 KINDS = ("a child", TOGETHER, "a child at its claim", "a worker", TOGETHER, "the broker")
+POLL_SECONDS = 0.01
 
 Claim = tuple[str, int, int]
 """Table, number, and what tells this claim from another one of the same."""
@@ -33,6 +34,8 @@ class Crew:
     workers: list[Daemon] = field(default_factory=list)
     kills: int = 0
     frozen: int = 0
+    held: dict[Claim, int] = field(default_factory=dict)
+    """What was claimed when the last kill began."""
 
     def start_worker(self) -> None:
         """One more, with two children."""
@@ -44,8 +47,9 @@ class Crew:
 
     def kill(self, kind: str, going: Callable[[], bool]) -> None:
         """SIGKILL; what dies comes back, a broker empty. `going`: whether there is still work."""
+        before, self.held = self.held, self.holders()
         if kind == "a child at its claim":
-            before = self.holders()
+            # What the last kill freed may be claimed again by now, and nothing more to come.
             self._kill_child(kind, going, lambda: self.holders().items() - before.items())
         elif kind == "a child":
             self._kill_child(kind, going, lambda: set(self.holders().items()))
@@ -54,14 +58,23 @@ class Crew:
             self.count(kind)
             self.start_worker()
         else:
-            children = set(self.holders().values()) if kind == TOGETHER else set()
+            children = set(self.held.values()) if kind == TOGETHER else set()
             self._kill_broker(kind, children)
 
     def freeze(self) -> Claim:
         """SIGSTOP to a child that works; what it had claimed."""
-        claim, self.frozen = self.chance.choice(sorted(self.holders().items()))
-        os.kill(self.frozen, signal.SIGSTOP)
-        return claim
+        deadline = time.monotonic() + PATIENCE
+        while True:
+            found = sorted(self.holders().items())
+            for claim, pid in self.chance.sample(found, len(found)):
+                # It may have been done with it, or dead and its session not yet ended.
+                if _stopped(pid):
+                    if self.claims().get(claim) == pid:
+                        self.frozen = pid
+                        return claim
+                    os.kill(pid, signal.SIGCONT)
+            assert time.monotonic() < deadline, self.workers[0].log
+            time.sleep(POLL_SECONDS)
 
     def wake(self) -> None:
         """Lets it go on."""
@@ -98,7 +111,17 @@ class Crew:
             assert time.monotonic() < deadline, self.workers[0].log
             if not going():
                 return
+            time.sleep(POLL_SECONDS)
         pid = self.chance.choice(sorted(found))[1]
         with suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)
             self.count(kind)
+
+
+def _stopped(pid: int) -> bool:
+    """Sends SIGSTOP; whether the process stands still by it."""
+    with suppress(ProcessLookupError):
+        os.kill(pid, signal.SIGSTOP)
+    while (state := process_state(pid)) and state not in "TZX":
+        time.sleep(POLL_SECONDS)
+    return state == "T"

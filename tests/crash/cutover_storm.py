@@ -34,8 +34,12 @@ THROUGH_SECONDS = 90.0
 """Whoever has not got through by then is fenced for good; those who were killed begin anew."""
 REFUSED_SECONDS = 180.0
 """Gates that are closed by what was killed open again within that."""
-REFUSED = re.compile(r"error: (refused by [a-z, -]+|the replication slot waits)")
+REFUSED = re.compile(
+    r"error: (refused by [a-z, -]+|the replication slot waits|group .* is \S+, and .+ is at it)"
+)
 """What begins no switch: it is tried again."""
+OUT_OF_TIME = "not done within the time"
+"""What was begun and undone: a machine may be busy."""
 PROXIES = 2
 Direction = str
 
@@ -192,8 +196,8 @@ class Storm:
         self.watch.join()
         self.check()
         for proxy in self.writers.proxies:
-            proxy.stop()
-        self.daemon.stop()
+            proxy.daemon.stop(PATIENCE)
+        self.daemon.stop(PATIENCE)
         said = "".join(daemon.log for daemon in self.project.daemons)
         assert "Traceback" not in said, said[said.index("Traceback") - 1000 :][:4000]
 
@@ -371,15 +375,17 @@ class Storm:
         code = one.wait(MOVE_SECONDS)
         if first is not None:
             first.kill()
-        if "not done within the time" in one.said:  # on a busy machine, and undone
+        if OUT_OF_TIME in one.said:
             self.done["out of time"] += 1
             return
         assert code == -signal.SIGKILL, f"{point}: {code}: {one.said}"
 
     def _to_source_primary(self, point: str) -> None:
-        if self.state == "armed":
+        while self.state == "armed":
             self.writers.let_in(False)
-            self.operators.begin("cancel", kill_at=point).wait(MOVE_SECONDS)
+            code = self.operators.begin("cancel", kill_at=point).wait(MOVE_SECONDS)
+            if code == -signal.SIGKILL:
+                return
 
     def any_moment(self) -> None:
         """The operator dies at any moment after he entered the first state."""
@@ -432,8 +438,9 @@ class Storm:
         one = self._try(self.direction(), 0)
         while self.state == resting:
             assert time.monotonic() < deadline, one.said
-            if one.process.exitcode is not None:
-                assert REFUSED.search(one.said), one.said
+            # The whole move may have been made since the state was read.
+            if one.process.exitcode is not None and self.state == resting:
+                assert REFUSED.search(one.said) or OUT_OF_TIME in one.said, one.said
                 one = self._try(self.direction(), 0)
             time.sleep(0.01)
         time.sleep(self.chance.uniform(0.0, 0.7))

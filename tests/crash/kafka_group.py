@@ -16,12 +16,11 @@ from collections import Counter
 from collections.abc import Mapping
 from contextlib import closing, suppress
 from dataclasses import dataclass, field
-from pathlib import Path
 
 from bridge.capture.topics import SESSION_SECONDS
 from bridge.replicate.points import KAFKA_POINTS
 from compose.local.servers import Server
-from tests.crash.kills import MADE, PATIENCE
+from tests.crash.kills import MADE, PATIENCE, process_state
 from tests.crash.launch import COPYING
 from tests.endtoend.compare import compare
 from tests.endtoend.kafka_project import KafkaProject
@@ -33,6 +32,8 @@ RATE = 120.0
 KEYS = 200
 SOON = 25.0
 """Seconds in which a consumer comes to a point, mostly."""
+SETTLE_SECONDS = 150.0
+"""In which all is applied, a broker or Connect that begins anew included."""
 TABLES = {
     "counter": "id int NOT NULL PRIMARY KEY, v bigint NOT NULL, w varchar(40) NOT NULL",
     "moved": "id int NOT NULL PRIMARY KEY, v bigint NOT NULL",
@@ -155,7 +156,7 @@ class Group:
     def end(self, consumer: Daemon) -> None:
         """In order."""
         self.consumers.remove(consumer)
-        consumer.stop()
+        consumer.stop(PATIENCE)
 
     def held(self, consumer: Daemon) -> int:
         """How many partitions the consumer has."""
@@ -215,12 +216,12 @@ class Group:
         time.sleep(self.chance.choice((0.0, 0.0, 1.5 * SESSION_SECONDS)))
         self.start()
 
-    def kill_at(self, point: str, number: int) -> None:
+    def kill_at(self, point: str, number: int, soon: float = SOON) -> None:
         """A consumer joins, and dies at the point, or elsewhere if it does not come there soon."""
         consumer = self.start(kill_at=f"{point}:{number}")
         self.consumers.remove(consumer)
         with suppress(subprocess.TimeoutExpired):
-            consumer.process.wait(SOON)
+            consumer.process.wait(soon)
         there = not consumer.running
         consumer.kill()
         assert consumer.process.returncode == -signal.SIGKILL, consumer.log
@@ -232,14 +233,14 @@ class Group:
         victim.send(signal.SIGSTOP)
         self._wake(victim, "consumer frozen")
 
-    def freeze_at(self, point: str, number: int) -> None:
+    def freeze_at(self, point: str, number: int, soon: float = SOON) -> None:
         """A consumer joins, stands still at the point until others have its partitions, and goes.
 
         If it does not come there soon, it is killed.
         """
         consumer = self.start(stop_at=f"{point}:{number}")
-        deadline = time.monotonic() + SOON
-        while not _stands(consumer):
+        deadline = time.monotonic() + soon
+        while process_state(consumer.process.pid) != "T":
             assert consumer.running, consumer.log
             if time.monotonic() > deadline:
                 self.consumers.remove(consumer)
@@ -324,7 +325,7 @@ class Group:
         """The writers rest, and the consumers that run catch up."""
         self.traffic.stop()
         goal = self.project.log_end()
-        self.project.wait_until(lambda: self.project.position() >= goal, PATIENCE)
+        self.project.wait_until(lambda: self.project.position() >= goal, SETTLE_SECONDS)
 
     def wrong(self) -> list[str]:
         """What was lost, doubled, or applied in another order."""
@@ -346,12 +347,6 @@ class Group:
         assert not wrong, "\n".join(wrong)
         done = self.traffic.done
         print(f"{self.made.total()} faults, {done.total()} acts {dict(done)}: {dict(self.made)}")
-
-
-def _stands(consumer: Daemon) -> bool:
-    """Whether SIGSTOP has taken effect (proc(5), field 3 of stat)."""
-    text = Path(f"/proc/{consumer.process.pid}/stat").read_text()
-    return text.rpartition(")")[2].split()[0] == "T"
 
 
 def load(project: KafkaProject, seed: int) -> Traffic:

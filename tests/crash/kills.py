@@ -8,6 +8,7 @@ import subprocess
 from collections import Counter, defaultdict
 from contextlib import closing, suppress
 from dataclasses import dataclass, field
+from pathlib import Path
 from time import sleep
 
 import pymysql
@@ -106,7 +107,7 @@ class Victim:
 
     def during_resync(self, table: str, point: str) -> None:
         """A streaming daemon is asked to copy a table again, and dies at the point."""
-        daemon = self.project.sync(kill_at=f"{point}:1")
+        daemon = start(self.project, kill_at=f"{point}:1")
         self.project.wait_streaming(daemon, PATIENCE)
         self.project.run("tables", "resync", table, timeout=PATIENCE)
         self.await_death(daemon, point)
@@ -138,10 +139,10 @@ def begin(project: Project, seed: int, *, bulk: int = 60_000) -> Victim:
     )
 
 
-def start(project: Project, *words: str) -> Daemon:
+def start(project: Project, *words: str, kill_at: str = "") -> Daemon:
     """A daemon that holds the lease."""
     before = epoch(project)
-    daemon = project.sync(*words)
+    daemon = project.sync(*words, kill_at=kill_at)
     project.wait_until(lambda: epoch(project) > before, PATIENCE, daemon=daemon)
     return daemon
 
@@ -152,6 +153,13 @@ def epoch(project: Project) -> int:
         return 0
     found = project.ask("SELECT epoch FROM dbbridge.pipeline")
     return int(found[0][0]) if found else 0
+
+
+def process_state(pid: int) -> str:
+    """Field 3 of stat, see proc(5): T while it stands still by SIGSTOP; '' where it is gone."""
+    with suppress(FileNotFoundError, ProcessLookupError):
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    return ""
 
 
 _SESSIONS = {

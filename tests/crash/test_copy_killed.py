@@ -74,6 +74,7 @@ def copy(victim: Victim, broker: Server) -> Copy:
     return Copy(victim.project, broker, victim.chance)
 
 
+@pytest.mark.timeout(600)
 @pytest.mark.parametrize("source", ["mariadb"], indirect=True)
 def test_killed_while_workers_copy(project: Project, broker: Server, seed: int) -> None:
     victim = begin(project, seed, bulk=BULK)

@@ -111,7 +111,9 @@ class Storm:
         victim = self.chance.choice(self.callers.proxies)
         self.early += outcomes(victim)
         victim.daemon.kill()
-        assert victim.daemon.process.returncode == -signal.SIGKILL, victim.daemon.log
+        # It may have found a server dead at its start, and ended since the last look.
+        code = victim.daemon.process.returncode
+        assert code in (-signal.SIGKILL, UNREACHABLE), victim.daemon.log
         victim.begin()
 
     def frozen_instance(self) -> None:
@@ -227,7 +229,7 @@ def rage(project: Project, pair: Pair, seed: int, seconds: float) -> None:
         done = traffic.stop()
     for proxy in callers.proxies:
         storm.early += outcomes(proxy)
-        proxy.stop()
+        proxy.daemon.stop(PATIENCE)
     said = "".join(daemon.log for daemon in project.daemons if daemon.path.name[0] == "p")
     assert "Traceback" not in said, said[said.index("Traceback") - 1000 :][:4000]
     storm.daemon.kill()
@@ -273,6 +275,7 @@ def early_writes(project: Project) -> int:
     return int(count)
 
 
+@pytest.mark.timeout(600)
 def test_everything_dies_and_nothing_is_lost(project: Project, pair: Pair, seed: int) -> None:
     rage(project, pair, seed, SHORT_SECONDS)
 

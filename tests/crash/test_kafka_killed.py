@@ -14,6 +14,7 @@ from compose.local.errors import Unavailable
 from compose.local.rest import Connect
 from tests.crash import kafka_group
 from tests.crash.kafka_group import Group, Stack
+from tests.crash.kills import PATIENCE
 from tests.crash.launch import COPYING
 from tests.endtoend.kafka_project import NewKafkaProject
 from tests.fix_kafka import Kafka
@@ -63,24 +64,26 @@ def begin(
     return make
 
 
+@pytest.mark.timeout(600)
 def test_killed_and_frozen(begin: Begin, seed: int) -> None:
     group = begin(seed)
     with group.traffic:
-        group.kill_at(KILLED_AT, 3)
-        group.freeze_at(COPYING, 2)
+        group.kill_at(KILLED_AT, 3, PATIENCE)
+        group.freeze_at(COPYING, 2, PATIENCE)
         group.kill_broker()
         group.kill()
         group.judge()
     assert {f"consumer killed at {KILLED_AT}", f"consumer frozen at {COPYING}"} <= set(group.made)
 
 
+@pytest.mark.timeout(600)
 def test_without_the_fence_it_goes_wrong(begin: Begin, seed: int) -> None:
     """The same, but offsets are committed to Kafka after PostgreSQL."""
     group = begin(seed, variant="unfenced")
     try:
         with group.traffic:
-            group.kill_at("stream.committed", 3)
-            group.freeze_at("stream.apply", 2)
+            group.kill_at("stream.committed", 3, PATIENCE)
+            group.freeze_at("stream.apply", 2, PATIENCE)
             group.settle()
     except AssertionError as stopped:
         # A row without a key that was deleted twice has stopped its table already.

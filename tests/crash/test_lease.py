@@ -8,14 +8,17 @@ from contextlib import closing
 
 import pytest
 
+from bridge.cli.signals import FINISH_SECONDS, LEAVE_SECONDS
 from bridge.store.lease import STALE_SECONDS
 from tests.crash.kills import PATIENCE, begin, start
 from tests.endtoend.project import Daemon, Project
 
 pytestmark = pytest.mark.crash
 
-TERM_SECONDS = 10.0
-"""In which SIGTERM must be obeyed."""
+GRACE_SECONDS = 10.0
+"""In which SIGTERM must be obeyed: whoever stops a container waits for no longer."""
+TERM_SECONDS = FINISH_SECONDS + LEAVE_SECONDS + 10.0
+"""The same on a machine that stands still for seconds itself."""
 
 
 @pytest.mark.parametrize("source", ["mariadb"], indirect=True)
@@ -48,6 +51,10 @@ def test_one_daemon_runs_and_a_frozen_one_is_replaced(project: Project, seed: in
         assert new.running
         new.stop(TERM_SECONDS)
         victim.judge()
+
+
+def test_there_is_time_enough_to_obey() -> None:
+    assert FINISH_SECONDS + LEAVE_SECONDS < GRACE_SECONDS
 
 
 # What is waited for lies in the target, or is waited for in the same way on both sources; each
@@ -83,8 +90,11 @@ def test_sigterm_is_obeyed_while_locks_are_waited_for(project: Project, seed: in
 
     daemon = start(project)
     with project.target.connect(autocommit=False) as conn_:
-        relation = f'"{project.source.name}".item'
+        relation = f'"{project.source.name}".emptied'
         conn_.execute(f"LOCK TABLE {relation} IN ACCESS EXCLUSIVE MODE".encode())
+        with closing(project.source.connect()) as conn, conn.cursor() as cursor:
+            # The daemon may be done with its copy by now.
+            cursor.execute("INSERT INTO emptied VALUES (1, 1)")
         project.wait_until(lambda: waits_on_target(project), PATIENCE, daemon=daemon)
         daemon.stop(TERM_SECONDS)
     with victim.traffic:

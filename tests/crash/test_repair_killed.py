@@ -37,6 +37,8 @@ RETRY_SECONDS = 3.0
 PAUSE = 0.02
 KEYS = 60
 SPOILT = 2_000
+DONE = ("fresh", "item", "spoilt", "repaired")
+"""What must have been done in the end."""
 HAMMERED = ("fresh", "item", "slot", "branch", "leaf")
 """Rewritten without need, so that one row put wrong is a defect."""
 TABLES = (
@@ -113,6 +115,10 @@ class Hammer:
                 thread.join()
         if self._failures:
             raise self._failures[0]
+
+    def has_done_all(self) -> bool:
+        """Whether each of `DONE` was done, or something went wrong."""
+        return bool(self._failures) or all(self.done[name] for name in DONE)
 
     def _guarded(self, work: Callable[[], None]) -> None:
         try:
@@ -201,12 +207,13 @@ def hammer(project: Project, seed: int, seconds: float) -> Counter[str]:
             daemon.kill()
             MADE[project.source.server.kind]["any moment, repairing"] += 1
             daemon = start(project)
-    daemon.stop()
+        project.wait_until(made.has_done_all, 2 * PATIENCE, daemon=daemon)
+    daemon.stop(PATIENCE)
     project.catch_up()
     assert_same(project.source, project.target, tables=HAMMERED)
     daemon = start(project)
     repair(project)
-    daemon.stop()
+    daemon.stop(PATIENCE)
     assert_same(project.source, project.target)
     print(dict(made.done))
     return made.done
@@ -218,7 +225,7 @@ def test_repaired_while_the_daemon_dies(
 ) -> None:
     monkeypatch.setattr(rewrite, "PATIENCE_SECONDS", RETRY_SECONDS)
     done = hammer(project, seed, SECONDS)
-    assert all(done[name] for name in ("fresh", "item", "spoilt", "repaired")), done
+    assert all(done[name] for name in DONE), done
 
 
 @pytest.mark.soak

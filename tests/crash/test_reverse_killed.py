@@ -10,7 +10,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, suppress
 from pathlib import Path
 
@@ -26,6 +26,8 @@ from tests.integration.reverse.rig import GROUP, PIPELINE, Rig, new_rig
 KILLS = 20
 SOAK_KILLS = 100
 PATIENCE = 60.0
+SETTLE_SECONDS = 150.0
+"""In which all arrives that was written while hardly anything was applied."""
 CHECKOUT = Path(__file__).resolve().parents[2]
 _SESSIONS = {
     "mariadb": "id FROM information_schema.processlist WHERE user",
@@ -97,23 +99,27 @@ class Victim:
 
     def wait(self, lsn: int, seconds: float) -> None:
         """Until the source has passed a position."""
+        self._until(lambda: self.position() > lsn, seconds)
+
+    def _until(self, holds: Callable[[], bool], seconds: float) -> None:
         deadline = time.monotonic() + seconds
-        while self.position() <= lsn:
+        while not holds():
             assert self.process.poll() is None, self._log.read_text()
             assert time.monotonic() < deadline, self._log.read_text()[-3000:]
             time.sleep(0.02)
 
     def settle(self) -> None:
-        """Everything that is committed gets there."""
-        with self.rig.bridge() as conn:
-            lsn = slots.marker(conn)
-        self.rig.write("UPDATE total SET n = n + 1 WHERE id = 1")  # moves the position past it
-        self.wait(lsn, PATIENCE)
+        """Everything that is committed gets there: this is the last of it, and comes last."""
+        self.rig.write("UPDATE total SET n = n + 1 WHERE id = 1")
+        query = "SELECT n FROM {}total WHERE id = 1"
+        with self.rig.target.connect() as conn:
+            last = conn.execute(query.format(f'"{self.rig.source.name}".').encode()).fetchall()
+        self._until(lambda: self.rig.rows(query.format("")) == last, SETTLE_SECONDS)
 
     def stop(self) -> int:
         """In order; its exit code."""
         self.process.terminate()
-        return self.process.wait(10)
+        return self.process.wait(PATIENCE)
 
     def _end_in_source(self) -> None:
         rig = self.rig
@@ -154,6 +160,7 @@ def rage(rig: Rig, folder: Path, seed: int, kills: int) -> Victim:
     return victim
 
 
+@pytest.mark.timeout(600)
 def test_killed_in_many_ways(rig: Rig, tmp_path: Path, seed: int) -> None:
     victim = rage(rig, tmp_path, seed, KILLS)
     assert victim.kills["process"]
@@ -189,6 +196,7 @@ def test_without_the_position_row_it_goes_wrong(rig: Rig, tmp_path: Path, seed: 
     victim.process.kill()
     victim.process.wait()
     victim.process = victim.begin()
+    deadline = time.monotonic() + PATIENCE
     while rig.rows("SELECT COUNT(*) FROM log") == [(20,)]:
         assert time.monotonic() < deadline
         time.sleep(0.02)

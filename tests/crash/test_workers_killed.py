@@ -14,7 +14,7 @@ import pytest
 from bridge.verify.ledger import STALE_SECONDS
 from compose.local.servers import Server
 from tests.crash.crew import KINDS, Claim, Crew
-from tests.crash.kills import PATIENCE
+from tests.crash.kills import PATIENCE, start
 from tests.endtoend.project import Daemon, Project
 from tests.endtoend.spread import assert_alike, copied, plant
 
@@ -101,12 +101,13 @@ class Bench(Crew):
 def begin(project: Project, broker: Server, seed: int, rows: int, parts: int) -> Bench:
     """Everything runs."""
     copied(project, broker, rows, part_rows=rows // parts)
-    project.wait_streaming(project.sync())
+    project.wait_streaming(start(project))
     bench = Bench(project, broker, random.Random(seed))
     bench.start_worker()
     return bench
 
 
+@pytest.mark.timeout(600)
 @pytest.mark.parametrize("source", ["mariadb"], indirect=True)
 def test_killed_workers_and_brokers_change_nothing(
     project: Project, broker: Server, seed: int

@@ -66,8 +66,9 @@ class Accounts:
             cursor.execute(f"DROP USER '{self.name}'@'%'")
         with self.target.connect() as there:
             name = sql.Identifier(self.name)
+            # Waits for their ends: until then they have their locks, and read their slots.
             there.execute(
-                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = %s",
+                "SELECT pg_terminate_backend(pid, 60000) FROM pg_stat_activity WHERE usename = %s",
                 [self.name],
             )
             there.execute(sql.SQL("DROP OWNED BY {} CASCADE").format(name))

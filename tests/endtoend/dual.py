@@ -11,17 +11,32 @@ from unittest import mock
 
 import psycopg
 import pymysql
+import pytest
 from sqlalchemy import URL, create_engine
 from sqlalchemy.engine import Engine
 
+from bridge.dualwrite import opening
 from bridge.dualwrite.layer import DualWrite
 from bridge.dualwrite.opening import open_dual_write
+from bridge.dualwrite.provisional import LIMITS
 from bridge.names import quote_postgres
 from bridge.replicate.ops import AUTHORITY_TABLE, definitions
 from compose.local.servers import Server
 from tests.endtoend.project import CHECKOUT, Project
 
 DOCUMENT = CHECKOUT / "docs" / "dual-writes.md"
+
+
+def be_patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The layer of this process leaves nothing to the stream only because a server is slow.
+
+    For tests that count what was written early, or tell which side is read. What waits for a
+    lock, or for a server that stands still, is given up as ever.
+    """
+    monkeypatch.setattr(opening, "CONNECT_SECONDS", 60)
+    monkeypatch.setattr(opening, "READ_SECONDS", 60.0)
+    for limit in ("statement_timeout", "idle_in_transaction_session_timeout"):
+        monkeypatch.setitem(LIMITS, limit, "60s")
 
 
 def grant_dual_writes(project: Project) -> None:

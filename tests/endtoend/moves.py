@@ -19,6 +19,8 @@ DOCUMENT = CHECKOUT / "docs" / "cutover.md"
 
 OTHERS = "  max_transaction_seconds: 600\n  max_lag_seconds: 60\n"
 """Settings for tests that are not about others, who use the same servers meanwhile."""
+STREAMING = "status ->> 'phase' = 'streaming'"
+"""For `wait_said`."""
 
 
 def make_tables(project: Project) -> None:
@@ -84,12 +86,38 @@ def start(project: Project, *, certify: bool = True) -> Daemon:
     daemon = project.sync()
     project.wait_streaming(daemon)
     grant_on_target(project)
+    wait_told(project, daemon)
     if certify:
         project.run("verify", "--certify")
-        census = "SELECT 1 FROM dbbridge.census"
-        project.wait_until(lambda: bool(project.ask(census)), daemon=daemon)
         waive_writers(project)
     return daemon
+
+
+def wait_told(project: Project, daemon: Daemon) -> None:
+    """Waits until a daemon that has begun has told what gates want to know.
+
+    That is its lag and whether it could undo a switch, and who was seen to write on both sides.
+    """
+    told = (
+        "SELECT status ->> 'lag_seconds' IS NOT NULL AND status -> 'settling' IS NOT NULL"
+        " AND (SELECT count(*) FROM dbbridge.census) = 2 FROM dbbridge.daemon"
+    )
+    project.wait_until(lambda: project.ask(told) == [(True,)], daemon=daemon)
+
+
+def wait_said(project: Project, daemon: Daemon, what: str) -> None:
+    """Waits until the daemon says `what` of itself as it is from now on.
+
+    It tells once a second, so that its last words may be about what was before.
+    """
+    ((now,),) = project.ask("SELECT clock_timestamp()")
+    said = f"SELECT renewed_at > %s + interval '1 s' AND {what} FROM dbbridge.daemon"
+    project.wait_until(lambda: project.ask(said, now) == [(True,)], daemon=daemon)
+
+
+def wait_followed(project: Project) -> None:
+    """After a reverse: waits until the stream has met its marker, and applies again."""
+    project.wait_until(lambda: "switched" not in project.stages().values())
 
 
 def waive_writers(project: Project) -> str:
@@ -111,22 +139,31 @@ def plan_of(project: Project, *words: str) -> Any:
 
 
 def move(project: Project, direction: str, *words: str, code: int | None = 0) -> Result:
-    """A switch or reverse by its plan's hash; whoever else writes to the server is known."""
+    """A switch or reverse by its plan's hash; whoever else writes to the server is known.
+
+    After a reverse the stream applies again when this returns.
+    """
     back = direction == "reverse"
     while True:
         number = plan_of(project, "--reverse")["plan"] if back else waive_writers(project)
         done = project.run("cutover", direction, "--plan", number, *words, code=None)
         if "refused by writers:" not in done.err:  # else he came between
             assert code is None or done.code == code, done
+            if back and done.code == 0:
+                wait_followed(project)
             return done
 
 
 def near(project: Project) -> None:
-    """Waits until both streams say how near they are, and the daemon what it could undo."""
+    """Waits until both streams say how near they are, and the daemon what it could undo.
+
+    What an earlier daemon said of the stream back says nothing of now.
+    """
     query = (
         "SELECT (w.status ->> 'lag_seconds')::float8 FROM dbbridge.way_back w"
         " JOIN dbbridge.daemon d USING (pipeline) WHERE d.status -> 'settling' IS NOT NULL"
         " AND d.status ->> 'lag_seconds' IS NOT NULL"
+        " AND (w.status ->> 'told_at')::timestamptz > d.started_at"
     )
     deadline = time.monotonic() + 60
     while time.monotonic() < deadline:
@@ -137,4 +174,7 @@ def near(project: Project) -> None:
     raise AssertionError(f"no stream back: {project.ask('SELECT * FROM dbbridge.way_back')}")
 
 
-__all__ = ["OTHERS", "app_name", "move", "near", "plan_of", "prepare", "start"]
+__all__ = [
+    "OTHERS", "STREAMING", "app_name", "move", "near", "plan_of", "prepare", "start",
+    "wait_followed", "wait_said", "wait_told",
+]  # fmt: skip

@@ -30,6 +30,12 @@ CREATE TABLE line (order_id bigint unsigned NOT NULL, name varchar(20) NOT NULL,
 CREATE TABLE loose (n int)"""
 ALL, READER, ORDERS = "all", "reader", "orders"
 _ALLOW = {ALL: ["*:*"], READER: ["*:read"], ORDERS: ["orders:read,insert"]}
+ANSWER_SECONDS = 60.0
+"""How long a test waits for an answer; longer than the proxy itself waits for anything."""
+END_SECONDS = 30.0
+"""How long for its end, which it promises within 10 s on a machine that has nothing else to do."""
+_SAID = "SELECT FROM dbbridge.daemon WHERE status ->> 'lag_seconds' IS NOT NULL"
+"""Nobody reads in the target before the daemon has said how near it is."""
 _LISTENING = re.compile(r"listening on (\S+)")
 
 
@@ -84,16 +90,16 @@ class Proxy:
     def start(self, **environment: str) -> None:
         """Starts it and waits until it listens."""
         self.begin(**environment)
-        self.project.wait_until(self.listens, 20, daemon=self.daemon)
+        self.project.wait_until(self.listens, daemon=self.daemon)
 
     def connection(self) -> http.client.HTTPConnection:
         """A connection of one's own."""
         url = urlsplit(self.address)
         if self.context is not None:
             return http.client.HTTPSConnection(
-                url.hostname or "", url.port, timeout=20, context=self.context
+                url.hostname or "", url.port, timeout=ANSWER_SECONDS, context=self.context
             )
-        return http.client.HTTPConnection(url.hostname or "", url.port, timeout=20)
+        return http.client.HTTPConnection(url.hostname or "", url.port, timeout=ANSWER_SECONDS)
 
     def call(
         self,
@@ -117,7 +123,7 @@ class Proxy:
     def stop(self) -> None:
         """SIGTERM, and its good end."""
         self.daemon.send(signal.SIGTERM)
-        assert self.daemon.wait(10) == 0, self.daemon.log
+        assert self.daemon.wait(END_SECONDS) == 0, self.daemon.log
 
 
 def at(table: str, key: object) -> str:
@@ -195,7 +201,11 @@ def configured(project: Project, writer: str, **limits: float) -> Proxy:
 
 
 def streaming_proxy(project: Project, **limits: float) -> Iterator[Proxy]:
-    """A proxy before a pipeline whose tables stream; its daemon is the project's first."""
+    """A proxy before a pipeline whose tables stream; its daemon is the project's first.
+
+    A read that names a write waits for it but a moment, unless `limits` say else; a target that
+    stands still for some time may be read all the same.
+    """
     with closing(project.source.connect()) as conn, conn.cursor() as cursor:
         for statement in TABLES.split(";"):
             cursor.execute(statement)
@@ -204,7 +214,8 @@ def streaming_proxy(project: Project, **limits: float) -> Iterator[Proxy]:
     project.apply_schema()
     daemon = project.sync()
     project.wait_streaming(daemon)
-    proxy = prepared(project, **{"wait_seconds": 0.5, **limits})
+    project.wait_until(lambda: bool(project.ask(_SAID)), daemon=daemon)
+    proxy = prepared(project, **{"wait_seconds": 0.5, "lag_seconds": 600.0, **limits})
     proxy.start()
     try:
         yield proxy

@@ -22,7 +22,7 @@ def refusal(result: Result) -> Refusal:
     return _two(lines, str(result))
 
 
-def refused(daemon: Daemon, code: int, timeout: float = 30.0) -> Refusal:
+def refused(daemon: Daemon, code: int, timeout: float = 60.0) -> Refusal:
     """Of a daemon that ends by itself with this code: its last two lines."""
     ended = daemon.wait(timeout)
     assert ended == code, f"ended with {ended}:\n{daemon.log}"

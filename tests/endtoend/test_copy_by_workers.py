@@ -12,7 +12,8 @@ from tests.endtoend.spread import by_workers
 from tests.endtoend.traffic import Traffic
 
 BULK = 100_000
-LEAVE_SECONDS = 10.0
+LEAVE_SECONDS = 30.0
+"""Longer than a worker gives itself, by what a busy machine needs for it."""
 RATE = 80.0
 
 
@@ -28,12 +29,13 @@ def test_workers_copy_beside_traffic(project: Project, redis: Server, seed: int)
         daemon = project.sync()
         if project.source.server.kind == "mariadb":
             await_the_word(project, daemon)
-        workers = [project.worker("--concurrency", "1") for _ in range(2)]
+        workers = begin_together(project, daemon)
         project.wait_streaming(daemon)
         traffic.stop()
     assert not project.ask("SELECT FROM dbbridge.errands")
+    # Each says so when its task ends, which is after its last chunk.
+    project.wait_until(lambda: all("chunks copied" in worker.log for worker in workers))
     for worker in workers:
-        assert "chunks copied" in worker.log, worker.log
         worker.stop(LEAVE_SECONDS)
     daemon.send(signal.SIGTERM)
     daemon.wait(LEAVE_SECONDS)
@@ -45,6 +47,18 @@ def await_the_word(project: Project, daemon: Daemon) -> None:
     """While nobody works, it is said how to start somebody who does."""
     project.wait_until(lambda: "start one: dbbridge worker" in daemon.log, daemon=daemon)
     project.wait_until(lambda: "waiting: no worker" in project.run("status").out, daemon=daemon)
+
+
+def begin_together(project: Project, daemon: Daemon) -> list[Daemon]:
+    """Two workers; no chunk can be written before each has one, or the first took them all."""
+    schema = project.source.name
+    names = (f'"{schema}".{name}' for name in tables.TABLES if name != tables.KEYLESS)
+    busy = "SELECT count(DISTINCT worker) FROM dbbridge.errands WHERE worker <> ''"
+    with project.target.connect() as holder, holder.transaction():
+        holder.execute(f"LOCK TABLE {', '.join(names)} IN SHARE MODE".encode())
+        workers = [project.worker("--concurrency", "1") for _ in range(2)]
+        project.wait_until(lambda: project.ask(busy) == [(2,)], daemon=daemon)
+    return workers
 
 
 def refuse_without_a_broker(project: Project) -> None:

@@ -11,7 +11,7 @@ import pytest
 
 from tests.endtoend.compare import assert_same
 from tests.endtoend.dual import as_role, drop_application, of_application
-from tests.endtoend.moves import move, near, plan_of, prepare, start, waive_writers
+from tests.endtoend.moves import OTHERS, move, near, plan_of, prepare, start, waive_writers
 from tests.endtoend.project import Project
 
 TABLES = ["customer", "purchase"]
@@ -23,7 +23,7 @@ def as_application(project: Project) -> closing[pymysql.Connection[Any]]:
 
 
 def test_there_and_back_twice(project: Project) -> None:
-    prepare(project)
+    prepare(project, OTHERS)
     daemon = start(project)
     assert "errors" in project.run("check", "--for", "cutover").out
     schema = project.source.name

@@ -11,7 +11,7 @@ import pytest
 
 from tests.endtoend.compare import assert_same
 from tests.endtoend.dual import app_name, as_role, drop_application
-from tests.endtoend.moves import OTHERS, move, near, plan_of, prepare, start
+from tests.endtoend.moves import OTHERS, move, near, plan_of, prepare, start, wait_told
 from tests.endtoend.project import Daemon, Project
 from tests.endtoend.test_cutover import TABLES
 from tests.endtoend.test_cutover_after import on_source, on_target
@@ -83,6 +83,7 @@ def one_more(project: Project, daemon: Daemon) -> Daemon:
     daemon.stop()
     daemon = project.sync()
     project.wait_until(lambda: project.stages().get("late") == "streaming", daemon=daemon)
+    wait_told(project, daemon)
     return daemon
 
 

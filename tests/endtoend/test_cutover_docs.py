@@ -16,6 +16,7 @@ from tests.endtoend.moves import (
     plan_of,
     prepare,
     start,
+    wait_followed,
     waive_writers,
 )
 from tests.endtoend.project import Project
@@ -68,6 +69,8 @@ def _run(project: Project, words: list[str]) -> None:
         assert done.code in codes, done
     if words[:2] == ["cutover", "switch"] and "--plan" in words and "--at" not in words:
         near(project)
+    if words[:2] == ["cutover", "reverse"]:
+        wait_followed(project)
     if words[:2] == ["cutover", "cancel"]:
         _go(project, "switch")
         near(project)

@@ -22,7 +22,7 @@ MAINTENANCE = 'LOCK TABLE "{0}".customer IN SHARE UPDATE EXCLUSIVE MODE'
 REPORT = 'SELECT count(*) FROM "{0}".customer, "{0}".purchase'
 DOOR = "SELECT pg_advisory_xact_lock_shared(hashtextextended('dbbridge:authority:{0}:customer', 0))"
 """As a writer through the bridge holds it until his commit."""
-SOON = 20.0
+SOON = 30.0
 
 
 @pytest.mark.parametrize("source", ["mariadb"], indirect=True)

@@ -15,8 +15,12 @@ from tests.endtoend.project import Daemon, Project
 from tests.endtoend.test_cutover import as_application
 from tests.endtoend.test_cutover_operators import stopped
 
-SECONDS = 3.0
-GRACE = 5.0
+SECONDS = 30.0
+"""What an operator gives his switch: enough on a busy machine, until he is killed."""
+SHORT_SECONDS = 10.0
+"""The same where its end is waited for."""
+SOON = 60.0
+"""Whoever took over, and nobody else, would have 100 or 120 seconds."""
 INSERT = "INSERT INTO purchase (customer, amount) VALUES (1, 9.5)"
 
 
@@ -46,10 +50,10 @@ def test_who_undoes_it_stands_still(project: Project) -> None:
     project.wait_until(lambda: stopped(second), daemon=second)
     with project.target.connect() as conn:
         conn.execute("UPDATE dbbridge.cutovers SET deadline = now()")
-    assert writes_again(project) < GRACE + 20
+    writes_again(project)
     for each in (first, second):
         each.send(signal.SIGCONT)
-        assert each.wait(30) not in (0, None), each.log
+        assert each.wait(60) not in (0, None), each.log
     daemon.stop()
     drop_application(project)
 
@@ -75,19 +79,20 @@ def without_the_password(project: Project, monkeypatch: pytest.MonkeyPatch) -> N
     daemon.stop()
 
 
-def begun(project: Project, direction: str = "switch", **at: str) -> Daemon:
+def begun(
+    project: Project, direction: str = "switch", seconds: float = SECONDS, **at: str
+) -> Daemon:
     """An operator who gets as far as a point."""
     back = direction == "reverse"
     number = plan_of(project, "--reverse")["plan"] if back else waive_writers(project)
-    words = (direction, "--plan", number, "--timeout", str(SECONDS))
+    words = (direction, "--plan", number, "--timeout", str(seconds))
     return project.background("cutover", *words, **at)
 
 
 def killed_while_draining(project: Project) -> None:
     operator = begun(project, DBBRIDGE_KILL_AT="draining.marked")
     assert operator.wait(60) == -signal.SIGKILL, operator.log
-    took = writes_again(project)
-    assert took < SECONDS + GRACE + 5
+    assert writes_again(project) < SECONDS  # his deadline is not waited for
     settled = "SELECT message FROM dbbridge.events WHERE kind = 'cutover-settled'"
     project.wait_until(lambda: project.ask(settled) != [])  # written once all is undone
     told = project.ask(settled)
@@ -96,13 +101,13 @@ def killed_while_draining(project: Project) -> None:
 
 def stands_still(project: Project) -> None:
     """He holds both locks, and is ended past his deadline; he may go on then, and harms nobody."""
-    operator = begun(project, DBBRIDGE_STOP_AT="fencing.fenced")
+    operator = begun(project, seconds=SHORT_SECONDS, DBBRIDGE_STOP_AT="fencing.fenced")
     state = "SELECT state FROM dbbridge.cutovers"
-    project.wait_until(lambda: project.ask(state) == [("fencing",)])
-    assert writes_again(project) < SECONDS + GRACE + 6
+    project.wait_until(lambda: stopped(operator), daemon=operator)
+    writes_again(project)
     project.wait_until(lambda: project.ask(state) == [("armed",)])
     operator.send(signal.SIGCONT)
-    assert operator.wait(30) not in (0, None), operator.log
+    assert operator.wait(60) not in (0, None), operator.log
     assert "Traceback" not in operator.log
     assert project.ask(state) == [("armed",)]
     writes_again(project)
@@ -135,6 +140,6 @@ def writes_again(project: Project) -> float:
                 cursor.execute(INSERT)
                 return time.monotonic() - began
         except pymysql.err.MySQLError as error:
-            if time.monotonic() > began + 30:
+            if time.monotonic() > began + SOON:
                 pytest.fail(f"still fenced: {error}; {project.stages()}")
             time.sleep(0.05)

@@ -79,7 +79,7 @@ def announced_and_called_off(project: Project) -> None:
     text = project.run("cutover", "status").out
     assert "announced for" in text and "calls it off" in text
     assert project.run("cutover", "cancel", "--format", "json").json["called_off"]
-    assert waiting.wait(30) == 1, waiting.log
+    assert waiting.wait(60) == 1, waiting.log
     assert "somebody called the switch off" in waiting.log
     found = standing(project)
     assert (found["announced"], found["state"]) == (None, "source-primary")
@@ -101,7 +101,10 @@ def standing_still(project: Project, point: str, state: str) -> Iterator[Daemon]
 
 def stopped(operator: Daemon) -> bool:
     """Whether the process stands still, as Linux tells it."""
-    text = Path(f"/proc/{operator.process.pid}/stat").read_text()
+    try:
+        text = Path(f"/proc/{operator.process.pid}/stat").read_text()
+    except FileNotFoundError:  # it has ended, and its log says why
+        return False
     return text.rpartition(")")[2].split()[0] == "T"
 
 
@@ -140,7 +143,7 @@ def somebody_is_in_the_way(project: Project) -> None:
         cursor.execute("UPDATE purchase SET note = 'mine' WHERE id = 7")
         cursor.execute("SELECT CONNECTION_ID()")
         (number,) = cursor.fetchone() or (0,)
-        result = move(project, "switch", "--timeout", "3", code=1)
+        result = move(project, "switch", "--timeout", "10", code=1)
         assert f"session {number} of root@" in result.err, result
         writes(project)
         conn.commit()

@@ -15,7 +15,13 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 from bridge.dualwrite.aio import dual_async_sessionmaker
 from bridge.dualwrite.opening import open_dual_write
 from tests.endtoend.compare import assert_same
-from tests.endtoend.dual import drop_application, grant_dual_writes, source_url, target_url
+from tests.endtoend.dual import (
+    be_patient,
+    drop_application,
+    grant_dual_writes,
+    source_url,
+    target_url,
+)
 from tests.endtoend.project import Project
 
 pytestmark = pytest.mark.parametrize("source", ["mysql"], indirect=True)
@@ -64,7 +70,8 @@ async def write(project: Project) -> dict[str, int]:
     return counts
 
 
-def test_sessions_of_asyncio(project: Project) -> None:
+def test_sessions_of_asyncio(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    be_patient(monkeypatch)
     with closing(project.source.connect()) as conn, conn.cursor() as cursor:
         cursor.execute("CREATE TABLE thing (id bigint AUTO_INCREMENT PRIMARY KEY, word text)")
     project.begin()

@@ -9,12 +9,19 @@ from collections.abc import Callable
 from contextlib import closing
 from typing import Any
 
+import pytest
 from sqlalchemy import delete, insert, select, update
 from sqlalchemy.engine import Engine
 from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column, sessionmaker
 
 from bridge.dualwrite.session import dual_sessionmaker
-from tests.endtoend.dual import drop_application, dual_write, grant_dual_writes, source_engine
+from tests.endtoend.dual import (
+    be_patient,
+    drop_application,
+    dual_write,
+    grant_dual_writes,
+    source_engine,
+)
 from tests.endtoend.project import Project
 
 
@@ -82,7 +89,10 @@ def cost(make: sessionmaker[Any], engine: Engine, work: Callable[[Session], None
     return questions(engine) - before
 
 
-def test_a_commit_costs_the_source_one_statement_more(project: Project) -> None:
+def test_a_commit_costs_the_source_one_statement_more(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    be_patient(monkeypatch)
     with closing(project.source.connect()) as conn, conn.cursor() as cursor:
         cursor.execute("CREATE TABLE item (id int PRIMARY KEY, n int NOT NULL)")
     project.begin()

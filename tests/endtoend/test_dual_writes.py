@@ -43,6 +43,7 @@ from bridge.names import TableName
 from tests.endtoend.compare import assert_same
 from tests.endtoend.dual import (
     DOCUMENT,
+    be_patient,
     drop_application,
     dual_write,
     give_to_target,
@@ -88,6 +89,11 @@ class Note(Base):
     customer_id: Mapped[int] = mapped_column(ForeignKey("customer.id"))
     body: Mapped[str | None] = mapped_column(Text)
     customer: Mapped[Customer] = relationship(back_populates="notes")
+
+
+@pytest.fixture(autouse=True)
+def _patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    be_patient(monkeypatch)
 
 
 @pytest.fixture

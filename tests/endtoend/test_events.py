@@ -36,7 +36,10 @@ def test_what_happened(project: Project) -> None:
     follower = project.background("events", "--follow", "--format", "json")
     project.run("set", "verify.paused=true", "--for", "1h")
     run(project.source, "ALTER TABLE orders ADD COLUMN more int")
-    project.wait_until(lambda: "stopped" in project.stages()["orders"], daemon=daemon)
+    # It is told right after the table stands still.
+    stopped = "SELECT FROM dbbridge.events WHERE kind = 'stopped'"
+    project.wait_until(lambda: bool(project.ask(stopped)), daemon=daemon)
+    assert "stopped" in project.stages()["orders"]
     found = project.run("events", "--format", "json").json["events"]
     told = [(each["kind"], each["subject"]) for each in found]
     assert told.index(("streaming", table)) < told.index(("set", "verify.paused"))

@@ -14,6 +14,7 @@ from tests.endtoend.project import Project
 
 CHILD = "CREATE TABLE child (id int PRIMARY KEY, parent int, FOREIGN KEY (parent)"
 CHILD += " REFERENCES parent (id) ON DELETE CASCADE)"
+COPIES = "SELECT source_table, generation, stage FROM dbbridge.tables ORDER BY 1, 2"
 
 
 @pytest.fixture
@@ -48,7 +49,9 @@ def test_a_child_that_comes_later(project: Project, cursor: Cursor) -> None:
     add_child(cursor)
     project.begin()
     if project.source.server.kind == "mysql":  # logs them, since 9.6
-        project.wait_streaming(project.sync())
+        daemon = project.sync()
+        project.wait_until(lambda: len(project.stages()) == 2, daemon=daemon)
+        project.wait_streaming(daemon)
         return
     daemon = project.sync()
     project.wait_until(lambda: held_back(project), daemon=daemon)
@@ -75,11 +78,11 @@ def test_a_new_copy_is_for_all_or_none(project: Project, cursor: Cursor) -> None
     project.begin()
     daemon = project.sync()
     project.wait_streaming(daemon)
-    before = project.ask("SELECT source_table, generation, stage FROM dbbridge.tables")
+    before = project.ask(COPIES)
     project.mapping("parent").unlink()
     said = project.run("tables", "resync", "child", code=None)
     assert "no mapping file carries" in f"{said.out}{said.err}"
-    assert project.ask("SELECT source_table, generation, stage FROM dbbridge.tables") == before
+    assert project.ask(COPIES) == before
     cursor.execute("DELETE FROM parent WHERE id = 2")
     project.wait_until(lambda: ids(project, "child") == [1, 3], daemon=daemon)
     daemon.stop()

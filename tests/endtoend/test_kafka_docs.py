@@ -37,7 +37,7 @@ TOOLS = {
 TOOL_HEAP = 64
 """MB."""
 PASSWORD = "Debezium-1=2"
-SECONDS = 30.0
+SECONDS = 60.0
 
 
 def blocks(kind: str) -> list[str]:

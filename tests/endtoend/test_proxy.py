@@ -71,6 +71,12 @@ def proxy(project: Any) -> Any:
     yield from streaming_proxy(project)
 
 
+@pytest.fixture
+def patient(project: Any) -> Any:
+    """One that waits as long as it takes until a write has arrived that a read names."""
+    yield from streaming_proxy(project, wait_seconds=60.0)
+
+
 def results(answer: Answer) -> list[tuple[str, Any]]:
     """What was done to which keys."""
     return [(each["do"], each["key"]) for each in answer.json["results"]]
@@ -90,7 +96,8 @@ def seen(proxy: Proxy, table: str, key: object, after: str) -> Any:
     return found[0]
 
 
-def test_rows_over_http(proxy: Proxy) -> None:
+def test_rows_over_http(patient: Proxy) -> None:
+    proxy = patient
     made = proxy.call("POST", ORDERS, {"rows": [{"id": 5}, NASTY, {}]})
     assert made.status == 201, made
     assert [key for _, key in results(made)] == [
@@ -200,10 +207,13 @@ def test_who_is_read(proxy: Proxy) -> None:
     assert written.status == 200
     changed = proxy.call("GET", "/authority/orders", If_None_Match=known)
     assert (changed.status, changed.json["epoch"], changed.json["reads_percent"]) == (200, 2, 50)
+    there = at("orders", 1) + "?prefer=target"
+    project.wait_until(
+        lambda: proxy.call("GET", there, X_Bridge_After=after).json["side"] == "target"
+    )
     drawn = {pin: side(X_Bridge_Pin=pin, X_Bridge_After=after) for pin in map(str, range(20))}
     assert set(drawn.values()) == {"source", "target"}
     assert all(side(X_Bridge_Pin=pin) == known for pin, known in drawn.items())
-    there = at("orders", 1) + "?prefer=target"
     assert proxy.call("GET", there, X_Bridge_After="1.x").code == "wrong-after"
     unknown = f"{10**12}.{'0' * 32}"  # nothing that comes: after `wait_seconds` the source answers
     assert proxy.call("GET", there, X_Bridge_After=unknown).json["side"] == "source"
@@ -218,10 +228,14 @@ def test_who_is_read(proxy: Proxy) -> None:
     project.ask(pausing, False)
     goes_to("target")
     project.daemons[0].kill()
-    wait = "SELECT renewed_at < now() - interval '10 s' FROM dbbridge.daemon"
-    project.ask("UPDATE dbbridge.daemon SET renewed_at = now() - interval '11 s' RETURNING 1")
-    assert project.ask(wait) == [(True,)]
-    goes_to("source")
+    silence = "UPDATE dbbridge.daemon SET renewed_at = now() - interval '11 s' RETURNING 1"
+
+    def silent() -> bool:
+        """Its last word may still be under way."""
+        project.ask(silence)
+        return bool(proxy.call("GET", there).json["side"] == "source")
+
+    project.wait_until(silent)
 
 
 @pytest.mark.parametrize("source", ["mariadb"], indirect=True)
@@ -234,6 +248,8 @@ def test_a_side_that_is_away(proxy: Proxy) -> None:
         conn.execute(
             "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = %s", [account]
         )
+        ended = "SELECT FROM pg_stat_activity WHERE usename = %s"
+        project.wait_until(lambda: not project.ask(ended, account))
         assert proxy.call("PUT", at("orders", 2), {"values": {}}).status == 200
         found = proxy.call("GET", at("orders", 2) + "?prefer=target")
         assert found.json["side"] == "source"

@@ -35,7 +35,7 @@ pytestmark = pytest.mark.parametrize("source", ["mysql"], indirect=True)
 def proxy(project: Project) -> Iterator[Proxy]:
     """A proxy that has an account of its own in the target, too."""
     role = f"w_{project.accounts.name}"
-    for each in streaming_proxy(project):
+    for each in streaming_proxy(project, wait_seconds=60.0):
         _with_account(each, role)
         try:
             yield each
@@ -82,9 +82,7 @@ def test_it_writes_under_its_own_account(proxy: Proxy) -> None:
     project.catch_up()
     move_to_target(project)
     _sign(proxy)
-    project.wait_until(
-        lambda: proxy.call("GET", "/authority/orders").json["authority"] == "target", 5
-    )
+    project.wait_until(lambda: proxy.call("GET", "/authority/orders").json["authority"] == "target")
 
     made = [
         proxy.call("POST", ORDERS, {"rows": [{"code": "two"}]}, Idempotency_Key="k")

@@ -19,6 +19,8 @@ from tests.endtoend.project import Daemon, Project
 from tests.fix_servers import SourceDatabase, TargetDatabase
 
 ROWS = 1400
+CALM = 1000
+"""The application leaves the rows behind it alone: they differ however late they are repaired."""
 SMALL_PAGES = """
 import bridge.verify.repair
 import bridge.verify.recheck
@@ -133,7 +135,7 @@ def written(project: Project) -> Iterator[None]:
 
 
 def _write(conn: Any, chance: random.Random) -> None:
-    one = chance.randint(1, 150) if chance.random() < 0.5 else chance.randint(1, ROWS)
+    one = chance.randint(1, 150) if chance.random() < 0.5 else chance.randint(1, CALM)
     statements = (
         f"REPLACE INTO item VALUES ({one}, 'w{chance.random()}', 's', '2025-01-01')",
         f"DELETE FROM item WHERE id = {one}",
@@ -144,7 +146,8 @@ def _write(conn: Any, chance: random.Random) -> None:
         f"UPDATE leaf SET v = v + 1 WHERE id = {one}",
     )
     with conn.cursor() as cursor:
-        cursor.execute(chance.choice(statements[:5] * 8 + statements[5:]))
+        # The others seldom: a batch of theirs is only written between two changes.
+        cursor.execute(chance.choice(statements[:5] * 16 + statements[5:]))
 
 
 DAMAGE = (
@@ -155,8 +158,8 @@ DAMAGE = (
     "DELETE FROM word WHERE n BETWEEN 500 AND 509",
     "UPDATE word SET doc = '{\"n\": 0}' WHERE n BETWEEN 600 AND 604",
     "INSERT INTO word SELECT 'xx', text, n, doc FROM word WHERE n BETWEEN 700 AND 706",
-    "DELETE FROM token WHERE v BETWEEN 1 AND 7",
-    "UPDATE token SET v = 0 WHERE v BETWEEN 8 AND 20",
+    "DELETE FROM token WHERE v BETWEEN 1 AND 7 OR v = 1399",
+    "UPDATE token SET v = 0 WHERE v BETWEEN 8 AND 20 OR v = 1400",
     "DELETE FROM slot WHERE id BETWEEN 1 AND 5",
     "UPDATE slot SET place = NULL WHERE id = 10",
     "UPDATE slot SET place = -place WHERE id BETWEEN 11 AND 700",
@@ -182,11 +185,11 @@ def test_repair_beside_the_application(
         (plan,) = re.findall(r"^plan (\w{12}):", planned, re.MULTILINE)
         done = apply(project, "--plan", plan)
         assert sum(one["differing"] + one["open"] for one in done.values()) == 0
-        assert done["item"]["inserted"] > 500
+        assert done["item"]["inserted"] >= ROWS - CALM
         assert done["item"]["deleted"] >= 31  # and what the writers deleted meanwhile
         assert done["token"]["inserted"] and done["token"]["replaced"]
         assert done["slot"]["inserted"] >= 5
-        assert done["slot"]["replaced"] > 600
+        assert done["slot"]["replaced"] > 400  # more than a page; the writers heal some
         assert done["slot"]["deleted"] >= 2
     assert project.ask("SELECT count(*) FROM dbbridge.differences") == [(0,)]
     assert project.ask("SELECT count(*) FROM dbbridge.quarantine") == [(0,)]
@@ -214,6 +217,8 @@ def test_what_cannot_be_repaired(following: tuple[Project, Daemon]) -> None:
     assert f"dbbridge tables resync {name}.note" in plan
     # Rows that healed by themselves are only forgotten, those that the target refuses kept out.
     run(project, "UPDATE item SET v = 'healed' WHERE id = 5")
+    healed = f'SELECT v FROM "{name}".item WHERE id = 5'
+    project.wait_until(lambda: project.ask(healed) == [("healed",)], daemon=daemon)
     assert "nobody to ask" in project.run("repair", "apply", code=2).err
     assert project.run("repair", "apply", "--plan", "0" * 12, code=1).err.count("hint: ") == 1
     (hash_,) = re.findall(r"^plan (\w{12}):", plan, re.MULTILINE)

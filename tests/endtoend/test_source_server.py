@@ -24,7 +24,7 @@ from tests.fix_servers import SourceDatabase, TargetDatabase
 
 ROWS = 4
 """In each of the two tables."""
-LONG_ENOUGH = 30.0
+LONG_ENOUGH = 60.0
 """Seconds until a file that a dump thread holds can be purged."""
 
 

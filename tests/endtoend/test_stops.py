@@ -77,7 +77,11 @@ def test_tables_stop_one_by_one_and_are_copied_again(project: Project, cursor: C
         assert family["boss"]["state"] == "stopped"
         assert [row[0] for row in rows(project, "minion")] == [1, 2, 3]
         project.run("tables", "resync", "boss", "minion")
-        project.wait_until(lambda: [r[0] for r in rows(project, "minion")] == [1, 2], daemon=daemon)
+        project.wait_until(
+            lambda: {project.stages()[name] for name in ("boss", "minion")} == {"streaming"},
+            daemon=daemon,
+        )
+        assert [row[0] for row in rows(project, "minion")] == [1, 2]
 
     codes = {"asked": "statement-format", "thin": "partial-image", "altered": "ddl"}
     for state in project.status()["tables"]:

@@ -49,6 +49,7 @@ def written(project: Project) -> Iterator[None]:
                     cursor.execute("UPDATE wide SET v = v + 1 WHERE id = %s", (here,))
                     cursor.execute("DELETE FROM wide WHERE id = %s", (WIDE_ROWS - here,))
                     cursor.execute("UPDATE wide SET id = %s WHERE id = %s", (-number, here // 2))
+                    cursor.execute("INSERT INTO wide VALUES (%s, 0, 'w')", (WIDE_ROWS + number,))
         except Exception as error:  # noqa: BLE001 (raised below)
             failures.append(error)
 

@@ -35,6 +35,8 @@ from tests.fix_servers import SourceDatabase, TargetDatabase, _connect_mysql
 from tests.integration.cli_runner import Folder, Result
 
 SECONDS = 60.0
+FAILING_SECONDS = 180.0
+"""Some connectors take half a minute to fail, whatever the machine does."""
 TABLES = """
 CREATE TABLE customers (id bigint unsigned PRIMARY KEY, code varchar(20) COLLATE utf8mb4_bin NOT NULL UNIQUE);
 CREATE TABLE orders (id int PRIMARY KEY, customer bigint unsigned, shipped datetime NOT NULL, due date,
@@ -375,7 +377,7 @@ def test_cascades_that_are_not_logged(
 def failed(stack: Stack, name: str) -> Status:
     """Waits until the connector has failed."""
     with suppress(ConnectorFailed):
-        stack.connect.wait(name, "FAILED")
+        stack.connect.wait(name, "FAILED", FAILING_SECONDS)
     status = stack.connect.status(name)
     assert status.reached("FAILED")
     return status

@@ -57,6 +57,8 @@ class Offered:
         )
         me = {"pipeline": PIPELINE, "epoch": EPOCH, "host": "h", "boot": "", "pid": 1}
         self.conn.execute(Q["set_daemon"], me)
+        # Nobody renews it, however long a test takes.
+        self.conn.execute("UPDATE dbbridge.daemon SET renewed_at = now() + interval '1 hour'")
         self.conn.execute(Q["add_table"], {**self.names, **place, **facts})
         self.conn.execute("UPDATE dbbridge.tables SET stage = 'copying'")
         for number, lower, upper in ((0, None, [b"2"]), (1, [b"2"], None)):

@@ -20,16 +20,17 @@ from bridge.databases.endpoint import Endpoint, Secret, Tls, TlsMode, parse_url
 from bridge.errors import BridgeError, ConfigError, ServerRefused, ServerUnreachable
 from compose.local.servers import Server
 from tests.fix_servers import SourceDatabase
+from tests.waiting import until
 
 PASSWORD = "hunter2-is-no-secret"
 
 
 @pytest.fixture
-def closed_port() -> int:
-    """A port on which nobody listens."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return int(free.getsockname()[1])
+def closed_port() -> Iterator[int]:
+    """A port on which nobody listens, nor can while it is held."""
+    with socket.socket() as held:
+        held.bind(("127.0.0.1", 0))
+        yield int(held.getsockname()[1])
 
 
 def refusal(endpoint: Endpoint) -> BridgeError:
@@ -213,9 +214,13 @@ def test_a_connection_that_broke_is_transient(here: Endpoint, there: Endpoint) -
 def test_a_result_that_libpq_made_is_transient(there: Endpoint) -> None:
     """As those come by it who read a replication stream; the server's own word comes first."""
     session = postgresql.connect(there, autocommit=True)
-    session.pgconn.send_query(b"SELECT pg_sleep(60)")
-    with postgresql.connect(there) as killer:
-        killer.execute("SELECT pg_terminate_backend(%s)", [session.info.backend_pid])
+    session.pgconn.send_query(b"SELECT pg_sleep(300)")
+    asleep = "SELECT FROM pg_stat_activity WHERE pid = %s AND wait_event = 'PgSleep'"
+    number = [session.info.backend_pid]
+    with postgresql.connect(there, autocommit=True) as killer:
+        # A session that ends with a query unread may be heard no more.
+        until(lambda: killer.execute(asleep, number).fetchall())
+        killer.execute("SELECT pg_terminate_backend(%s)", number)
     results = list(iter(session.pgconn.get_result, None))
     errors = [psycopg.errors.error_from_result(result) for result in results]
     session.close()

@@ -112,7 +112,7 @@ def everything_works(few: Conn, source_db: Any) -> None:
     assert low.covers(oldest_available(few))
     server_id = secrets.randbelow(10**6) + 10**6
     with BinlogConnection.open(lambda: login(source_db), low, server_id, 1.0) as stream:
-        assert stream.read(30.0)
+        assert stream.read(60.0)
 
 
 def test_schema_hazards(conn: Conn, source_db: Any) -> None:

@@ -27,6 +27,7 @@ from tests.composition import FILE, FOLDER, SERVICES, accounts_sql
 from tests.fix_servers import UNAVAILABLE
 from tests.integration.image_root import Image, lacking
 
+pytestmark = pytest.mark.timeout(900)  # the first one makes the image
 PATIENCE = 60.0
 ROWS = 1000
 

@@ -15,7 +15,9 @@ from compose.local.rest import Connect, ConnectorFailed
 from compose.local.servers import Server
 from tests.fix_servers import SourceDatabase, _connect_mysql
 
-SECONDS = 20.0
+SECONDS = 60.0
+FAILING_SECONDS = 180.0
+"""It takes half a minute to fail, whatever the machine does."""
 
 
 @pytest.fixture
@@ -60,7 +62,7 @@ def test_why_a_connector_fails(
     name, thrice = shop.name, {"topic.creation.default.replication.factor": "3"}
     with contextlib.suppress(ConnectorFailed):
         capture(shop.url, prefix=name, overrides=thrice)
-    connect.wait(name, "FAILED")
+    connect.wait(name, "FAILED", FAILING_SECONDS)
     status = client.status(name)
     assert not status.running
     assert status.tasks == ("FAILED",)

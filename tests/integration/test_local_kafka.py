@@ -27,6 +27,9 @@ from tests.fix_kafka import Kafka
 from tests.fix_servers import UNAVAILABLE, SourceDatabase, _connect_mysql
 
 USERS = {"alice": "wonderland"}
+SECONDS = 60.0
+FAILING_SECONDS = 180.0
+"""A connector takes half a minute to fail, whatever the machine does."""
 
 
 @pytest.fixture
@@ -71,9 +74,9 @@ def test_aborted_transactions_are_not_read(kafka: Kafka, topic_prefix: str) -> N
 
 
 def test_reading_makes_no_topic(kafka: Kafka, topic_prefix: str) -> None:
-    asked = kafka.admin().list_topics(topic_prefix, timeout=10).topics[topic_prefix]
+    asked = kafka.admin().list_topics(topic_prefix, timeout=SECONDS).topics[topic_prefix]
     assert asked.error is not None and asked.error.code() == KafkaError.UNKNOWN_TOPIC_OR_PART
-    assert topic_prefix not in kafka.admin().list_topics(timeout=10).topics
+    assert topic_prefix not in kafka.admin().list_topics(timeout=SECONDS).topics
 
 
 def test_rows_of_mysql_arrive(
@@ -110,7 +113,7 @@ def test_why_a_connector_failed_is_told(
     with suppress(ConnectorFailed):
         thrice = {"topic.creation.default.replication.factor": "3"}
         capture(shop.url, prefix=name, overrides=thrice)
-    assert "Unable to create topic" in connect.wait(name, "FAILED").trace
+    assert "Unable to create topic" in connect.wait(name, "FAILED", FAILING_SECONDS).trace
     with pytest.raises(ConnectorFailed, match=f"{name}: .*Unable to create topic"):
         connect.wait(name)
     connect.delete(name)
@@ -161,7 +164,7 @@ def trouble(secured: Secured, listener: str, **settings: str) -> str:
         **{name.replace("_", "."): value for name, value in settings.items()},
     }
     client = AdminClient(config)
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + SECONDS
     while not said and time.monotonic() < deadline:
         try:
             assert client.list_topics(timeout=0.5).brokers
@@ -217,7 +220,7 @@ def test_a_broker_ends_with_its_owner_however_that_ends(kafka: Kafka, tmp_path: 
         pid = int(owner.stdout.readline())
         assert processes.birth(pid) is not None
         os.kill(owner.pid, signal.SIGKILL)
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + SECONDS
     while processes.birth(pid) is not None:
         assert time.monotonic() < deadline, "it outlived its owner"
         time.sleep(0.05)

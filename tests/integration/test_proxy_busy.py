@@ -12,6 +12,7 @@ from contextlib import closing
 import pytest
 from sqlalchemy import event
 
+from bridge.dualwrite.http import onetrip
 from bridge.dualwrite.http.health import KEEP_SECONDS, Probe
 from bridge.dualwrite.http.models import Insert
 from bridge.dualwrite.http.onetrip import MOST_WAITING, ToSource, Trips
@@ -63,7 +64,11 @@ def test_one_probe_at_a_time(found: Layered) -> None:
         assert second.result()["status"] == "ok"
 
 
-def test_writes_wait_for_a_session_as_long_as_for_an_answer(found: Layered) -> None:
+def test_writes_wait_for_a_session_as_long_as_for_an_answer(
+    found: Layered, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # What waits for the lock would be written after it, had its session not ended by then.
+    monkeypatch.setattr(onetrip, "END_SECONDS", 60.0)
     tables = Tables(found.plans, found.source_db.name)
     table = tables.get("t")
 

@@ -91,7 +91,10 @@ def _follow(open_source: Callable[[], Any], plan: TablePlan, start: Position) ->
     return follower.bags[plan.source]
 
 
-def test_rows_and_log_meet_at_the_position(source_db: Any, conn: Any) -> None:
+def test_rows_and_log_meet_at_the_position(
+    source_db: Any, conn: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("bridge.capture.snapshot.LOCK_SECONDS", 60)  # writers may be held up
     run(conn, "CREATE TABLE t (n int, v varchar(9))", "INSERT INTO t VALUES (1, 'a'), (1, 'a')")
     plan = plan_of(source_db, "t", brief_lock=True)
     open_source = connector(source_db.url)

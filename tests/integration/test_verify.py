@@ -223,7 +223,7 @@ def test_ranges_are_compared_as_a_whole_until_something_differs(
     assert (keys_of(verdict, "missing"), keys_of(verdict, "extra")) == ([("2950",)], [("4000",)])
     assert (verdict.source_rows, verdict.target_rows) == (3000, 3000)
     assert asked[0] == "0"
-    assert "DIV" in asked[-1]
+    assert any("DIV" in bucket for bucket in asked)  # two threads ask, in any order
 
 
 def test_wide_tables(world: World) -> None:

@@ -52,7 +52,7 @@ def test_a_part_is_free_as_soon_as_the_workers_session_is_gone(place: Place) -> 
     assert second.claim(place.run, PART, "b:2") is None
     assert place.holder() == "a:1"
     first.conn.execute("SELECT 1")
-    place.admin.execute("SELECT pg_terminate_backend(%s, 5000)", (first.conn.info.backend_pid,))
+    place.admin.execute("SELECT pg_terminate_backend(%s, 60000)", (first.conn.info.backend_pid,))
     assert place.holder() == ""
     assert second.claim(place.run, PART, "b:2") == 2
     assert place.holder() == "b:2"

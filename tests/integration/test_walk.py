@@ -252,9 +252,12 @@ def slow(world: World, rows: int) -> tuple[Subject, float]:
     plan = replace(plan, table=replace(plan.table, rows=1))
     subject = Subject.of(plan, plan.target, "values")
     with closing(source_session(world.source())) as conn, conn.cursor() as cursor:
-        began = time.monotonic()
-        cursor.execute(subject.source([f"SUM({subject.hash.source})"]))
-        return subject, time.monotonic() - began
+        took = []
+        for _ in range(2):  # one may be held up
+            began = time.monotonic()
+            cursor.execute(subject.source([f"SUM({subject.hash.source})"]))
+            took.append(time.monotonic() - began)
+        return subject, min(took)
 
 
 def test_a_glance_that_takes_too_long_is_taken_row_by_row(

@@ -14,6 +14,7 @@ import platform
 import re
 import subprocess
 import sys
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -53,10 +54,15 @@ def masked(text: str) -> list[str]:
 
 @dataclass
 class Book:
-    """One runbook, carried out in a project from its first block to its last."""
+    """One runbook, carried out in a project from its first block to its last.
+
+    `waits` are called behind the commands that have these words in them, for what becomes of them
+    later: whoever reads takes more time than the next command of a block.
+    """
 
     project: Project
     name: str
+    waits: Mapping[str, Callable[[], None]] = field(default_factory=dict)
     done: int = 0
     text: str = field(init=False)
 
@@ -103,12 +109,17 @@ class Book:
         )
         printed = self._theirs(done.stdout)
         self._last = done.stdout or self._last
+        for words, wait in self.waits.items():
+            if words in command:
+                wait()
         end = "" if not printed or printed.endswith("\n") else "\n"
         return f"$ {command}\n{printed}{end}"
 
     _last: str = ""
 
     def _ours(self, command: str) -> str:
+        # A busy machine may need more than that until it comes to who is in the way.
+        command = re.sub(r"--timeout 3\b", "--timeout 10", command)
         return re.sub(r"\bshop\b", self.project.source.name, command)
 
     def _theirs(self, text: str) -> str:

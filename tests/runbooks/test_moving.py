@@ -9,7 +9,7 @@ import pytest
 
 from tests.endtoend.compare import assert_same
 from tests.endtoend.dual import app_name, drop_application, grant_on_target
-from tests.endtoend.moves import OTHERS, near, prepare
+from tests.endtoend.moves import OTHERS, near, prepare, wait_followed, wait_told
 from tests.endtoend.project import Daemon, Project
 from tests.runbooks.book import Book
 
@@ -22,12 +22,13 @@ def test_the_evening(project: Project) -> None:
     daemon = project.sync()
     project.wait_streaming(daemon)
     grant_on_target(project)
-    project.wait_until(lambda: bool(project.ask("SELECT 1 FROM dbbridge.census")), daemon=daemon)
+    wait_told(project, daemon)
     _before_the_day(project)
     _the_day(project, daemon)
     _reverse(project)
     _abort(project)
-    project.wait_until(lambda: len(rows(project)) == len(there(project)), daemon=daemon)
+    held = f"SELECT count(*) FROM \"{project.source.name}\".customer WHERE name = 'held'"
+    project.wait_until(lambda: project.ask(held) == [(1,)], daemon=daemon)
     daemon.stop()
     assert assert_same(project.source, project.target, tables=["customer", "purchase"]) > 600
     drop_application(project)
@@ -52,7 +53,7 @@ def _the_day(project: Project, daemon: Daemon) -> None:
 
 
 def _reverse(project: Project) -> None:
-    book = Book(project, "reverse")
+    book = Book(project, "reverse", {"cutover reverse": lambda: wait_followed(project)})
     near(project)
     for _ in range(3):
         book.block()

@@ -11,6 +11,7 @@ import pytest
 from compose.local import servers
 from compose.local.servers import Server
 from tests.endtoend.fixtures import NewProject
+from tests.endtoend.moves import STREAMING, wait_said
 from tests.endtoend.project import Project
 from tests.endtoend.test_source_server import fill, purge, run
 from tests.fix_servers import SourceDatabase, TargetDatabase
@@ -51,7 +52,7 @@ def _purged(project: Project) -> None:
     book.block()
     book.block()
     project.wait_streaming_again(daemon)
-    project.wait_said_streaming(daemon)
+    wait_said(project, daemon, STREAMING)
     book.block()
     book.block()
     book.end()

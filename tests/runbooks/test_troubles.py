@@ -7,9 +7,25 @@ from contextlib import closing
 import pytest
 
 from tests.endtoend.dual import drop_application
-from tests.endtoend.moves import OTHERS, move, near, prepare, start, waive_writers
+from tests.endtoend.moves import (
+    OTHERS,
+    STREAMING,
+    move,
+    near,
+    prepare,
+    start,
+    wait_said,
+    wait_told,
+    waive_writers,
+)
 from tests.endtoend.project import Daemon, Project
 from tests.runbooks.book import Book
+
+HELD_UP = (
+    "SELECT pid FROM pg_stat_activity WHERE datname = current_database()"
+    " AND starts_with(application_name, 'dbbridge') AND cardinality(pg_blocking_pids(pid)) > 0"
+)
+"""Sessions of the bridge that wait for somebody's lock."""
 
 
 @pytest.mark.parametrize("source", ["mysql"], indirect=True)
@@ -30,17 +46,15 @@ def run(project: Project, statement: str) -> None:
 
 
 def _quarantine(project: Project, daemon: Daemon) -> None:
-    book = Book(project, "quarantine-not-empty")
+    def waiting(rows: int) -> None:
+        count = "SELECT count(*) FROM dbbridge.quarantine"
+        project.wait_until(lambda: project.ask(count) == [(rows,)], daemon=daemon)
 
-    def waiting() -> int:
-        return int(project.ask("SELECT count(*) FROM dbbridge.quarantine")[0][0])
-
+    book = Book(project, "quarantine-not-empty", {"SET note = 'mended'": lambda: waiting(1)})
     run(project, "UPDATE purchase SET note = CONCAT('gift', CHAR(0)) WHERE id <= 2 ORDER BY id")
-    project.wait_until(lambda: waiting() == 2, daemon=daemon)
-    book.block()
-    book.block()
-    project.wait_until(lambda: waiting() == 1, daemon=daemon)
-    book.block()
+    waiting(2)
+    for _ in range(3):
+        book.block()
     book.end()
     run(project, "DELETE FROM purchase WHERE id = 2")  # both sides are the same again
 
@@ -54,7 +68,8 @@ def _lag(project: Project, daemon: Daemon) -> None:
     with project.target.connect(application_name="reports", autocommit=False) as holder:
         holder.execute(f'LOCK TABLE "{project.source.name}".customer'.encode())
         run(project, "UPDATE customer SET name = 'later' WHERE id = 1")
-        project.wait_until(lambda: lag() > 2, daemon=daemon)
+        project.wait_until(lambda: project.ask(HELD_UP) != [], daemon=daemon)
+        wait_said(project, daemon, "(status ->> 'lag_seconds')::float8 > 2")
         for _ in range(3):
             book.block()
         holder.close()
@@ -71,7 +86,7 @@ def _schema(project: Project, daemon: Daemon) -> None:
     book.block()
     book.block()
     project.wait_streaming_again(daemon)
-    project.wait_said_streaming(daemon)
+    wait_said(project, daemon, STREAMING)
     book.block()
     book.end()
 
@@ -91,6 +106,8 @@ def _slot(project: Project, daemon: Daemon) -> None:
     move(project, "switch")
     near(project)
     daemon.stop()
+    read = "SELECT 1 FROM pg_replication_slots WHERE database = current_database() AND active"
+    project.wait_until(lambda: project.ask(read) == [])
     project.ask(
         "SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots"
         " WHERE database = current_database()"
@@ -98,6 +115,7 @@ def _slot(project: Project, daemon: Daemon) -> None:
     again = project.sync()
     lost = "SELECT 1 FROM dbbridge.way_back WHERE status ->> 'error' IS NOT NULL"
     project.wait_until(lambda: bool(project.ask(lost)), daemon=again)
+    wait_told(project, again)
     book.block()
     book.block()
     book.end()

@@ -18,6 +18,7 @@ from bridge.databases import mysql, postgres
 from bridge.databases.endpoint import parse_url
 from bridge.mapping.files import read_all
 from tests.endtoend.project import Daemon, Project
+from tests.waiting import until
 
 ROWS = 1500
 INNODB_SECONDS = 0.15
@@ -34,9 +35,17 @@ class Gated:
     inspector: Inspector
 
     def on_source(self, *statements: str) -> None:
+        """Runs them in a session that has ended when this returns, also for the server.
+
+        Until then nobody else may decide about what it has prepared.
+        """
         with closing(self.project.source.connect()) as conn, conn.cursor() as cursor:
+            number = conn.thread_id()  # type: ignore[no-untyped-call]
             for statement in statements:
                 cursor.execute(statement)
+        there = f"SELECT 1 FROM information_schema.PROCESSLIST WHERE ID = {number}"
+        with closing(self.project.source.connect()) as conn, conn.cursor() as cursor:
+            until(lambda: not cursor.execute(there))
 
     def on_target(self, *statements: str) -> None:
         with self.project.target.connect() as conn:

@@ -9,6 +9,13 @@ from bridge.cutover.answers import carry
 from bridge.replicate.ops import ANSWERS_TABLE, definitions
 from bridge.store.migrate import migrate
 from tests.fix_servers import SourceDatabase, TargetDatabase
+from tests.waiting import until
+
+OVER = (
+    "SELECT 1 FROM dbbridge.answers WHERE op_id = %s"
+    " AND age(xmin) > age(pg_snapshot_xmin(pg_current_snapshot())::xid)"
+)
+"""Whether a row's transaction is older than all that are under way."""
 
 
 def test_answers_go_back_once(source_db: SourceDatabase, target_db: TargetDatabase) -> None:
@@ -55,6 +62,8 @@ def test_only_what_was_not_there_is_carried_again(
         insert = "INSERT INTO dbbridge.answers (op_id, request, answer) VALUES (%s, %s, %s)"
         first, under_way, new = (uuid.uuid4() for _ in range(3))
         target.execute(insert, (first, b"", b"{}"))
+        # Of older transactions there is none left, not even one of autovacuum.
+        until(lambda: target.execute(OVER, (first,)).fetchall())
         with late.transaction():
             late.execute(insert, (under_way, b"", b"{}"))
             carried = carry(source, target, source_db.name)

@@ -71,7 +71,7 @@ def test_a_transaction_refused_at_its_commit_cannot_commit_later(own: Shop) -> N
     with closing(own.connect(own.app, autocommit=False)) as conn:
         with conn.cursor() as cursor:
             cursor.execute("INSERT INTO orders (n) VALUES (77)")
-        proof = own.engage(fence, Limits(seconds=5, lock_seconds=1, end=False))
+        proof = own.engage(fence, Limits(seconds=60, lock_seconds=1, end=False))
         assert proof.holds
         assert [each.user for each in proof.ended] == [own.app.user]
         assert own.release() == []

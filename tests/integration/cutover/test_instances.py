@@ -29,12 +29,12 @@ def test_an_instance_is_heard_of(project: Project) -> None:
         # It hears of another epoch without writing anything.
         project.run("cutover", "mode", "cdc")
         project.wait_until(lambda: known(project) == [("layer", 2)], daemon=daemon)
-        dual.close()
-        assert known(project) == []
+        dual.close()  # waits for its goodbye, but not for long
+        project.wait_until(lambda: known(project) == [], daemon=daemon)
         dual.source.dispose()
         dual.target.dispose()
     finally:
-        daemon.stop()
+        daemon.stop(timeout=60)
         drop_application(project)
 
 
@@ -66,7 +66,7 @@ def test_a_group_that_was_never_set_up(project: Project) -> None:
         dual.close()
         dual.source.dispose()
         dual.target.dispose()
-        found.daemon.stop()
+        found.daemon.stop(timeout=60)
         drop_application(project)
 
 

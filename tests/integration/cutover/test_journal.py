@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing
 from datetime import UTC, datetime, timedelta
@@ -25,6 +26,7 @@ from bridge.cutover.waivers import Waivers
 from bridge.store.migrate import migrate
 from compose.local.servers import Server
 from tests.fix_servers import TargetDatabase
+from tests.waiting import WAIT_SECONDS
 
 Open = Callable[[], Journal]
 GROUP = "orders"
@@ -61,8 +63,19 @@ def switch(journal: Journal, record: Record, until: State) -> Record:
 
 
 def end(journal: Journal, by: Journal) -> None:
-    """As if the process was killed, or its server thought so."""
-    by.conn.execute("SELECT pg_terminate_backend(%s)", (journal.conn.info.backend_pid,))
+    """As if the process was killed, or its server thought so; its session is gone afterwards."""
+    pid = journal.conn.info.backend_pid
+    by.conn.execute("SELECT pg_terminate_backend(%s, %s)", (pid, round(WAIT_SECONDS * 1000)))
+
+
+def take(journal: Journal, **options: Any) -> Record:
+    """Takes the group from somebody whose session is ended, which the server may be slow at."""
+    deadline = time.monotonic() + WAIT_SECONDS
+    while True:
+        try:
+            return journal.take(GROUP, **options)
+        except Busy:
+            assert time.monotonic() < deadline
 
 
 def test_a_group_that_was_never_touched_is_the_sources(target_db: TargetDatabase) -> None:
@@ -180,13 +193,13 @@ def test_a_frozen_operator_is_put_out(operator: Open) -> None:
     frozen, second, third = operator(), operator(), operator()
     record = switch(frozen, frozen.take(GROUP), "armed")
     frozen.advance(record, "switch", timeout=-60)
-    taken = second.take(GROUP, timeout=30)
+    taken = take(second, timeout=30)
     assert (taken.state, taken.attempt) == ("fencing", 2)
     with pytest.raises(psycopg.OperationalError):
         frozen.conn.execute("SELECT 1")
     with pytest.raises(Busy):
         third.take(GROUP)
-    assert third.take(GROUP, evict=True).attempt == 3
+    assert take(third, evict=True).attempt == 3
     with pytest.raises(psycopg.OperationalError):
         second.conn.execute("SELECT 1")
 
@@ -204,7 +217,7 @@ def test_who_takes_over_may_stand_still_as_well(operator: Open) -> None:
         " WHERE pipeline = %s",
         (TAKEN_SECONDS + 60, second.pipeline),
     )
-    assert third.take(GROUP).attempt == 3
+    assert take(third).attempt == 3
     third.advance(third.advance(third.read(GROUP), "cancel"), "done")
     assert third.read(GROUP).deadline is None
 
@@ -259,7 +272,7 @@ def test_a_guarded_transaction_of_a_zombie_is_rolled_back_or_comes_first(operato
         with first.conn.transaction():
             first.guard(record)
             first.conn.execute("INSERT INTO fenced VALUES ('a zombie')")
-            assert second.take(GROUP, evict=True).attempt == 2
+            assert take(second, evict=True).attempt == 2
 
     with pytest.raises(psycopg.OperationalError):
         fence()

@@ -16,7 +16,7 @@ from bridge.cutover.fences.sessions import changing, in_transactions
 from bridge.cutover.under_way import UnderWay, under_way
 from tests.fix_servers import SourceDatabase
 
-READS = "SELECT '😀', SLEEP(60) FROM t"
+READS = "SELECT '😀', SLEEP(600) FROM t"
 PATIENCE = 60.0
 
 
@@ -57,7 +57,7 @@ def reads(source_db: SourceDatabase) -> Iterator[int]:
         with other.cursor() as cursor:
             while True:
                 cursor.execute("SHOW FULL PROCESSLIST")
-                if any(row[7] and "SLEEP(60)" in row[7] for row in cursor.fetchall()):
+                if any(row[7] and "SLEEP(600)" in row[7] for row in cursor.fetchall()):
                     break
                 assert time.monotonic() < deadline
         try:
@@ -77,7 +77,7 @@ def test_statements_with_characters_of_four_bytes(source_db: SourceDatabase, rea
         found = looked(looks, lambda found: {writer, reads} <= set(found))
         assert found[writer].writes and found[writer].locks
         assert found[writer].user == source_db.server.user and found[writer].host
-        assert not found[reads].writes and "SLEEP(60)" in found[reads].statement
+        assert not found[reads].writes and "SLEEP(600)" in found[reads].statement
         assert 0 <= found[reads].seconds < PATIENCE
         assert number_of(looks) not in found
         assert writer in {each.id for each in changing(looks)}

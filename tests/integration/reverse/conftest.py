@@ -18,10 +18,11 @@ def rig(source_db: SourceDatabase, target_db: TargetDatabase) -> Iterator[Rig]:
         yield made
     finally:
         made.close()
+        made.await_idle()
         with target_db.connect() as conn:
             conn.execute(
                 "SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots"
-                " WHERE database = %s AND active_pid IS NULL",
+                " WHERE database = %s",
                 (target_db.name,),
             )
         made.accounts.drop()

@@ -23,10 +23,13 @@ from tests.endtoend.accounts import Accounts, accounts
 from tests.endtoend.compare import assert_same
 from tests.fix_servers import SourceDatabase, TargetDatabase
 from tests.integration.copied import create_target, plan_of
+from tests.waiting import until
 
 PIPELINE, GROUP = "shop", "orders"
 PATIENCE = 60.0
 LOOK_SECONDS = 0.001
+KEEP_SECONDS = 600.0
+"""Longer than a test takes: what it puts the source back to must not have been confirmed."""
 TABLE_RIGHTS = "SELECT, INSERT, UPDATE, DELETE"
 OWN_RIGHTS = "CREATE, SELECT, INSERT, UPDATE"
 
@@ -41,7 +44,7 @@ class Rig:
     plans: dict[str, TablePlan] = field(default_factory=dict)
     reverse: Reverse | None = None
     epoch: int = 1
-    options: dict[str, Any] = field(default_factory=dict)
+    options: dict[str, Any] = field(default_factory=lambda: {"keep_seconds": KEEP_SECONDS})
 
     @property
     def endpoints(self) -> tuple[Endpoint, Endpoint]:
@@ -141,6 +144,12 @@ class Rig:
         """Ends it."""
         if self.reverse is not None:
             self.reverse.stop()
+
+    def await_idle(self) -> None:
+        """Until nobody reads a slot: the server ends a session some time after its connection."""
+        query = "SELECT 1 FROM pg_replication_slots WHERE database = %s AND active_pid IS NOT NULL"
+        with self.target.connect() as conn:
+            until(lambda: not conn.execute(query, (self.target.name,)).fetchall())
 
 
 def new_rig(source: SourceDatabase, target: TargetDatabase) -> Rig:

@@ -125,7 +125,9 @@ def test_a_drain_returns_at_once_and_passes_what_is_of_no_concern(rig: Rig) -> N
         began = time.monotonic()
         rig.drain()
         took.append(time.monotonic() - began)
-    assert sorted(took)[10] < 0.1  # some milliseconds on an idle machine, the connection included
+    # Some milliseconds on an idle machine, the connection included; who only looked once a second
+    # would take most of it each time.
+    assert sorted(took)[10] < 0.5
     with rig.target.connect() as conn:
         conn.execute("CREATE TABLE other (a text)")
         conn.execute("INSERT INTO other SELECT repeat('x', 1000) FROM generate_series(1, 5000)")

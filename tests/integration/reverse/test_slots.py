@@ -94,7 +94,7 @@ def test_whoever_is_in_the_way_is_named_and_waited_for(rig: Rig) -> None:
         assert slots.read_slot(conn, slots.slot_name(rig.target.name, PIPELINE, GROUP)) is None
         later = threading.Timer(0.3, writer.rollback)
         later.start()
-        slot = slots.arm(conn, PIPELINE, GROUP, list(rig.plans.values()), lock_seconds=20)
+        slot = slots.arm(conn, PIPELINE, GROUP, list(rig.plans.values()), lock_seconds=60)
         later.join()
     assert slot.state == "reserved"
 
@@ -113,6 +113,7 @@ def test_a_slot_that_is_gone_stops_it(armed: Rig) -> None:
     armed.drain()
     assert armed.reverse is not None
     armed.reverse.stop()
+    armed.await_idle()
     with armed.bridge() as conn:
         slots.disarm(conn, PIPELINE, GROUP)
     armed.start()
@@ -127,6 +128,7 @@ def test_a_source_that_lost_commits_is_told(armed: Rig) -> None:
     applied = armed.drain().applied
     assert armed.reverse is not None
     armed.reverse.stop()
+    armed.await_idle()
     with armed.bridge() as conn:
         slots.advance(conn, slots.slot_name(armed.target.name, PIPELINE, GROUP), applied)
     armed.rows("UPDATE _bridge_reverse SET lsn = lsn - 1000")
@@ -214,7 +216,7 @@ def test_a_server_that_restarts_its_session_is_no_end(armed: Rig) -> None:
     armed.drain()
     with armed.target.connect() as conn:
         conn.execute(
-            "SELECT pg_terminate_backend(pid) FROM pg_stat_replication WHERE usename = %s",
+            "SELECT pg_terminate_backend(pid, 60000) FROM pg_stat_replication WHERE usename = %s",
             (armed.accounts.name,),
         )
     armed.write("INSERT INTO one VALUES (1, 1)")

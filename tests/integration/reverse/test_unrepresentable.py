@@ -283,6 +283,7 @@ def test_what_was_made_up_for_goes_once_it_cannot_come_again(wide: Rig) -> None:
     reverse.press(True)  # tells the target at once how far all is
     wide.write("UPDATE wide SET small = 999 WHERE id = 3")
     wide.write("UPDATE wide SET small = 3 WHERE id = 3")
+    wide.drain()
     deadline = time.monotonic() + PATIENCE
     with wide.bridge() as conn:
         while conn.execute("SELECT 1 FROM dbbridge.reverse_unrepresentable").fetchall():

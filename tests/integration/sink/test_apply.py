@@ -287,7 +287,7 @@ def test_more_tables_than_staging_tables(rig: Rig, monkeypatch: pytest.MonkeyPat
 
 def test_a_server_that_goes_away_is_no_refusal(rig: Rig) -> None:
     pid = rig.conn.info.backend_pid
-    rig.look.execute("SELECT pg_terminate_backend(%s)", (pid,))
+    rig.look.execute("SELECT pg_terminate_backend(%s, 60000)", (pid,))
     with pytest.raises(psycopg.OperationalError):
         rig.apply(ops(ROOT, k1=b"1"))
     assert rig.rows("root") == []

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import socket
 import ssl
 import threading
 from collections.abc import Callable, Iterator
@@ -135,15 +136,16 @@ def test_answers_that_are_errors(code: int, content: object, kind: type, said: s
 
 
 def test_nobody_answers() -> None:
-    with serving(lambda path, login: (200, {})) as url:
-        pass
-    error = refusal(ConnectClient(ConnectEndpoint(url)))
+    with socket.socket() as bound:
+        bound.bind(("127.0.0.1", 0))
+        url = f"http://127.0.0.1:{bound.getsockname()[1]}"
+        error = refusal(ConnectClient(ConnectEndpoint(url)))
     assert isinstance(error, ServerUnreachable)
     assert "refused" in error.message
     asked = threading.Event()
 
     def silent(path: str, login: str) -> tuple[int, object]:
-        asked.wait(5)
+        asked.wait(60)
         return 200, {}
 
     with serving(silent) as url:

@@ -91,6 +91,6 @@ def test_a_page_as_large_as_they_come_opens_at_once(browser: Browser, tmp_path: 
     begun = time.monotonic()
     found = looked_at(browser, tmp_path, page(replace(FULL, tables=(table,) * 60)))
     assert found["texts"] > 10_000
-    assert time.monotonic() - begun < 30
+    assert time.monotonic() - begun < 60
     picture = browser.picture(tmp_path / "page.png")
     assert struct.unpack(">II", picture[16:24]) == (1280, 900)
