@@ -209,7 +209,8 @@ class Stages:
             )
             with self._transaction() as conn:
                 self._leave_one(conn, name, table, stop)
-            self._tell(name, stop)
+                self.note("stopped", name, stop.message)
+            log.warning("stopped", reason=stop.message, hint=stop.hint)
         return True
 
     def _nothing_prepared(self, wait: Callable[[str], None]) -> Position:
@@ -336,18 +337,13 @@ class Stages:
         """
         if stop.table is None:
             raise stop
-        stopped = self._leave(stop.table, stop, paused=False)
-        self._tell(stop.table, stop)
-        return stopped
-
-    def _tell(self, name: TableName, stop: TableStopped) -> None:
-        self.note("stopped", name, stop.message)
+        stopped = self._leave(stop.table, stop)
         log.warning("stopped", reason=stop.message, hint=stop.hint)
+        return stopped
 
     def pause(self, name: TableName) -> None:
         """An operator wants the table to stand still; its family stands with it."""
-        self._leave(name, None, paused=True)
-        self.note("paused", name, "by an operator")
+        self._leave(name, None)
 
     def lose(
         self, tables: Sequence[TableState], code: str, what: str, *, main: bool = False
@@ -371,12 +367,15 @@ class Stages:
             if main:
                 conn.execute(Q["leave_position"], {"pipeline": self._pipeline})
 
-    def _leave(self, name: TableName, stop: TableStopped | None, *, paused: bool) -> bool:
+    def _leave(self, name: TableName, stop: TableStopped | None) -> bool:
+        """With a stop, or (None) paused; whether there was a table that could."""
         family = self.family(name)
+        kind, why = ("stopped", stop.message) if stop else ("paused", "by an operator")
         with self._transaction() as conn:
             leaving = [t for t in self.tables() if t.source in family and t.stage != "switched"]
             for table in leaving:
-                self._leave_one(conn, name, table, stop, paused=paused)
+                self._leave_one(conn, name, table, stop, paused=stop is None)
+            self.note(kind, name, why)
         return bool(leaving)
 
     def _leave_one(
@@ -412,7 +411,7 @@ class Stages:
             for member in family:
                 names = {"schema": member.schema, "table": member.table, "gaps": [*GAPS]}
                 conn.execute(Q["unpause"], {"pipeline": self._pipeline, **names})
-        self.note("resumed", name, "by an operator")
+            self.note("resumed", name, "by an operator")
 
     def resync(self, name: TableName) -> None:
         """Copies the table and its family again beside what serves now, by the files."""

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from bridge.errors import SourceError, TableStopped
+from bridge.replicate import stage
 from bridge.store.state import GAPS
 from tests.engines import Rig
 from tests.fix_servers import SourceDatabase, TargetDatabase
@@ -73,3 +74,18 @@ def test_what_missed_nothing_goes_on(rig: Rig) -> None:
     assert codes(rig, "parent", "child") == [OTHER, "related"]
     rig.stages.resume(rig.name("child"))
     assert codes(rig, "parent", "child") == [None, None]
+
+
+def test_no_table_stands_still_without_an_event(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A process that dies between the two would leave a table of which nobody hears."""
+
+    def dies(*_: object) -> None:
+        raise SystemExit
+
+    monkeypatch.setattr(stage, "add_event", dies)
+    with pytest.raises(SystemExit):
+        stop(rig, "apart", OTHER)
+    with pytest.raises(SystemExit):
+        rig.stages.pause(rig.name("apart"))
+    assert codes(rig, "apart") == [None]
+    assert not rig.states("apart")[0].paused
