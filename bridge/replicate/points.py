@@ -6,6 +6,7 @@ point, ``DBBRIDGE_STOP_AT`` SIGSTOP. Unset (always, outside tests) a point costs
 
 from __future__ import annotations
 
+import itertools
 import os
 import signal
 from typing import Final
@@ -41,12 +42,12 @@ class _Wanted:
 
     def __init__(self, variable: str, number: signal.Signals) -> None:
         self.point, _, count = os.environ.get(variable, "").partition(":")
-        self._left = int(count or 1)
+        self._wanted = int(count or 1)
+        self._passages = itertools.count(1)  # which several threads may count
         self._number = number
 
     def passed(self) -> None:
-        self._left -= 1
-        if self._left == 0:
+        if next(self._passages) == self._wanted:
             # To this thread: at another one's turn it would go on for a moment.
             signal.raise_signal(self._number)
 
