@@ -40,6 +40,10 @@ class Board:
     """When that was looked at last (time.monotonic)."""
     _lock: threading.Lock = field(default_factory=threading.Lock)
     _last: tuple[float, int] = (0.0, 0)
+    _complete: float = 0.0
+    """Everything that was committed until then is applied (seconds since 1970; 0: not known)."""
+    _completed: dict[Place, float] = field(default_factory=dict)
+    """The same of each partition, as far as this process has seen it at its end."""
 
     def copied(self, table: TableName, rows: int, size: int) -> None:
         """A chunk more is in the target."""
@@ -61,12 +65,12 @@ class Board:
             total = sum(entry.rows for entry in self.copying.values())
             if facts is not None:
                 total += facts.rows
+                # A stream that has just begun knows nothing yet; the one before it did.
+                self._complete = max(self._complete, facts.complete)
                 if heartbeat is not None:
                     self.lag_seconds = heartbeat
-                elif facts.at_end:
-                    self.lag_seconds = 0.0
-                elif facts.source_time:
-                    self.lag_seconds = max(0.0, time.time() - facts.source_time)
+                elif self._complete:
+                    self.lag_seconds = round(max(0.0, time.time() - self._complete), 3)
             self._rate(now, total)
 
     def counted(self, rows: int) -> None:
@@ -94,12 +98,15 @@ class Board:
                 }
                 for row in rows
             ]
-            behind = [row.source_time for row in rows if row.next_offset < ends[row.place]]
-            times = [time for time in behind if time is not None]
-            if not behind:
-                self.lag_seconds = 0.0
-            elif times:
-                self.lag_seconds = max(0.0, now - min(times))
+            times = []
+            for row in rows:
+                if row.next_offset >= ends[row.place]:
+                    self._completed[row.place] = now
+                else:
+                    times.append(max(row.source_time or 0.0, self._completed.get(row.place, 0.0)))
+            known = [complete for complete in times if complete]
+            if known or not times:
+                self.lag_seconds = max(0.0, now - min(known, default=now))
 
     def could_settle(self, found: dict[str, Any]) -> None:
         """What was found when it was tried to open what undoing a cutover needs."""

@@ -38,13 +38,14 @@ class StreamFacts:
     """How a stream does, for `status`.
 
     `position` is applied; `received` is the coordinate that was read (file, offset); `at_end` says
-    that the source had nothing more; `source_time` is its clock at the last commit applied.
+    that the source had nothing more; `complete` is the time (seconds since 1970) up to which all
+    that was committed is applied; 0: not known.
     """
 
     position: Position
     received: tuple[str, int]
     at_end: bool
-    source_time: float
+    complete: float
     rows: int
     transactions: int
     bytes: int
@@ -73,6 +74,9 @@ class Stream:
         self._connection: BinlogConnection | None = None
         self._position = start
         self._source_time = 0.0
+        """The source's clock at the last commit that was applied."""
+        self._ended_at = 0.0
+        """When the source was last seen to have nothing more."""
         self._rows = 0
         self._transactions = 0
         self.failure: Exception | None = None
@@ -105,17 +109,29 @@ class Stream:
 
     def facts(self) -> StreamFacts:
         """A consistent enough view of a moving thing."""
+        at_end = self._at_end()
         progress = self._builder.progress
         connection = self._connection
         return StreamFacts(
             position=self._position,
             received=(progress.file, progress.offset),
-            at_end=self._builder.at_end and self._outstanding == 0 and not self._builder.pending,
-            source_time=self._source_time,
+            at_end=at_end,
+            complete=max(self._source_time, self._ended_at),
             rows=self._rows,
             transactions=self._transactions,
             bytes=connection.bytes_received if connection else 0,
         )
+
+    def _at_end(self) -> bool:
+        """Whether all is applied that the source had; when it was seen to be so is remembered.
+
+        After a quiet night the last commit's time says nothing of how near the stream is.
+        """
+        builder = self._builder
+        at_end = builder.at_end and self._outstanding == 0 and not builder.pending
+        if at_end:
+            self._ended_at = time.time()
+        return at_end
 
     def passed(self, position: Position) -> bool:
         """Whether everything up to `position` (an upper bound) is applied."""
@@ -144,6 +160,7 @@ class Stream:
             passing("stream.read")
             for batch in builder.feed(events):
                 self._put(batch)
+            self._at_end()
             if builder.reached:
                 self._flush(position_only=True)
                 return
