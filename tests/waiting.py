@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
-WAIT_SECONDS = 60.0
+WAIT_SECONDS = 120.0
 _PAUSE_SECONDS = 0.005
 
 

@@ -233,7 +233,7 @@ class Project:
     def wait_until(
         self,
         condition: Callable[[], bool],
-        timeout: float = 60.0,
+        timeout: float = 120.0,
         *,
         daemon: Daemon | None = None,
     ) -> None:
