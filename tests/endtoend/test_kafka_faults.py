@@ -106,6 +106,9 @@ def test_no_position_passes_a_changed_definition(
         cursor.execute(f"ALTER TABLE {name} DROP PARTITION p0")
         wait_position(project, daemon, project.log_end())
         assert faults(project, name) == [("catching-up", "ddl")]
+        refused = project.run("tables", "resume", name, code=1).out
+        assert "refused: " in refused and f"dbbridge tables resync {project.source.name}" in refused
+        assert faults(project, name) == [("catching-up", "ddl")]
 
 
 def test_the_topic_of_definitions_is_deleted(kafka_project: KafkaProject, cursor: Cursor) -> None:
