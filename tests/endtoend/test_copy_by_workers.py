@@ -53,6 +53,7 @@ def begin_together(project: Project, daemon: Daemon) -> list[Daemon]:
     """Two workers; no chunk can be written before each has one, or the first took them all."""
     schema = project.source.name
     names = (f'"{schema}".{name}' for name in tables.TABLES if name != tables.KEYLESS)
+    project.wait_until(lambda: bool(project.stages()), daemon=daemon)
     busy = "SELECT count(DISTINCT worker) FROM dbbridge.errands WHERE worker <> ''"
     with project.target.connect() as holder, holder.transaction():
         holder.execute(f"LOCK TABLE {', '.join(names)} IN SHARE MODE".encode())
