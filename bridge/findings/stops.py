@@ -330,7 +330,7 @@ STOPS = (
         "source-replaced",
         "error",
         "The source is another server, or its log began anew: the table's frontier means nothing"
-        " there.",
+        " there, or rows were copied of commits that it does not have.",
         "dbbridge tables resync TABLE",
     ),
     Code(

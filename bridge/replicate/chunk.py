@@ -12,6 +12,7 @@ from typing import Any
 
 import pymysql
 
+from bridge.capture.binlog.positions import seen_gtids
 from bridge.capture.chunks import Bound
 from bridge.capture.snapshot import keyless_snapshot, read_chunk
 from bridge.change.batch import BadRow
@@ -63,7 +64,8 @@ def copy_chunk(
             position = replace(position, file="", offset=0)
         conn.execute(Q["exact_frontier"], {**names, **bind(position)})
     Quarantine(names["pipeline"]).add(conn, target, bad)
-    conn.execute(Q["chunk_done"], names)
+    seen = seen_gtids(source)
+    conn.execute(Q["chunk_done"], {**names, "seen": seen.text if seen else None})
     conn.execute(Q["copied_more"], {**names, "rows": rows, "bytes": size})
     return rows, size
 

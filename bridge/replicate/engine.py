@@ -194,8 +194,10 @@ class Engine:
             self._source_id = server_identity(source)
             known = [position for position in positions if position is not None]
             found = obstacle(source, self._source_id, state.source_id, known)
-        if found:
-            self._begin_anew(tables, found)
+            if found:
+                self._begin_anew(tables, found)
+            elif state.source_id not in ("", self._source_id):
+                self.stages.lose_copies(source)
         if state.source_id != self._source_id:
             self.stages.recognise(self._source_id, renamed=state.source_id != "")
 

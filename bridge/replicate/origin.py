@@ -7,8 +7,8 @@ that lacks some of it would be taken for the same, and what differs would stay i
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, TypeVar
 
 import pymysql
 
@@ -16,6 +16,8 @@ from bridge.capture.binlog.positions import has_executed, logged_at
 from bridge.capture.findings import server_findings
 from bridge.change.position import Position
 from bridge.errors import SourceError
+
+Table = TypeVar("Table")
 
 PATIENCE = 3.0
 """Seconds for commits that a stream has read and other sessions do not see yet."""
@@ -48,6 +50,20 @@ def obstacle(
         if another and not _same_log(conn, identity, known, position):
             return f"its server_id is the old one's, and its log has not {position} at that place"
     return ""
+
+
+def lacking(conn: pymysql.Connection[Any], seen: Mapping[Table, Sequence[Position]]) -> list[Table]:
+    """Those tables whose copies may have rows of commits that this server has not."""
+    deadline = time.monotonic() + PATIENCE
+    while True:
+        found = [
+            table
+            for table, positions in seen.items()
+            if not all(has_executed(conn, position) for position in positions)
+        ]
+        if not found or time.monotonic() > deadline:
+            return found
+        time.sleep(_POLL_SECONDS)
 
 
 def _has(conn: pymysql.Connection[Any], position: Position) -> bool:

@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 import psycopg
+import pymysql
 import structlog
 from psycopg.types.json import Jsonb
 
@@ -23,6 +24,7 @@ from bridge.errors import BridgeError, SourceError, TableStopped
 from bridge.names import TableName
 from bridge.replicate.family import families
 from bridge.replicate.job import Job
+from bridge.replicate.origin import lacking
 from bridge.replicate.plans import Planner
 from bridge.replicate.points import passing
 from bridge.replicate.readying import IndexBuilder, check_new, exists, table_stopped
@@ -443,6 +445,22 @@ class Stages:
         with self._transaction() as conn:
             swap.drop(conn, table.target)
             conn.execute(Q["drop_table"], {"pipeline": self._pipeline, **table.key})
+
+    def lose_copies(self, source: pymysql.Connection[Any]) -> None:
+        """After a failover: copies with rows of commits that this source lost are to begin anew.
+
+        Tables that follow the main stream are judged by its position, which is past all that.
+        """
+        names = {"pipeline": self._pipeline}
+        seen: dict[tuple[TableName, int], list[Position]] = {}
+        for schema, table, generation, text in self._conn.execute(Q["seen"], names):
+            key = (TableName(schema, table), generation)
+            seen.setdefault(key, []).append(Position.parse(text))
+        lost = lacking(source, seen)
+        tables = [t for t in self.tables() if (t.source, t.generation) in lost]
+        if tables:
+            what = "rows were copied of commits that the source lost when another server became it"
+            self.lose(tables, "source-replaced", what)
 
     def recognise(self, source_id: str, *, renamed: bool) -> None:
         """Notes which server is followed.

@@ -131,9 +131,15 @@ WHERE pipeline = %(pipeline)s AND source_schema = %(schema)s AND source_table = 
   AND generation = %(generation)s
 
 -- name: chunk_done
-UPDATE dbbridge.chunks SET done = true
+UPDATE dbbridge.chunks SET done = true, seen = %(seen)s
 WHERE pipeline = %(pipeline)s AND source_schema = %(schema)s AND source_table = %(table)s
   AND generation = %(generation)s AND number = %(number)s AND NOT done
+
+-- name: seen
+SELECT DISTINCT source_schema, source_table, generation, seen
+FROM dbbridge.chunks c JOIN dbbridge.tables t
+USING (pipeline, source_schema, source_table, generation)
+WHERE pipeline = %(pipeline)s AND stage IN ('copying', 'catching-up') AND seen <> ''
 
 -- name: done_chunks
 SELECT number FROM dbbridge.chunks

@@ -44,7 +44,7 @@ class Fault:
 
 GAPS = {
     "ddl": "the source changed its definition where it stands",
-    "source-replaced": "its frontier means nothing on the server that is the source now",
+    "source-replaced": "the server that is the source now lacks some of what it was read from",
     "snapshot-restarted": "nobody knows what changed before the connector began anew",
     "definitions-lost": "nobody knows whether its definition changed meanwhile",
 }

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import shutil
-import time
-from collections.abc import Callable, Iterator
-from contextlib import closing, suppress
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import pymysql
 import pytest
 
 from compose.local import servers
@@ -18,35 +15,10 @@ from compose.local.servers import Server
 from tests.endtoend.compare import assert_same
 from tests.endtoend.fixtures import NewProject
 from tests.endtoend.project import Project
+from tests.endtoend.replicating import FOLLOW, FORGET, SEE, START, STOP, poll, run
 from tests.fix_servers import SourceDatabase, TargetDatabase
 
-FORGET = {"mariadb": "RESET MASTER", "mysql": "RESET BINARY LOGS AND GTIDS"}
-FOLLOW = {
-    "mariadb": "CHANGE MASTER TO MASTER_HOST='{0.host}', MASTER_PORT={0.port},"
-    " MASTER_USER='{0.user}', MASTER_PASSWORD='{0.password}', MASTER_USE_GTID=slave_pos,"
-    " MASTER_CONNECT_RETRY=1",
-    "mysql": "CHANGE REPLICATION SOURCE TO SOURCE_HOST='{0.host}', SOURCE_PORT={0.port},"
-    " SOURCE_USER='{0.user}', SOURCE_PASSWORD='{0.password}', SOURCE_AUTO_POSITION=1,"
-    " GET_SOURCE_PUBLIC_KEY=1, SOURCE_CONNECT_RETRY=1",
-}
-START = {"mariadb": "START SLAVE", "mysql": "START REPLICA"}
-STOP = {"mariadb": "STOP SLAVE", "mysql": "STOP REPLICA"}
-SEE = {"mariadb": "GRANT SLAVE MONITOR ON *.* TO {}", "mysql": ""}
-
-
 ITEMS, LOOSE = "SELECT COUNT(*) FROM shop.item", "SELECT COUNT(*) FROM shop.loose"
-PATIENCE = 60.0
-
-
-def poll(true: Callable[[], bool]) -> None:
-    """Waits until it is."""
-    deadline = time.monotonic() + PATIENCE
-    while True:
-        with suppress(pymysql.err.ProgrammingError):  # no such table yet
-            if true():
-                return
-        assert time.monotonic() < deadline, "the replica does not follow"
-        time.sleep(0.05)
 
 
 @dataclass
@@ -117,15 +89,6 @@ def standby_follows(replicated: Replicated) -> None:
         now = target.execute("SELECT pg_current_wal_lsn()").fetchone()
         follows = "SELECT pg_last_wal_replay_lsn() >= %s::pg_lsn"
         poll(lambda: standby.execute(follows, now).fetchone() == (True,))
-
-
-def run(database: SourceDatabase, *statements: str) -> list[Any]:
-    found: list[Any] = []
-    with closing(database.connect()) as conn, conn.cursor() as cursor:
-        for statement in statements:
-            cursor.execute(statement)
-            found = list(cursor.fetchall())
-    return found
 
 
 @pytest.fixture

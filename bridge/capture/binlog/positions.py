@@ -77,6 +77,20 @@ def upper_bound(connection: pymysql.Connection[Any]) -> Position:
     return Position.at(*source.status())
 
 
+def seen_gtids(connection: pymysql.Connection[Any]) -> Position | None:
+    """GTIDs that cover what reads have seen so far; None without any.
+
+    MySQL adds a commit's GTID a moment after others see it: ask some time after the reads. Of
+    MariaDB both those of the server's own log and those that it replicated.
+    """
+    source = _Source(connection)
+    if source.mariadb:
+        text = source.value("SELECT @@GLOBAL.gtid_current_pos")
+        return Position("mariadb-gtid", text) if text else None
+    text = source.gtid_set("gtid_executed") if source.uses_gtid() else ""
+    return Position("mysql-gtid", text) if text else None
+
+
 def oldest_available(connection: pymysql.Connection[Any]) -> Position:
     """What has been purged from the source's log: any position that covers it can be read from.
 
