@@ -16,7 +16,7 @@ import psycopg
 import pymysql
 from psycopg.types.json import Jsonb
 
-from bridge.cutover.counting import Look, Who, between
+from bridge.cutover.counting import Look, Who, between, latest
 from bridge.cutover.fences.rights import rows
 from bridge.cutover.gates.transactions import REFUSED, programs
 from bridge.cutover.under_way import under_way
@@ -82,7 +82,7 @@ class Census:
         here, there = look_at_source(source), look_at_target(control)
         self._write(control, "source", between(self._source, here), here.unseen)
         self._write(control, "target", between(self._target, there), there.unseen)
-        self._source, self._target = here, there
+        self._source, self._target = latest(self._source, here), latest(self._target, there)
 
     def _write(
         self,
@@ -110,16 +110,12 @@ def look_at_source(source: pymysql.Connection[Any]) -> Look:
                 raise
             unseen = [*unseen, NO_SCHEMA]
     elif _on(source, "userstat"):
-        try:
+        if NO_PROCESS not in unseen:  # without it the table is empty, and nothing is refused
             counted = {Who(str(user), ""): int(n) for user, n in rows(source, _USERS)}
             return Look(counted, {}, met, tuple(unseen))
-        except pymysql.Error as error:
-            if error.args[0] not in REFUSED:
-                raise
-            unseen = [*unseen, NO_PROCESS]
     else:
         unseen = [*unseen, SAMPLED]
-    return Look({}, {}, met, tuple(unseen))
+    return Look(None, {}, met, tuple(unseen))
 
 
 def _by_schema(source: pymysql.Connection[Any], met: tuple[Who, ...], unseen: list[str]) -> Look:
@@ -155,8 +151,8 @@ def look_at_target(control: psycopg.Connection[Any]) -> Look:
         Who(user, host, program) for user, host, program in control.execute(Q["writing"]).fetchall()
     )
     try:
-        extension = control.execute(Q["has_statements"]).fetchone()
-        if not extension or not extension[0]:
+        counts = control.execute(Q["has_statements"]).fetchone()
+        if not counts or not counts[0]:
             return Look(met=met)
         counted = {Who(user, ""): int(n) for user, n in control.execute(Q["statements"])}
     except psycopg.Error as error:

@@ -21,7 +21,8 @@ WHERE l.locktype = 'transactionid' AND l.granted AND l.mode = 'ExclusiveLock'
   AND COALESCE(a.backend_type, 'client backend') = 'client backend'
 
 -- name: has_statements
-SELECT to_regclass('pg_stat_statements') IS NOT NULL
+-- Without this right others' statements have no text, so that nobody seems to write.
+SELECT to_regclass('pg_stat_statements') IS NOT NULL AND pg_has_role('pg_read_all_stats', 'USAGE')
 
 -- name: statements
 SELECT r.rolname, sum(s.calls)::bigint

@@ -19,12 +19,13 @@ class Who:
 class Look:
     """What one look at a server told.
 
-    `accounts`: writing statements since the server began to count, by account and host.
+    `accounts`: writing statements since the server began to count, by account and host; None where
+    it does not count, or does not tell.
     `sessions`: the same of those that are connected, by the session's number. `met`: who was in a
     transaction that had written at that moment. `unseen`: what the server did not tell.
     """
 
-    accounts: Mapping[Who, int] = field(default_factory=dict)
+    accounts: Mapping[Who, int] | None = None
     sessions: Mapping[int, tuple[Who, int]] = field(default_factory=dict)
     met: tuple[Who, ...] = ()
     unseen: tuple[str, ...] = ()
@@ -33,11 +34,11 @@ class Look:
 def between(before: Look | None, now: Look) -> dict[Who, int]:
     """Who wrote since the look before, and how many statements (or 1, where they are only met).
 
-    What was counted before the first look is not told: nobody knows how long ago that was.
-    Counters that have become smaller began anew.
+    What was counted before the first look that told of counters is not told: nobody knows how long
+    ago that was. Counters that have become smaller began anew.
     """
     found: dict[Who, int] = {}
-    if before is not None:
+    if before is not None and before.accounts is not None and now.accounts is not None:
         counted = _grown(before.accounts, now.accounts)
         for who, count in _of_sessions(before, now).items():
             account = Who(who.account, who.host)
@@ -52,6 +53,14 @@ def between(before: Look | None, now: Look) -> dict[Who, int]:
         if not any((w.account, w.host, w.program) == _of(who) for w in found):
             found[who] = 1
     return found
+
+
+def latest(before: Look | None, now: Look) -> Look | None:
+    """What the next look is compared with.
+
+    One that told of no counters is passed over, so that what is written meanwhile is told later.
+    """
+    return before if now.accounts is None else now
 
 
 def _of(who: Who) -> tuple[str, str, str]:

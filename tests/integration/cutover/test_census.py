@@ -3,19 +3,27 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
 from contextlib import closing
+from pathlib import Path
 from typing import Any
 
 import psycopg
 import pymysql
+import pytest
 
-from bridge.cutover.census import SAMPLED, Census
+from bridge.cutover.census import SAMPLED, Census, look_at_source, look_at_target
+from bridge.cutover.counting import Who
 from bridge.cutover.proposals import propose
 from bridge.cutover.sampling import sample_log
 from bridge.names import TableName
 from bridge.store.migrate import migrate
-from tests.fix_servers import SourceDatabase, TargetDatabase
+from compose.local import servers
+from compose.local.errors import Unavailable
+from compose.local.servers import Server
+from tests.fix_servers import UNAVAILABLE, SourceDatabase, TargetDatabase
 from tests.verifying import World
+from tests.waiting import until
 
 
 def writers(conn: psycopg.Connection[Any], side: str, account: str) -> list[tuple[str, int]]:
@@ -91,6 +99,116 @@ def test_writers_are_seen(source_db: SourceDatabase, target_db: TargetDatabase) 
             assert looks >= 3
     finally:
         world.mysql(f"DROP USER '{user}'@'%'")
+
+
+@pytest.fixture
+def server(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Server]:
+    """A server of the kind and with the options that are asked for, which is nobody else's."""
+    kind, *options = request.param
+    try:
+        started = servers.start(kind, tmp_path / "data", options=options)
+    except Unavailable as reason:
+        pytest.skip(f"{UNAVAILABLE}: {kind} ({reason})")
+    try:
+        yield started
+    finally:
+        started.stop()
+
+
+def counting(control: psycopg.Connection[Any]) -> Census:
+    migrate(control)
+    control.execute("INSERT INTO dbbridge.pipeline (name) VALUES ('p')")
+    return Census("p", seconds=0.0)
+
+
+@pytest.mark.parametrize(
+    ("server", "right"),
+    [
+        (("mysql",), "SELECT ON performance_schema.*"),
+        (("mariadb", "--userstat=1"), "PROCESS ON *.*"),
+    ],
+    indirect=["server"],
+)
+def test_a_right_to_read_the_sources_counters_tells_nobody_of_old(
+    server: Server, right: str, target_db: TargetDatabase
+) -> None:
+    def session(user: str) -> pymysql.Connection[Any]:
+        return pymysql.connect(
+            host=server.host, port=server.port, user=user, password="x", autocommit=True
+        )
+
+    def write() -> None:
+        before = counted()
+        with closing(session("writer")) as conn, conn.cursor() as cursor:
+            cursor.execute("INSERT INTO shop.t VALUES (1)")
+        until(lambda: counted() > before)
+
+    def counted() -> int:
+        found = look_at_source(administrator).accounts or {}
+        return sum(number for who, number in found.items() if who.account == "writer")
+
+    with (
+        closing(SourceDatabase(server, "mysql").connect()) as administrator,
+        administrator.cursor() as root,
+        closing(target_db.connect()) as control,
+    ):
+        root.execute("CREATE DATABASE shop")
+        root.execute("CREATE TABLE shop.t (id int)")
+        for user in ("bridge", "writer"):
+            root.execute(f"CREATE USER {user} IDENTIFIED BY 'x'")
+            root.execute(f"GRANT ALL ON shop.* TO {user}")
+        census = counting(control)
+        write()
+        with closing(session("bridge")) as source:
+            census.tick(source, control)
+        root.execute(f"GRANT {right} TO bridge")
+        with closing(session("bridge")) as source:
+            census.tick(source, control)
+            assert writers(control, "source", "writer") == []
+        root.execute(f"REVOKE {right} FROM bridge")
+        with closing(session("bridge")) as source:
+            write()
+            census.tick(source, control)
+            assert writers(control, "source", "writer") == []
+        root.execute(f"GRANT {right} TO bridge")
+        with closing(session("bridge")) as source:
+            census.tick(source, control)
+            assert writers(control, "source", "writer") == [("", 1)]
+
+
+@pytest.mark.parametrize(
+    "server", [("postgresql", "-c", "shared_preload_libraries=pg_stat_statements")], indirect=True
+)
+def test_a_right_to_read_the_targets_counters_tells_nobody_of_old(
+    server: Server, source_db: SourceDatabase
+) -> None:
+    database = TargetDatabase(server, "postgres")
+    writer, bridge = Who("writer", ""), {"user": "bridge", "password": "x"}
+    with (
+        closing(source_db.connect()) as source,
+        closing(database.connect()) as root,
+    ):
+        root.execute("CREATE EXTENSION pg_stat_statements")
+        root.execute("CREATE TABLE t (id int)")
+        census = counting(root)
+        for role in ("writer", "bridge"):
+            root.execute(f"CREATE ROLE {role} LOGIN PASSWORD 'x'".encode())
+        root.execute("GRANT ALL ON t TO writer")
+        root.execute("GRANT ALL ON SCHEMA dbbridge TO bridge")
+        root.execute("GRANT ALL ON ALL TABLES IN SCHEMA dbbridge TO bridge")
+        with (
+            closing(database.connect(**{**bridge, "user": "writer"})) as application,
+            closing(database.connect(**bridge)) as control,
+        ):
+            application.execute("INSERT INTO t VALUES (1)")
+            until(lambda: writer in (look_at_target(root).accounts or {}))
+            census.tick(source, control)
+            root.execute("GRANT pg_read_all_stats TO bridge")
+            census.tick(source, control)
+            assert writers(control, "target", "writer") == []
+            application.execute("INSERT INTO t VALUES (2)")
+            census.tick(source, control)
+            assert writers(control, "target", "writer") == [("", 1)]
 
 
 def test_the_newest_transactions_are_looked_at(

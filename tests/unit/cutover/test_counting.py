@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from bridge.cutover.counting import Look, Who, between
+from bridge.cutover.counting import Look, Who, between, latest
 
 APP, CRON = Who("app", "web"), Who("cron", "batch")
 
@@ -14,6 +14,14 @@ def test_what_was_written_since() -> None:
     assert between(before, Look({APP: 12, CRON: 5})) == {APP: 2}
     assert between(before, Look({APP: 3, CRON: 5})) == {APP: 3}  # the server began anew
     assert between(before, Look({APP: 10, CRON: 5, Who("new", "x"): 4})) == {Who("new", "x"): 4}
+
+
+def test_a_look_that_told_of_no_counters_is_passed_over() -> None:
+    blind, first = Look(None, {}, (CRON,)), Look({APP: 900})
+    assert between(blind, first) == {}  # of old, nobody knows when
+    assert between(first, blind) == {CRON: 1}
+    assert latest(None, blind) is None
+    assert latest(blind, first) == latest(first, blind) == first
 
 
 def test_programs_are_told_by_sessions_that_are_still_there() -> None:
