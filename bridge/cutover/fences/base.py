@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal, Protocol, TypeAlias
 
@@ -63,6 +64,14 @@ class Session:
         return {name: getattr(self, name) for name in self.__slots__}
 
 
+def distinct(sessions: Iterable[Session]) -> tuple[Session, ...]:
+    """Each once, as it was first seen: who takes his time to end is ended again."""
+    found: dict[int, Session] = {}
+    for each in sessions:
+        found.setdefault(each.id, each)
+    return tuple(found.values())
+
+
 @dataclass(frozen=True, slots=True)
 class Proof:
     """Whether nobody writes any more, who stands in the way if not, and who was ended for it."""
@@ -76,7 +85,8 @@ class Proof:
 class Limits:
     """How long a fence may take in all, and one lock of it, in seconds.
 
-    `end`: whether sessions that stand in the way are ended, once a lock was waited for in vain.
+    `end`: whether sessions that stand in the way are ended, once a lock was waited for in vain and
+    while there is time left for another try.
     """
 
     seconds: float = 10

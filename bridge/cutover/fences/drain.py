@@ -9,7 +9,15 @@ import pymysql
 from pymysql.constants import ER
 
 from bridge.cutover.fences import sessions
-from bridge.cutover.fences.base import Connection, Evidence, Limits, Proof, Session, SourceFence
+from bridge.cutover.fences.base import (
+    Connection,
+    Evidence,
+    Limits,
+    Proof,
+    Session,
+    SourceFence,
+    distinct,
+)
 from bridge.cutover.fences.rights import execute
 from bridge.names import TableName
 
@@ -67,7 +75,10 @@ def insist(
     limits: Limits,
     exempt: Collection[str],
 ) -> Proof:
-    """Carries out a statement that locks tables, ending who stands in the way if he may."""
+    """Carries out a statement that locks tables, ending who stands in the way if he may.
+
+    Nobody is ended unless it is tried again afterwards.
+    """
     deadline = time.monotonic() + limits.seconds
     ended: list[Session] = []
     try:
@@ -80,11 +91,11 @@ def insist(
                 if error.args[0] not in (ER.LOCK_WAIT_TIMEOUT, ER.LOCK_DEADLOCK):
                     raise
             else:
-                return Proof(True, (), tuple(ended))
+                return Proof(True, (), distinct(ended))
             found = sessions.blockers(conn, tables)
+            if time.monotonic() > deadline:
+                return Proof(False, tuple(found), distinct(ended))
             if limits.end:
                 ended += sessions.end(conn, [each for each in found if each.user not in exempt])
-            if time.monotonic() > deadline:
-                return Proof(False, tuple(found), tuple(ended))
     finally:
         execute(conn, "SET SESSION lock_wait_timeout = DEFAULT")

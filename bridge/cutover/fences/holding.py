@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bridge.cutover.fences.base import Connection, Limits, Notes, Proof, SourceFence
+from bridge.cutover.fences.base import Connection, Limits, Notes, Proof, SourceFence, distinct
 from bridge.cutover.fences.choose import FENCES
 from bridge.cutover.fences.drain import drain
 from bridge.errors import ServerRefused
@@ -27,7 +27,7 @@ def engage(conn: Connection, fence: SourceFence, notes: Notes, limits: Limits) -
     if not proof.holds:
         return proof
     drained = drain(conn, fence, evidence, limits)
-    return Proof(drained.holds, drained.blockers, (*proof.ended, *drained.ended))
+    return Proof(drained.holds, drained.blockers, distinct((*proof.ended, *drained.ended)))
 
 
 def release(conn: Connection, notes: Notes) -> list[str]:

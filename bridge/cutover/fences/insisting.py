@@ -9,7 +9,7 @@ from typing import Any
 
 import psycopg
 
-from bridge.cutover.fences.base import Limits, Proof, Session
+from bridge.cutover.fences.base import Limits, Proof, Session, distinct
 
 Connection = psycopg.Connection[tuple[Any, ...]]
 IN_THE_WAY = (
@@ -33,8 +33,8 @@ def insist(
 ) -> Proof:
     """Does it by `act`, which is told how long to wait for a lock, again and again.
 
-    Sessions of roles that are `exempt` are not ended. Where the proof does not hold nothing was
-    done.
+    Sessions of roles that are `exempt` are not ended; others are only where it is tried again
+    afterwards. Where the proof does not hold nothing was done.
     """
     began = time.monotonic()
     deadline, patience = began + limits.seconds, began + limits.lock_seconds
@@ -45,13 +45,13 @@ def insist(
         try:
             act(seconds)
         except IN_THE_WAY:
-            found = blockers()
-            if limits.end and time.monotonic() > patience:
+            found, now = blockers(), time.monotonic()
+            if now > deadline:
+                return Proof(False, tuple(found), distinct(ended))
+            if limits.end and now > patience:
                 ended += _end(conn, [each for each in found if each.user not in exempt])
-            if time.monotonic() > deadline:
-                return Proof(False, tuple(found), tuple(ended))
         else:
-            return Proof(True, (), tuple(ended))
+            return Proof(True, (), distinct(ended))
 
 
 def _end(conn: Connection, victims: Sequence[Session]) -> list[Session]:

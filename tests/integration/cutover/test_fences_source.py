@@ -130,6 +130,20 @@ def test_a_transaction_in_the_way_is_named_and_ended_or_waited_for(
     per_table.release()
 
 
+def test_nobody_is_ended_when_there_is_no_time_left_to_try_again(per_table: Shop) -> None:
+    fence = FENCES["revoke"](per_table.subject)
+    per_table.allow(fence)
+    with closing(per_table.connect(per_table.app, autocommit=False)) as conn:
+        with conn.cursor() as cursor:
+            cursor.execute("INSERT INTO orders (n) VALUES (77)")
+        proof = per_table.engage(fence, Limits(seconds=1, lock_seconds=1))
+        assert not proof.holds
+        assert [each.user for each in proof.blockers] == [per_table.app.user]
+        assert proof.ended == ()
+        conn.commit()
+    per_table.release()
+
+
 def test_auto_takes_what_is_possible_and_says_why(per_table: Shop) -> None:
     with per_table.fencing() as conn:
         assert choose(conn, per_table.subject, "lock_account").fence.kind == "lock_account"

@@ -13,13 +13,15 @@ import psycopg
 import pytest
 from psycopg import IsolationLevel
 
-from bridge.cutover.fences.base import FenceProblem, Limits
-from bridge.cutover.fences.insisting import Connection
+from bridge.cutover.fences.base import FenceProblem, Limits, Session
+from bridge.cutover.fences.insisting import Connection, insist
 from bridge.cutover.fences.target import TargetFence, release
 from bridge.cutover.fences.target_check import check_target
+from bridge.databases.postgres import limit_locks
 from bridge.names import TableName
 from tests.fix_servers import TargetDatabase
 from tests.integration.cutover.fencing import Kept
+from tests.integration.cutover.lingering import hinder
 
 LIMITS = Limits(seconds=60, lock_seconds=0.2)
 PATIENT = Limits(seconds=60, lock_seconds=50)
@@ -249,6 +251,44 @@ def test_a_transaction_in_the_way_is_named_and_ended_or_waited_for(place: Place,
             conn.commit()
     count = place.root("SELECT count(*) FROM shop.orders WHERE n = 77")
     assert count == [(0 if end else 1,)]
+
+
+def test_nobody_is_ended_when_there_is_no_time_left_to_try_again(place: Place) -> None:
+    with closing(place.connect("app", autocommit=False)) as conn:
+        conn.execute("INSERT INTO shop.orders (n) VALUES (77)")
+        with closing(place.connect("bridge")) as admin:
+            limits = Limits(seconds=0.5, lock_seconds=0.5)
+            proof = place.fence().engage(admin, place.notes, limits)
+        assert not proof.holds
+        assert [each.id for each in proof.blockers] == [conn.info.backend_pid]
+        assert proof.ended == ()
+        conn.commit()
+
+
+def test_who_takes_his_time_to_end_is_named_once(place: Place) -> None:
+    def act(seconds: float) -> None:
+        with admin.transaction():
+            limit_locks(admin, seconds)
+            admin.execute("SELECT pg_advisory_xact_lock(1)")
+
+    def blockers() -> list[Session]:
+        seen.append(None)
+        if len(seen) == 3:  # he was ended twice
+            hindrance.rollback()
+        return [Session(pid, place.role("app"), "")]
+
+    seen: list[None] = []
+    with (
+        closing(place.connect("app")) as conn,
+        closing(place.db.connect(autocommit=False)) as hindrance,
+        closing(place.connect("bridge")) as admin,
+    ):
+        pid = conn.info.backend_pid
+        conn.execute("SELECT pg_advisory_lock(1)")
+        hinder(conn, hindrance)
+        proof = insist(admin, act, blockers, Limits(seconds=60, lock_seconds=0.001))
+    assert proof.holds and len(seen) >= 3
+    assert [each.id for each in proof.ended] == [pid]
 
 
 def test_who_may_not_be_ended_is_named(place: Place) -> None:
