@@ -36,6 +36,8 @@ from bridge.store.state import Q as STORE
 Q = queries("bridge.cutover", "queries.sql")
 PATIENCE_SECONDS = 1.0
 """How long to wait for PostgreSQL to notice that a killed operator's session is gone."""
+EVICTION_SECONDS = 30.0
+"""How long a session that was ended may take to be gone: its server may have much else to do."""
 SCHEDULED: tuple[State, ...] = ("source-primary", "arming", "armed")
 """In these a switch may be announced; it begins with fencing."""
 GRACE_SECONDS = 5.0
@@ -302,8 +304,9 @@ class Journal:
 
     def _evict(self, holder: Record, names: Mapping[str, Any]) -> None:
         """The session of that very attempt; if another one came meanwhile, it stays."""
+        ended = {"attempt": holder.attempt, "milliseconds": round(EVICTION_SECONDS * 1000)}
         try:
-            self.conn.execute(Q["evict"], {**names, "attempt": holder.attempt})
+            self.conn.execute(Q["evict"], {**names, **ended})
         except psycopg.errors.InsufficientPrivilege as error:
             raise _busy(holder) from error
         if not self._lock(names):

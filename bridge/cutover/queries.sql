@@ -23,7 +23,7 @@ SELECT pg_advisory_lock(dbbridge.cutover_key(%(pipeline)s, %(group)s))
 SELECT pg_advisory_unlock(dbbridge.cutover_key(%(pipeline)s, %(group)s))
 
 -- name: evict
-SELECT pg_terminate_backend(l.pid) FROM pg_locks l JOIN dbbridge.cutovers c
+SELECT pg_terminate_backend(l.pid, %(milliseconds)s) FROM pg_locks l JOIN dbbridge.cutovers c
   ON (l.classid::bigint << 32 | l.objid::bigint) = dbbridge.cutover_key(c.pipeline, c.grp)
 WHERE c.pipeline = %(pipeline)s AND c.grp = %(group)s AND c.attempt = %(attempt)s
   AND l.locktype = 'advisory' AND l.granted AND l.objsubid = 1 AND l.pid <> pg_backend_pid()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import secrets
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
@@ -26,7 +27,8 @@ from bridge.cutover.waivers import Waivers
 from bridge.store.migrate import migrate
 from compose.local.servers import Server
 from tests.fix_servers import TargetDatabase
-from tests.waiting import WAIT_SECONDS
+from tests.integration.cutover.lingering import hinder
+from tests.waiting import WAIT_SECONDS, until
 
 Open = Callable[[], Journal]
 GROUP = "orders"
@@ -202,6 +204,31 @@ def test_a_frozen_operator_is_put_out(operator: Open) -> None:
     assert take(third, evict=True).attempt == 3
     with pytest.raises(psycopg.OperationalError):
         second.conn.execute("SELECT 1")
+
+
+def test_who_takes_his_time_to_end_is_waited_for(
+    operator: Open, database: TargetDatabase, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("bridge.cutover.journal.EVICTION_SECONDS", WAIT_SECONDS)
+    first, second, watcher = operator(), operator(), operator()
+    first.take(GROUP)
+    with (
+        closing(database.connect(autocommit=False)) as hindrance,
+        ThreadPoolExecutor() as pool,
+    ):
+        hinder(first.conn, hindrance)
+        taken = pool.submit(second.take, GROUP, evict=True)
+        until(lambda: taken.done() or waits_for_an_end(watcher, second.conn.info.backend_pid))
+        assert not taken.done()
+        hindrance.rollback()
+        assert taken.result(WAIT_SECONDS).attempt == 2
+
+
+def waits_for_an_end(journal: Journal, pid: int) -> bool:
+    found = journal.conn.execute(
+        "SELECT FROM pg_stat_activity WHERE pid = %s AND wait_event = 'BackendTermination'", (pid,)
+    )
+    return found.rowcount == 1
 
 
 def test_who_takes_over_may_stand_still_as_well(operator: Open) -> None:
