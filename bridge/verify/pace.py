@@ -71,6 +71,8 @@ class Throttle(Pace):
     def _run(self) -> None:
         while not self._ended.is_set():
             reason = next(filter(None, map(_asked, self.probes)), "")
+            if self._ended.is_set():
+                return  # what was looked at may have been closed in the middle of it
             if reason:
                 self._free.clear()
             else:

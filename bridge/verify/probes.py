@@ -11,6 +11,7 @@ import psycopg
 import pymysql
 
 from bridge.databases import load
+from bridge.errors import BridgeError
 from bridge.store.overrides import Override, read_overrides
 from bridge.verify.pace import Probe
 
@@ -21,24 +22,37 @@ OURS = 2
 
 @dataclass
 class Watched:
-    """A server that is looked at, over a session that is opened again when it broke."""
+    """A server that is looked at, over a session that is opened again when it broke.
+
+    One thread asks; another one may close it meanwhile.
+    """
 
     name: str
     connect: Connect
     _conn: Any = None
+    _closed: bool = False
 
     def ask(self, question: Callable[[Any], Any]) -> Any:
-        """The answer; raises what the driver raises, and then begins with a new session."""
-        if self._conn is None:
-            self._conn = self.connect()
+        """The answer; raises what the driver raises, and then begins with a new session.
+
+        Raises BridgeError once it is closed.
+        """
+        conn = self._conn = self._conn or self.connect()
+        if self._closed:  # which may have been while the session was opened
+            self._end()
+            raise BridgeError(f"{self.name} is not looked at any more")
         try:
-            return question(self._conn)
+            return question(conn)
         except (psycopg.Error, pymysql.Error, OSError):
-            self.close()
+            self._end()
             raise
 
     def close(self) -> None:
-        """Ends the session."""
+        """Ends the session; there will be no other one."""
+        self._closed = True
+        self._end()
+
+    def _end(self) -> None:
         conn, self._conn = self._conn, None
         if conn is not None:
             with suppress(Exception):
