@@ -77,7 +77,8 @@ class Session:
         self._queue: queue.Queue[Batch | None] = queue.Queue(1)
         self._failed: Exception | None = None
         self._handed = self._done = 0
-        self._oldest = 0.0
+        self._waiting: deque[float] = deque()
+        """Since when each batch waits that is handed over and not applied."""
         self._recorded: deque[tuple[float, int]] = deque()
         self._safe = self._confirmed = 0
         self._asked = False
@@ -97,7 +98,10 @@ class Session:
     @property
     def lag(self) -> float:
         """Seconds since the oldest commit that is not applied."""
-        oldest = self._oldest or self._builder.batch.since
+        # What is handed over is in both for a moment, and is found whichever thread is quick.
+        oldest = self._builder.batch.since
+        with suppress(IndexError):
+            oldest = self._waiting[0]
         return time.monotonic() - oldest if oldest else 0.0
 
     def open(self) -> None:
@@ -193,8 +197,8 @@ class Session:
             return
         if not builder.full and (not force or not builder.between or self._busy):
             return
+        self._waiting.append(builder.batch.since)
         batch = builder.taken()
-        self._oldest = self._oldest or batch.since
         self._handed += 1
         while self._failed is None:
             try:
@@ -255,12 +259,13 @@ class Session:
             while (batch := self._queue.get()) is not None:
                 self._applier.apply(batch)
                 self.rows += len(batch.changes)
+                if batch.since:
+                    self._waiting.popleft()
                 if batch.whole:
                     ledger.settle(self._confirmed)
                     self.unrepresentable = len(ledger)
                     self._recorded.append((time.monotonic(), batch.position))
                     self.applied = max(self.applied, batch.position)
-                    self._oldest = 0.0
                 self._done += 1
                 self._rouse()
         except Exception as error:  # noqa: BLE001 (it is raised in the reader's thread)

@@ -32,6 +32,11 @@ KEEP_SECONDS = 600.0
 """Longer than a test takes: what it puts the source back to must not have been confirmed."""
 TABLE_RIGHTS = "SELECT, INSERT, UPDATE, DELETE"
 OWN_RIGHTS = "CREATE, SELECT, INSERT, UPDATE"
+WAITING = (
+    "SELECT COUNT(*) FROM information_schema.PROCESSLIST"
+    " WHERE STATE LIKE 'Waiting for table%' AND USER = '{}'"
+)
+"""How many sessions of an account wait for a table that somebody has locked."""
 
 
 @dataclass
@@ -125,6 +130,13 @@ class Rig:
         with self.bridge() as conn:
             lsn = slots.marker(conn)
         return self.until(lambda facts: facts.applied >= lsn, timeout)
+
+    def end(self) -> int:
+        """Where the target's log ends."""
+        with self.bridge() as conn:
+            row = conn.execute("SELECT pg_current_wal_flush_lsn() - '0/0'::pg_lsn").fetchone()
+        assert row is not None
+        return int(row[0])
 
     def until(self, condition: Callable[[Facts], bool], timeout: float = PATIENCE) -> Facts:
         """Waits for facts; fails if it stops before."""

@@ -12,7 +12,8 @@ from bridge.reverse.batch import Batch
 from bridge.reverse.builder import Builder
 from bridge.reverse.stream import Data, Stream
 from bridge.reverse.writer import dialect_of
-from tests.integration.reverse.rig import GROUP, PATIENCE, PIPELINE, Rig
+from tests.integration.reverse.rig import GROUP, PATIENCE, PIPELINE, WAITING, Rig
+from tests.waiting import until
 
 TABLES = {"one": "id int PRIMARY KEY, n int"}
 
@@ -80,3 +81,28 @@ def test_a_backlog_is_many_transactions_in_the_source(
         last.rollback()
     rig.drain()
     rig.same()
+
+
+def test_what_waits_behind_an_applied_batch_is_behind(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("bridge.reverse.builder.MOST_CHANGES", 2)  # each is a batch of its own
+    rig.make({**TABLES, "two": TABLES["one"]})
+    rig.start()
+    rig.drain()
+    waiting = WAITING.format(rig.accounts.name)
+    with closing(rig.source.connect()) as first, closing(rig.source.connect()) as second:
+        for conn, table in ((first, "one"), (second, "two")):
+            with conn.cursor() as cursor:
+                cursor.execute(f"LOCK TABLES {table} READ")
+        rig.write("INSERT INTO one VALUES (1, 1)")
+        until(lambda: rig.rows(waiting) == [(1,)])
+        rig.write("INSERT INTO two VALUES (1, 1)")
+        end = rig.end()
+        rig.until(lambda facts: facts.received >= end)
+        first.query("UNLOCK TABLES")
+        until(lambda: rig.rows("SELECT id FROM one") == [(1,)] and rig.rows(waiting) == [(1,)])
+        assert rig.reverse is not None
+        assert rig.reverse.facts().lag_seconds
+    rig.drain()
+    assert rig.same() == 2

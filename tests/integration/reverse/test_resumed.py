@@ -13,14 +13,10 @@ from psycopg.types.json import Jsonb
 
 from bridge.cutover.gates.reverse import SILENT_SECONDS, lag_told
 from bridge.cutover.wayback import Course, StreamBack, tell
-from tests.integration.reverse.rig import GROUP, PATIENCE, PIPELINE, Rig
+from tests.integration.reverse.rig import GROUP, PATIENCE, PIPELINE, WAITING, Rig
 from tests.waiting import until
 
 TABLES = {"log": "a int, b int"}
-WAITING = (
-    "SELECT COUNT(*) FROM information_schema.PROCESSLIST"
-    " WHERE STATE LIKE 'Waiting for table%' AND USER = '{}'"
-)
 ENDING = "SELECT COUNT(*) FROM information_schema.PROCESSLIST WHERE ID = {} AND COMMAND = 'Query'"
 
 
