@@ -17,7 +17,7 @@ from psycopg.types.json import Jsonb
 
 from bridge.cutover.census import Census
 from bridge.cutover.opening import serving_plans, tables_of
-from bridge.cutover.wayback import Course, Q, courses, idle_slots, tell
+from bridge.cutover.wayback import Course, Q, begun, courses, idle_slots, tell
 from bridge.databases import mysql
 from bridge.databases.endpoint import Endpoint
 from bridge.errors import BridgeError
@@ -181,6 +181,7 @@ class Keeper:
             epoch=course.epoch,
             flip=course.start,
         )
+        begun(conn, self._pipeline, course)
         stream.start()
         self._running[course.group] = course, stream
         log.info("way-back", group=course.group, epoch=course.epoch)
@@ -196,7 +197,8 @@ class Keeper:
         for group, (course, stream) in self._running.items():
             slot = read_slot(conn, slot_name(conn.info.dbname, self._pipeline, group))
             stream.press(slot is not None and slot.state == "unreserved")
-            tell(conn, self._pipeline, course, Jsonb(_status(stream.facts())))
+            if (facts := stream.facts()).known:
+                tell(conn, self._pipeline, course, Jsonb(_status(facts)))
 
 
 def _status(facts: Facts) -> dict[str, Any]:

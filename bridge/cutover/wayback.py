@@ -188,6 +188,12 @@ def idle_slots(conn: psycopg.Connection[Any], pipeline: str) -> list[str]:
     return [str(slot) for (slot,) in conn.execute(Q["idle_slots"], {"pipeline": pipeline})]
 
 
+def begun(conn: psycopg.Connection[Any], pipeline: str, course: Course) -> None:
+    """How far an earlier stream was says nothing any more; what it met may be met again."""
+    names = {"pipeline": pipeline, "group": course.group, "epoch": course.epoch}
+    conn.execute(Q["begun"], names)
+
+
 def tell(conn: psycopg.Connection[Any], pipeline: str, course: Course, status: Any) -> None:
     """Keeps what the daemon says of one, unless another one is to run by now."""
     said = {"pipeline": pipeline, "group": course.group, "epoch": course.epoch, "status": status}

@@ -31,6 +31,10 @@ UPDATE dbbridge.way_back
 SET status = %(status)s || jsonb_build_object('told_at', clock_timestamp())
 WHERE pipeline = %(pipeline)s AND grp = %(group)s AND epoch = %(epoch)s
 
+-- name: begun
+UPDATE dbbridge.way_back SET status = status || '{"lag_seconds": null}'
+WHERE pipeline = %(pipeline)s AND grp = %(group)s AND epoch = %(epoch)s AND status ? 'lag_seconds'
+
 -- name: told
 SELECT slot, status || CASE WHEN status ? 'told_at' THEN jsonb_build_object('age_seconds',
     extract(epoch FROM clock_timestamp() - (status ->> 'told_at')::timestamptz)) ELSE '{}' END

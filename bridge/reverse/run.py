@@ -43,8 +43,9 @@ class Facts:
 
     `applied`: every transaction of the target whose commit record stands before is in the source.
     `lag_seconds` is the age of the oldest commit that is not (0: there is none, None: not
-    connected). `unrepresentable`: rows that the source cannot hold. `error` is what it met last,
-    None while it works; with `stopped` it does not go on by itself.
+    connected, or it does not know yet). `unrepresentable`: rows that the source cannot hold.
+    `error` is what it met last, None while it works; with `stopped` it does not go on by itself.
+    `known`: it has got anywhere, or failed; until then the others say nothing.
     """
 
     received: int = 0
@@ -55,6 +56,7 @@ class Facts:
     unrepresentable: int = 0
     error: BridgeError | None = None
     stopped: bool = False
+    known: bool = True
 
     @property
     def rollback_available(self) -> bool:
@@ -92,7 +94,7 @@ class Reverse:
         self._wake_read.setblocking(False)
         self._thread = threading.Thread(target=self._run, name=f"reverse-{group}", daemon=True)
         self._session: Session | None = None
-        self._facts = Facts(applied=flip)
+        self._facts = Facts(applied=flip, known=False)
         self._rows = 0
         self._rates: deque[tuple[float, int]] = deque(maxlen=64)
 
@@ -125,10 +127,13 @@ class Reverse:
         return self._thread.is_alive()
 
     def facts(self) -> Facts:
-        """How it stands; from any thread."""
-        session, facts = self._session, self._facts
-        if session is None:
-            return facts
+        """How it stands; from any thread.
+
+        What it met last counts until a session gets further: what stopped one may stop the next.
+        """
+        session = self._session
+        if session is None or not session.settled:
+            return self._facts
         return Facts(
             session.received,
             session.applied,
@@ -157,14 +162,10 @@ class Reverse:
         while not self._stopping.is_set():
             began = time.monotonic()
             error = self._attempt()
-            if error is None:
-                return
-            if not error.transient:
-                log.error("reverse-stopped", group=self._job.group, reason=error.message)
+            if error is None or not error.transient:
                 return
             if time.monotonic() - began > LONGEST_PAUSE:
                 pause = LEAST_PAUSE
-            log.warning("reverse-waits", group=self._job.group, reason=error.message)
             self._stopping.wait(pause * random.uniform(0.5, 1))  # noqa: S311
             pause = min(2 * pause, LONGEST_PAUSE)
 
@@ -189,10 +190,20 @@ class Reverse:
             error = BridgeError(f"reverse replication failed: {defect!r}", "this is a defect")
         finally:
             session.close()
-            self._rows += session.rows
-            self._session = None
-            self._facts = Facts(
-                session.received, max(session.applied, self._facts.applied), None, self._rows,
-                0.0, session.unrepresentable, error, error is not None and not error.transient,
-            )  # fmt: skip
+            self._ended(session, error)
         return error
+
+    def _ended(self, session: Session, error: BridgeError | None) -> None:
+        """The log has it before anybody is told; then the session is nobody's any more."""
+        stopped = error is not None and not error.transient
+        if error is not None:
+            say, event = (
+                (log.error, "reverse-stopped") if stopped else (log.warning, "reverse-waits")
+            )
+            say(event, group=self._job.group, reason=error.message)
+        self._facts = Facts(
+            session.received, max(session.applied, self._facts.applied), None,
+            self._rows + session.rows, 0.0, session.unrepresentable, error, stopped,
+        )  # fmt: skip
+        self._session = None
+        self._rows += session.rows

@@ -79,8 +79,11 @@ def read_slot(conn: psycopg.Connection[Any], name: str) -> Slot | None:
     )
 
 
-def check_slot(conn: psycopg.Connection[Any], name: str, position: int) -> Slot:
-    """The slot, if it still has everything from the source's position on; raises SlotLost."""
+def check_slot(conn: psycopg.Connection[Any], name: str, position: int) -> int:
+    """Where the target's log ends, if the slot has all of it from the source's position on.
+
+    Raises SlotLost.
+    """
     slot = read_slot(conn, name)
     if slot is None or slot.state == "lost":
         what = "does not exist any more" if slot is None else "has lost its WAL"
@@ -104,7 +107,7 @@ def check_slot(conn: psycopg.Connection[Any], name: str, position: int) -> Slot:
             " source has them: what the target writes next would be taken for old; compare with"
             " dbbridge verify",
         )
-    return slot
+    return here
 
 
 def arm(

@@ -81,6 +81,8 @@ class Session:
         """Since when each batch waits that is handed over and not applied."""
         self._recorded: deque[tuple[float, int]] = deque()
         self._safe = self._confirmed = 0
+        self._first = self._end = 0
+        """Where it begins, and where the target's log ended then."""
         self._asked = False
         self._every = STATUS_SECONDS
         self._told = self._noted = time.monotonic()
@@ -96,13 +98,24 @@ class Session:
         return self._handed != self._done
 
     @property
-    def lag(self) -> float:
-        """Seconds since the oldest commit that is not applied."""
+    def settled(self) -> bool:
+        """Whether it got further than another one before, if there was anything to be applied."""
+        return self.applied > self._first or self.applied >= self._end
+
+    @property
+    def lag(self) -> float | None:
+        """Seconds since the oldest commit that is not applied.
+
+        None: it has all that came, but not yet all that was there when it began.
+        """
+        near = self._builder.reached >= self._end
         # What is handed over is in both for a moment, and is found whichever thread is quick.
         oldest = self._builder.batch.since
         with suppress(IndexError):
             oldest = self._waiting[0]
-        return time.monotonic() - oldest if oldest else 0.0
+        if oldest:
+            return time.monotonic() - oldest
+        return 0.0 if near else None
 
     def open(self) -> None:
         """Connects, and reads how far the source is."""
@@ -118,7 +131,7 @@ class Session:
         )
         ledger.load(position.lsn)
         with postgres.connect(job.target, autocommit=True) as target:
-            check_slot(target, slot, position.lsn)
+            self._end = check_slot(target, slot, position.lsn)
         with conn.cursor() as cursor:
             cursor.execute("SELECT VERSION(), @@max_allowed_packet")
             version, packet = cursor.fetchone() or ("", 0)
@@ -127,7 +140,7 @@ class Session:
         self._builder = Builder(job.plans, dialect, position.lsn)
         self._applier = Applier(conn, position, ledger)
         self._position = position
-        self.received = self.applied = position.lsn
+        self.received = self.applied = self._first = position.lsn
         self._recorded.append((time.monotonic(), position.lsn))
         self.unrepresentable = len(ledger)
         self._stream = stream = _opened(job.target, slot, position.lsn)
