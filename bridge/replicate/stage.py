@@ -446,10 +446,11 @@ class Stages:
             swap.drop(conn, table.target)
             conn.execute(Q["drop_table"], {"pipeline": self._pipeline, **table.key})
 
-    def lose_copies(self, source: pymysql.Connection[Any]) -> None:
+    def lose_copies(self, source: pymysql.Connection[Any]) -> set[TableName]:
         """After a failover: copies with rows of commits that this source lost are to begin anew.
 
-        Tables that follow the main stream are judged by its position, which is past all that.
+        These tables stop, and are returned. Those that follow the main stream are judged by its
+        position, which is past all that.
         """
         names = {"pipeline": self._pipeline}
         seen: dict[tuple[TableName, int], list[Position]] = {}
@@ -461,6 +462,7 @@ class Stages:
         if tables:
             what = "rows were copied of commits that the source lost when another server became it"
             self.lose(tables, "source-replaced", what)
+        return {table.source for table in tables}
 
     def recognise(self, source_id: str, *, renamed: bool) -> None:
         """Notes which server is followed.
