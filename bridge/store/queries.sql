@@ -136,10 +136,12 @@ WHERE pipeline = %(pipeline)s AND source_schema = %(schema)s AND source_table = 
   AND generation = %(generation)s AND number = %(number)s AND NOT done
 
 -- name: seen
+-- Of tables that have not joined the main stream since they were copied.
 SELECT DISTINCT source_schema, source_table, generation, seen
 FROM dbbridge.chunks c JOIN dbbridge.tables t
 USING (pipeline, source_schema, source_table, generation)
-WHERE pipeline = %(pipeline)s AND stage IN ('copying', 'catching-up') AND seen <> ''
+WHERE pipeline = %(pipeline)s AND seen <> ''
+  AND (stage = 'copying' OR (stage = 'catching-up' AND until_file IS NOT NULL))
 
 -- name: done_chunks
 SELECT number FROM dbbridge.chunks

@@ -8,7 +8,7 @@ import pytest
 
 from bridge.errors import SourceError, TableStopped
 from bridge.replicate import stage
-from bridge.store.state import GAPS
+from bridge.store.state import GAPS, Q
 from tests.engines import Rig
 from tests.fix_servers import SourceDatabase, TargetDatabase
 
@@ -89,3 +89,10 @@ def test_no_table_stands_still_without_an_event(rig: Rig, monkeypatch: pytest.Mo
         rig.stages.pause(rig.name("apart"))
     assert codes(rig, "apart") == [None]
     assert not rig.states("apart")[0].paused
+
+
+def test_of_a_table_that_joined_nobody_asks_what_its_copy_saw(rig: Rig) -> None:
+    """A server that becomes the source much later need not know GTIDs of that time."""
+    assert rig.ask("SELECT FROM dbbridge.chunks WHERE seen <> ''")
+    rig.stages.pause(rig.name("apart"))
+    assert not rig.control.execute(Q["seen"], {"pipeline": rig.servers.pipeline}).fetchall()
