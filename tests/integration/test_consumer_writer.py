@@ -14,7 +14,7 @@ from bridge.replicate.kafka.writer import Writer
 from bridge.sink.target import Target
 from bridge.store.lease import acquire
 from bridge.store.migrate import migrate
-from bridge.store.partitions import PartitionState, add_partition
+from bridge.store.partitions import PartitionState, add_partition, take_partition
 from tests.fix_servers import TargetDatabase
 from tests.plans import create, plan
 
@@ -31,10 +31,10 @@ class Told:
     rows: int = 0
 
 
-def batch(start: int) -> Batch:
+def batch(epoch: int, start: int) -> Batch:
     """One row, by one message."""
     ops = TableOps(rows={b"1": b"1\t%d" % start})
-    stretch = Stretch("topic", 0, 1, 0, start, start + 1, True, "stream")
+    stretch = Stretch("topic", 0, 1, epoch, start, start + 1, True, "stream")
     return Batch([Segment(tables={ITEMS.source: ops})], None, offsets=(stretch,))
 
 
@@ -53,16 +53,18 @@ def test_it_ends_with_a_batch_that_waits_and_another_behind_it(
         )
         state = PartitionState("topic", 0, 1, ITEMS.source, "id", 0, 0, "", None, True, "stream")
         add_partition(look, "test", state)
+        taken = take_partition(look, "test", state, "me")
+        assert taken is not None
         with held.transaction():
             held.execute("LOCK TABLE items IN SHARE MODE")
             writer = Writer(
                 target_db.connect, "test", "me", [Target(ITEMS, 1, ITEMS.target)], Told()
             )
-            assert writer.offer(batch(0), SECONDS)
+            assert writer.offer(batch(taken.epoch, 0), SECONDS)
             deadline = time.monotonic() + SECONDS
             while not look.execute(WAITING).fetchall()[0][0]:
                 assert time.monotonic() < deadline
-            assert writer.offer(batch(1), SECONDS)
+            assert writer.offer(batch(taken.epoch, 1), SECONDS)
             stopping = threading.Thread(target=writer.stop, daemon=True)
             stopping.start()
             assert writer.ended.wait(SECONDS)
