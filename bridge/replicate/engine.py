@@ -196,8 +196,8 @@ class Engine:
             found = obstacle(source, self._source_id, state.source_id, known)
             if found:
                 self._begin_anew(tables, found)
-            elif state.source_id not in ("", self._source_id):
-                self.stages.lose_copies(source)
+            else:
+                self.stages.lose_copies(source, self._source_id)
         if state.source_id != self._source_id:
             self.stages.recognise(self._source_id, renamed=state.source_id != "")
 

@@ -17,7 +17,7 @@ from bridge.capture.findings import server_findings
 from bridge.change.position import Position
 from bridge.errors import SourceError
 
-Table = TypeVar("Table")
+Key = TypeVar("Key")
 
 PATIENCE = 3.0
 """Seconds for commits that a stream has read and other sessions do not see yet."""
@@ -45,34 +45,25 @@ def obstacle(
     for position in positions:
         if position.kind == "file" and another:
             return "without GTID a position says nothing on another server"
-        if not _has(conn, position):
+        if lacking(conn, {position: [position]}):
             return f"it does not have the changes up to {position}, which were applied"
         if another and not _same_log(conn, identity, known, position):
             return f"its server_id is the old one's, and its log has not {position} at that place"
     return ""
 
 
-def lacking(conn: pymysql.Connection[Any], seen: Mapping[Table, Sequence[Position]]) -> list[Table]:
-    """Those tables whose copies may have rows of commits that this server has not."""
+def lacking(conn: pymysql.Connection[Any], needed: Mapping[Key, Sequence[Position]]) -> list[Key]:
+    """Those of which this server does not have all that they need, nor gets it within a moment."""
     deadline = time.monotonic() + PATIENCE
     while True:
         found = [
-            table
-            for table, positions in seen.items()
+            key
+            for key, positions in needed.items()
             if not all(has_executed(conn, position) for position in positions)
         ]
         if not found or time.monotonic() > deadline:
             return found
         time.sleep(_POLL_SECONDS)
-
-
-def _has(conn: pymysql.Connection[Any], position: Position) -> bool:
-    deadline = time.monotonic() + PATIENCE
-    while not has_executed(conn, position):
-        if time.monotonic() > deadline:
-            return False
-        time.sleep(_POLL_SECONDS)
-    return True
 
 
 def _same_log(conn: pymysql.Connection[Any], identity: str, known: str, position: Position) -> bool:

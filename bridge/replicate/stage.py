@@ -446,12 +446,15 @@ class Stages:
             swap.drop(conn, table.target)
             conn.execute(Q["drop_table"], {"pipeline": self._pipeline, **table.key})
 
-    def lose_copies(self, source: pymysql.Connection[Any]) -> set[TableName]:
-        """After a failover: copies with rows of commits that this source lost are to begin anew.
+    def lose_copies(self, source: pymysql.Connection[Any], source_id: str) -> set[TableName]:
+        """If it is another server now: copies with rows of commits that it lost are to begin anew.
 
         These tables stop, and are returned. Those that follow the main stream are judged by its
         position, which is past all that.
         """
+        known = read_pipeline(self._conn, self._pipeline)
+        if known is None or known.source_id in ("", source_id):
+            return set()
         names = {"pipeline": self._pipeline}
         seen: dict[tuple[TableName, int], list[Position]] = {}
         for schema, table, generation, text in self._conn.execute(Q["seen"], names):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from contextlib import closing, suppress
 from typing import Any
@@ -10,6 +9,7 @@ from typing import Any
 import pymysql
 
 from tests.fix_servers import SourceDatabase
+from tests.waiting import until
 
 FORGET = {"mariadb": "RESET MASTER", "mysql": "RESET BINARY LOGS AND GTIDS"}
 FOLLOW = {
@@ -23,18 +23,17 @@ FOLLOW = {
 START = {"mariadb": "START SLAVE", "mysql": "START REPLICA"}
 STOP = {"mariadb": "STOP SLAVE", "mysql": "STOP REPLICA"}
 SEE = {"mariadb": "GRANT SLAVE MONITOR ON *.* TO {}", "mysql": ""}
-PATIENCE = 60.0
 
 
 def poll(true: Callable[[], bool]) -> None:
-    """Waits until it is."""
-    deadline = time.monotonic() + PATIENCE
-    while True:
+    """Waits until the replica follows so far."""
+
+    def holds() -> bool:
         with suppress(pymysql.err.ProgrammingError):  # no such table yet
-            if true():
-                return
-        assert time.monotonic() < deadline, "the replica does not follow"
-        time.sleep(0.05)
+            return true()
+        return False
+
+    until(holds)
 
 
 def run(database: SourceDatabase, *statements: str) -> list[Any]:

@@ -123,9 +123,8 @@ class Lead:
         try:
             check_settings(self._source)
             self._source_id = server_identity(self._source)
-            known = read_pipeline(self._control, self._pipeline)
-            if known is not None and known.source_id not in ("", self._source_id):
-                self._fence([*self._stages.lose_copies(self._source)], self._control)
+            lost = self._stages.lose_copies(self._source, self._source_id)
+            self._fence([*lost], self._control)
             self._stages.recognise(self._source_id, renamed=False)
             self._stages.register()
             while not self._stopping.is_set():
