@@ -157,18 +157,22 @@ class Applier:
             self._keyed(target, ops.rows, careful=careful)
 
     def _keyed(self, target: Target, rows: Mapping[bytes, Image | None], *, careful: bool) -> None:
-        lines = {key: image for key, image in rows.items() if type(image) is bytes}
-        bad = [image for image in rows.values() if isinstance(image, BadRow)]
+        lines = [image for image in rows.values() if type(image) is bytes]
+        others = []
+        if len(lines) < len(rows):
+            others = [item for item in rows.items() if type(item[1]) is not bytes]
+        bad = [image for _, image in others if isinstance(image, BadRow)]
         if target.quarantined or bad:
             self._quarantine.replace(self._conn, target, list(rows), bad)
         if careful:
             self._delete(target, list(rows))
-            self._insert_or_quarantine(target, list(lines.items()))
+            whole = [(key, image) for key, image in rows.items() if type(image) is bytes]
+            self._insert_or_quarantine(target, whole)
             return
-        if len(lines) < len(rows):
-            self._delete(target, [key for key in rows if key not in lines])
+        if others:
+            self._delete(target, [key for key, _ in others])
         if lines:
-            self._fill(target, target.copy_rows, lines.values())
+            self._fill(target, target.copy_rows, lines)
             self._conn.execute(target.upsert_rows.encode())
 
     def _delete(self, target: Target, keys: list[bytes]) -> None:

@@ -18,7 +18,7 @@ from bridge.errors import BadValue
 from bridge.types import layout
 from bridge.types.base import NULL, ColumnPlan, Family, Proposal, SourceColumn, Wire
 from bridge.types.copytext import literal, never_null, own
-from bridge.types.events import EventSettings, EventValue
+from bridge.types.events import EventSettings, EventValue, Form
 from bridge.types.integers import mismatch
 from bridge.types.target import refuse, refuse_policy, target_of
 
@@ -186,7 +186,8 @@ class Dates(Family):
             "org.apache.kafka.connect.data" if settings.time == "connect" else "io.debezium.time"
         )
         schemas = frozenset({f"int32:{known}.Date"})
-        return EventValue(int, f"{name}[{{v}}]", {name: EventDays()}, schemas=schemas)
+        names: dict[str, object] = {name: EventDays()}
+        return EventValue(int, f"{name}[{{v}}]", names, schemas=schemas, form=Form("day"))
 
     def digest_source(self, plan: ColumnPlan, q: str) -> str:
         """See Family."""

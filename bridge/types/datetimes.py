@@ -37,7 +37,7 @@ from bridge.types.dates import (
     replaced,
     sentinel,
 )
-from bridge.types.events import EventSettings, EventValue
+from bridge.types.events import CALL, EventSettings, EventValue, Form
 from bridge.types.integers import lost, mismatch
 from bridge.types.subseconds import Fractions, fraction_expression, trimmed
 from bridge.types.target import refuse, refuse_policy, target_of
@@ -397,6 +397,7 @@ def _printed(plan: ColumnPlan, convert: Callable[[str], str], schema: str) -> Ev
     name = own(plan, "moment")
     schemas = frozenset({f"string:io.debezium.time.{schema}"})
     text = plain = careful = f"{name}({{v}})"
+    form = CALL
     if not Moments(plan).zone:
         # Nearly all are of this form: no digit of the fraction is a trailing zero.
         length = 20 + bool(plan.source.fsp) + plan.source.fsp
@@ -405,7 +406,8 @@ def _printed(plan: ColumnPlan, convert: Callable[[str], str], schema: str) -> Ev
         plain = f"({apart} if {usual} else {text})"
         safe = "{v}.isprintable() and '\\\\' not in {v}"
         careful = f"({apart} if {usual} and {safe} else {text})"
-    return EventValue(str, plain, {name: convert}, careful, schemas=schemas)
+        form = Form("utc", length)
+    return EventValue(str, plain, {name: convert}, careful, schemas=schemas, form=form)
 
 
 def _printed_text(moments: Moments) -> Callable[[str], str]:
@@ -452,7 +454,8 @@ def _counted(moments: Moments, settings: EventSettings) -> EventValue:
         name = own(plan, "moment")
         names[name] = moments.zoned
         text = f"{name}(({text}).encode()).decode()"
-    return EventValue(int, f"({text})", names, schemas=frozenset({schema}))
+    form = CALL if moments.zone else Form("since", unit, fsp)
+    return EventValue(int, f"({text})", names, schemas=frozenset({schema}), form=form)
 
 
 def _unit(plan: ColumnPlan, settings: EventSettings) -> tuple[str, int]:

@@ -18,7 +18,7 @@ from msgspec import Raw
 from bridge.types import layout
 from bridge.types.base import ColumnPlan, Family, Proposal, SourceColumn, Wire
 from bridge.types.copytext import own
-from bridge.types.events import EventSettings, EventValue, decimal_schema
+from bridge.types.events import CALL, EventSettings, EventValue, Form, decimal_schema
 from bridge.types.integers import Limits, lost, mismatch
 from bridge.types.target import refuse, refuse_policy, target_of
 
@@ -99,7 +99,8 @@ class Decimals(Family):
             plain = f"({{v}} if 'E' not in {{v}} else {text})"
             careful = f"({{v}} if {{v}}.replace('.', '', 1).lstrip('-').isdigit() else {text})"
             return EventValue(kind, plain, names, careful, settings.placeholder, schemas)
-        return EventValue(kind, text, names, schemas=schemas)
+        form = Form("unscaled", scale) if kind is bytes else CALL
+        return EventValue(kind, text, names, schemas=schemas, form=form)
 
     def digest_source(self, plan: ColumnPlan, q: str) -> str:
         """See Family."""

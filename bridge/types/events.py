@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal, get_args
+from typing import Literal, NamedTuple, get_args
 
 DecimalMode = Literal["precise", "string", "double"]
 TimeMode = Literal[
@@ -43,6 +43,28 @@ class EventSettings:
     placeholder: str = PLACEHOLDER
 
 
+class Form(NamedTuple):
+    """What the compiled reader does itself with a column's value, just as the expression would.
+
+    - ``call``: nothing; the value is handed to the expression.
+    - ``integer``: a whole number, as it stands.
+    - ``text``: a string. `first` is 1 if only ASCII may be taken as it is, `second` the most
+      characters (-1: any number); others, and those with NUL, are handed on.
+    - ``unscaled``: a Decimal's bytes, with `first` digits after the point; more than eight bytes
+      are handed on.
+    - ``day``: days since 1970.
+    - ``since``: units since 1970, `first` a second, with `second` digits of the fraction.
+    - ``utc``: ``2024-01-31T12:00:00.500Z`` of `first` characters; other forms are handed on.
+    """
+
+    name: Literal["call", "integer", "text", "unscaled", "day", "since", "utc"] = "call"
+    first: int = 0
+    second: int = -1
+
+
+CALL = Form()
+
+
 @dataclass(frozen=True, slots=True)
 class EventValue:
     """How the value of one column in an event becomes COPY text, for the code generator.
@@ -54,7 +76,7 @@ class EventValue:
     escape or is a NUL; `careful` is the expression for all other events ('' if it is the same one).
     `unavailable` is what a value that is not available is read as, where the expression would take
     it for a value. `schemas` are the types that an embedded schema may give the column, as
-    `schema_type` writes them.
+    `schema_type` writes them. `form` is what needs no call of Python.
     """
 
     type: object
@@ -63,6 +85,7 @@ class EventValue:
     careful: str = ""
     unavailable: str | bytes | None = None
     schemas: frozenset[str] = frozenset()
+    form: Form = CALL
 
 
 def schema_type(kind: str, name: str = "", scale: str = "") -> str:

@@ -17,7 +17,7 @@ from bridge.errors import BadValue, TableStopped
 from bridge.types import layout
 from bridge.types.base import NULL, ColumnPlan, Family, Policy, Proposal, SourceColumn, Wire
 from bridge.types.copytext import never_null, own
-from bridge.types.events import EventSettings, EventValue, decimal_schema
+from bridge.types.events import CALL, EventSettings, EventValue, Form, decimal_schema
 from bridge.types.target import Target, refuse, refuse_policy, target_of
 
 _BITS = {"tinyint": 8, "smallint": 16, "mediumint": 24, "int": 32, "bigint": 64}
@@ -148,7 +148,8 @@ class Limits:
     ) -> EventValue:
         """The form of a number in an event, given as an expression."""
         if self.fits:
-            return EventValue(kind, number, names, schemas=schemas)
+            form = Form("integer") if kind is int and number == "{v}" else CALL
+            return EventValue(kind, number, names, schemas=schemas, form=form)
         check: Callable[[int], bytes] = self.check
         name = own(plan, "limit")
         names = {**names, name: check}

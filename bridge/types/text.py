@@ -21,7 +21,7 @@ from bridge.types import layout
 from bridge.types.base import ColumnPlan, Family, Proposal, SourceColumn, Wire
 from bridge.types.charsets import DECODERS, EXACT, UTF8, WIDE, lenient
 from bridge.types.copytext import escape, escaped_mysql, literal, never_null, own
-from bridge.types.events import EventSettings, EventValue
+from bridge.types.events import EventSettings, EventValue, Form
 from bridge.types.integers import mismatch
 from bridge.types.target import refuse, refuse_policy, target_of
 from bridge.types.zipped import unzipped
@@ -279,7 +279,9 @@ class Texts(Family):
         schemas = frozenset({"string"})
         unsafe = " or ".join(f"{char!r} in {{v}}" for char in "\\\t\n\r\0")
         careful = f"(escape_text({text}) if {unsafe} else {plain})"
-        return EventValue(str, plain, names, careful, settings.placeholder, schemas)
+        most = -1 if cleaner.limit is None else cleaner.limit
+        form = Form("text", int(cleaner.unread), most)
+        return EventValue(str, plain, names, careful, settings.placeholder, schemas, form)
 
     def digest_source(self, plan: ColumnPlan, q: str) -> str:
         """See Family."""

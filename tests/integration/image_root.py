@@ -70,7 +70,9 @@ def lacking() -> str:
         return "only root may mount, and become the image's user"
     if not (PREFIX / "bin" / "python").exists() or Path("/usr") == PREFIX:
         return f"{PREFIX} is not laid out as /usr/local of the image"
-    missing = [name for name in ("unshare", "mount", "chroot", "setpriv") if not shutil.which(name)]
+    missing = [
+        name for name in ("unshare", "mount", "chroot", "setpriv", "cc") if not shutil.which(name)
+    ]
     if missing:
         return f"there is no {' and no '.join(missing)}"
     tried = subprocess.run(_unshared(["true"]), capture_output=True, check=False)
@@ -228,7 +230,9 @@ class Image:
         for source in sources:
             path = base / source.lstrip("/")
             if path.is_dir():
-                ignored = shutil.ignore_patterns("__pycache__") if base == CHECKOUT else None
+                ignored = (
+                    shutil.ignore_patterns("__pycache__", "*.so") if base == CHECKOUT else None
+                )
                 shutil.copytree(path, into, symlinks=True, ignore=ignored, dirs_exist_ok=True)
             else:
                 into.mkdir(parents=True, exist_ok=True)

@@ -5,6 +5,9 @@ for the table (rowcode.py), of which there are two: nearly all events hold no ba
 string of theirs has a character that COPY text escapes, or a NUL (JSON escapes all of them). Rows
 that cannot be taken so are read column by column (slowrow.py).
 
+The usual events of a table with a key are taken by a compiled reader before all that (`take`),
+where it was built; what it does not take comes here, so it decides nothing but the speed.
+
 With embedded schemas an event is several kilobytes of schema, always the same, before its payload:
 only the first is looked at, and what begins with the same bytes has the same schema.
 """
@@ -17,6 +20,7 @@ from typing import Any, Literal, Protocol
 
 import msgspec
 
+from bridge.capture.debezium.compiled import reader_of
 from bridge.capture.debezium.envelope import OPERATIONS, InTransaction, Place, Source, unknown
 from bridge.capture.debezium.rowcode import Column, key_of, key_type, line_of, plain, row_type
 from bridge.capture.debezium.schemas import check_schema
@@ -103,7 +107,8 @@ class EventDecoder:
         both = (False, True)
         self._lines = tuple(line_of(columns, plan.key, careful=careful) for careful in both)
         self._keys = tuple(key_of(columns[: plan.key], careful=careful) for careful in both)
-        self._reader = ColumnReader(plan, columns, settings.placeholder, ROW_LIMIT)
+        self._slow = ColumnReader(plan, columns, settings.placeholder, ROW_LIMIT)
+        self.reader = reader_of(plan, columns, settings, ROW_LIMIT)
 
     @property
     def schema_bytes(self) -> int:
@@ -151,14 +156,14 @@ class EventDecoder:
             after = line_of_row(event.after)[1] if event.op in ("c", "r", "u") else None
         except _UNREADABLE:
             loose = self._loose(body, place)
-            old, new = self._reader.images(loose, body, place)
+            old, new = self._slow.images(loose, body, place)
             return loose, old and old[1], new and new[1]
         return event, before, after
 
     def _apply_slowly(self, body: bytes, rows: Rows, place: Place) -> Event:
         event = self._loose(body, place)
-        old = self._reader.old_key(event, place)
-        _, new = self._reader.images(event, body, place, both=False)
+        old = self._slow.old_key(event, place)
+        _, new = self._slow.images(event, body, place, both=False)
         if old is not None:
             rows[old] = None
         if new is not None:
@@ -167,7 +172,7 @@ class EventDecoder:
 
     def _loose(self, body: bytes, place: Place) -> LooseEvent:
         """The event, if it is one of this table; else raises TableStopped('unknown-event')."""
-        event = self._reader.event(body, place)
+        event = self._slow.event(body, place)
         found = (event.source.db, event.source.table)
         if found != (self.plan.source.schema, self.plan.source.table):
             raise unknown(place, f"it tells of {found[0]}.{found[1]}, not of {self.plan.source}")
@@ -192,6 +197,8 @@ class EventDecoder:
         except (msgspec.MsgspecError, UnicodeDecodeError) as error:
             raise unknown(place, f"its schema cannot be read ({error})") from error
         self._head = value[: end + len(_PAYLOAD)]
+        if self.reader is not None:
+            self.reader.head = self._head
         return self._head
 
     def _decoder(self, key: Sequence[Column] | None) -> Callable[[bytes], Any]:

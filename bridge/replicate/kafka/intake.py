@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from bridge.capture.debezium.envelope import RowChange, Source, classify, place_text, unknown
 from bridge.capture.debezium.rows import Event, EventDecoder
@@ -19,6 +19,9 @@ from bridge.errors import TableStopped
 from bridge.names import TableName
 from bridge.replicate.merge import merge
 from bridge.store.partitions import PartitionState, Place
+
+if TYPE_CHECKING:  # it may not be built
+    from bridge.capture.debezium._events import Reader
 
 BATCH_ROWS = 10_000
 BATCH_BYTES = 8 << 20
@@ -59,6 +62,7 @@ class Route:
     counts: list[int] = field(default_factory=lambda: [0, 0, 0])
     direct: bool = field(init=False)
     """Whether events need not be looked at as pairs of rows."""
+    schema_bytes: int = 0
 
     def __post_init__(self) -> None:
         plan = self.decoder.plan
@@ -83,6 +87,12 @@ class Lane:
     snapshot: str
     start: int
     next: int
+    reader: Reader | None = None
+    """Once a change has been looked at: what takes those of which only the row is new."""
+
+    def follow(self, route: Route) -> None:
+        """Goes on with the table as it is compiled now."""
+        self.route, self.reader = route, None
 
     def stretch(self) -> Stretch:
         """What has been taken in and not handed over."""
@@ -107,7 +117,9 @@ class Intake:
         self._touched: dict[TableName, Route] = {}
         self._rows = 0
         self._bytes = 0
-        self._last: Event | None = None
+        self._time = 0
+        self._taken: Reader | None = None
+        """Who knows when the last change was made; None: it is `_time`."""
 
     def add(self, state: PartitionState, route: Route) -> None:
         """Follows a partition from the state's offset."""
@@ -142,21 +154,18 @@ class Intake:
         over counts any more.
         """
         full: list[Batch] = []
-        lanes, take = self.lanes, self._take
+        topic, number, lane = "", -1, None
         for message in messages:
-            lane = lanes.get((message.topic(), message.partition()))
+            # Messages come in runs of a partition each.
+            if message.partition() != number or message.topic() != topic:
+                topic, number = message.topic(), message.partition()
+                lane = self.lanes.get((topic, number))
             offset = message.offset()
             if lane is None or offset < lane.next:
                 continue
             value = message.value()
-            if value is not None:
-                try:
-                    take(lane, value, offset)
-                except TableStopped as stop:
-                    stop.table = lane.route.name
-                    if stop.code == "unknown-event":
-                        stop.hint += f", then: dbbridge tables resync {stop.table.word}"
-                    raise
+            if value is not None and not self._take(lane, value):
+                self._look(lane, value, offset)
             lane.next = offset + 1
             if self._rows >= BATCH_ROWS or self._bytes >= BATCH_BYTES:
                 batch = self.flush()
@@ -173,7 +182,7 @@ class Intake:
         batch = Batch(
             segments=[Segment(tables=tables)] if tables else [],
             position=None,
-            source_time=self._last.source.ts_ms / 1000 if self._last else 0.0,
+            source_time=(self._taken.ts_ms if self._taken else self._time) / 1000,
             counts={
                 name: (route.counts[0], route.counts[1], route.counts[2])
                 for name, route in self._touched.items()
@@ -201,14 +210,36 @@ class Intake:
         self._touched.clear()
         self._rows = self._bytes = 0
 
-    def _take(self, lane: Lane, value: bytes, offset: int) -> None:
-        route = lane.route
+    def _take(self, lane: Lane, value: bytes) -> bool:
+        """Whether it was one of the usual events, which the compiled reader takes in."""
+        route, reader = lane.route, lane.reader
+        if reader is None or route.ops is None:
+            return False
+        kind = reader.take(value, route.ops.rows)
+        if kind < 0:
+            return False
+        route.counts[kind] += 1
+        self._rows += 1
+        self._bytes += len(value) - route.schema_bytes
+        self._taken = reader
+        return True
+
+    def _look(self, lane: Lane, value: bytes, offset: int) -> None:
+        """Takes any other event in, or the first one of a batch."""
+        try:
+            self._take_slowly(lane, value, (*lane.place, offset))
+        except TableStopped as stop:
+            stop.table = lane.route.name
+            if stop.code == "unknown-event":
+                stop.hint += f", then: dbbridge tables resync {stop.table.word}"
+            raise
+
+    def _take_slowly(self, lane: Lane, value: bytes, place: tuple[str, int, int]) -> None:
+        route, decoder = lane.route, lane.route.decoder
         ops = route.ops
         if ops is None:
             ops = route.ops = TableOps()
             self._touched[route.name] = route
-        decoder = route.decoder
-        place = (*lane.place, offset)
         if not lane.past:
             if _held(lane, _change(route, value, place).source):
                 return
@@ -225,9 +256,12 @@ class Intake:
             _truncate(route, ops, place_text(place))
         else:
             route.counts[_KINDS[op]] += 1
+        # From here on nothing but its row is to be learned of a change.
+        lane.reader = decoder.reader if route.direct else None
+        route.schema_bytes = decoder.schema_bytes
         self._rows += 1
-        self._bytes += len(value) - decoder.schema_bytes
-        self._last = event
+        self._bytes += len(value) - route.schema_bytes
+        self._time, self._taken = event.source.ts_ms, None
 
 
 def _change(route: Route, value: bytes, place: tuple[str, int, int]) -> RowChange:

@@ -48,7 +48,7 @@ class Routes:
                 continue
             self._by_table[name] = Route(decoder, partitions[name], events.schemas)
         for lane in lanes:
-            lane.route = self._by_table.get(lane.route.name, lane.route)
+            lane.follow(self._by_table.get(lane.route.name, lane.route))
 
     def targets(self, work: Work, lanes: Collection[Lane]) -> list[Target]:
         """What the writer of these lanes writes to."""

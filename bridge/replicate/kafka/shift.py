@@ -149,15 +149,11 @@ class Shift:
         self._more = first is not None
         if first is None:
             return [], []
-        found: list[Message] = []
-        others: list[Any] = []
         taken: list[Any] = [first, *self._consumer.consume(MOST_MESSAGES, 0)]
-        for message in taken:
-            if message.error() is None:
-                found.append(message)
-            else:
-                others.append(message)
-        return found, others
+        found: list[Message] = [message for message in taken if message.error() is None]
+        if len(found) == len(taken):
+            return found, []
+        return found, [message for message in taken if message.error() is not None]
 
     def _heed(self, other: Any) -> None:
         """An end of a partition, or an error. Raises TableStopped."""
