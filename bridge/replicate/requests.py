@@ -7,6 +7,7 @@ from contextlib import closing
 from typing import Any
 
 import pymysql
+import structlog
 from pymysql.constants import ER
 
 from bridge.capture.snapshot import read_row
@@ -24,6 +25,8 @@ from bridge.store.checkpoint import Checkpoint
 from bridge.store.lease import Lease
 from bridge.store.partitions import fence_table
 from bridge.store.state import Connection, Q, TableState
+
+log = structlog.get_logger("dbbridge.requests")
 
 LOOK_SECONDS = 0.5
 LOCK_SECONDS = 2.0
@@ -108,6 +111,8 @@ class Requests:
             except Exception as error:  # noqa: BLE001 (raised again unless it is an answer)
                 result = _refusal(error)
             self._conn.execute(Q["answer_request"], {"id": number, "result": result})
+            tell = log.warning if result.startswith("refused: ") else log.info
+            tell("request", verb=verb, table=f"{schema}.{table}", answer=result)
 
     def _open(self) -> list[Any]:
         return self._conn.execute(Q["open_requests"], {"pipeline": self._lease.pipeline}).fetchall()

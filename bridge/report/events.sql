@@ -22,6 +22,11 @@ WITH all_events AS (
            verb || ' (' || requested_by || ')'
     FROM dbbridge.requests WHERE pipeline = %(pipeline)s
     UNION ALL
+    -- Nobody may have waited for the answer.
+    SELECT 'n' || id, done_at, 'refused', source_schema || '.' || source_table,
+           verb || ': ' || substr(result, length('refused: ') + 1)
+    FROM dbbridge.requests WHERE pipeline = %(pipeline)s AND starts_with(result, 'refused: ')
+    UNION ALL
     SELECT 'd' || id, discarded_at, 'discarded', source_schema || '.' || source_table,
            code || ' in ' || column_name || ': ' || reason || ' (' || discarded_by || ')'
     FROM dbbridge.discards WHERE pipeline = %(pipeline)s

@@ -98,7 +98,8 @@ class Decimals(Family):
             # BigDecimal prints small numbers with an exponent.
             plain = f"({{v}} if 'E' not in {{v}} else {text})"
             careful = f"({{v}} if {{v}}.replace('.', '', 1).lstrip('-').isdigit() else {text})"
-            return EventValue(kind, plain, names, careful, settings.placeholder, schemas)
+            missing, form = settings.placeholder, Form("printed")
+            return EventValue(kind, plain, names, careful, missing, schemas, form)
         form = Form("unscaled", scale) if kind is bytes else CALL
         return EventValue(kind, text, names, schemas=schemas, form=form)
 

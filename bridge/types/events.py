@@ -52,12 +52,13 @@ class Form(NamedTuple):
       characters (-1: any number); others, and those with NUL, are handed on.
     - ``unscaled``: a Decimal's bytes, with `first` digits after the point; more than eight bytes
       are handed on.
+    - ``printed``: a decimal in a string; one with an exponent is handed on.
     - ``day``: days since 1970.
     - ``since``: units since 1970, `first` a second, with `second` digits of the fraction.
     - ``utc``: ``2024-01-31T12:00:00.500Z`` of `first` characters; other forms are handed on.
     """
 
-    name: Literal["call", "integer", "text", "unscaled", "day", "since", "utc"] = "call"
+    name: Literal["call", "integer", "text", "unscaled", "printed", "day", "since", "utc"] = "call"
     first: int = 0
     second: int = -1
 

@@ -24,9 +24,9 @@ enum { NOT_TAKEN = -1, INSERT, UPDATE, DELETE };
 enum { UNKNOWN = -1, NOT_JSON = -2 };                 /* fields that are none */
 
 /* How a column's text is made; `first` and `second` are as bridge.types.events.Form tells. */
-enum Form { CALL, INTEGER, TEXT, UNSCALED, DAY, SINCE, UTC, FORMS };
-static const char *const FORM_NAMES[] = {"call", "integer", "text", "unscaled", "day", "since",
-                                         "utc"};
+enum Form { CALL, INTEGER, TEXT, UNSCALED, PRINTED, DAY, SINCE, UTC, FORMS };
+static const char *const FORM_NAMES[] = {"call",    "integer", "text",  "unscaled",
+                                         "printed", "day",     "since", "utc"};
 
 /* What JSON a `call` is given. */
 enum Kind { AN_INT, A_STR, SOME_BYTES, A_FLOAT, A_BOOL, ANY, KINDS };
@@ -792,6 +792,23 @@ take_unscaled(Reader *self, const Column *column, Cursor *c)
     return 1;
 }
 
+/* A decimal in a string; one with an exponent is converted. */
+static int
+take_printed(Reader *self, const Column *column, Cursor *c)
+{
+    String string;
+    int whole;
+    if (!take_string(c, &string) || string.escapes || memchr(string.start, 'e', string.length)) {
+        return 0;
+    }
+    if (memchr(string.start, 'E', string.length)) {
+        return call_with_string(self, column, &string);
+    }
+    Cursor inner = {string.start, string.start + string.length};
+    return take_number(&inner, &whole) && inner.at == inner.end &&
+           append(&self->text, string.start, string.length);
+}
+
 static int
 take_day(Reader *self, Cursor *c)
 {
@@ -894,6 +911,7 @@ take_column(Reader *self, int place, Cursor *c)
         case INTEGER: done = take_integer_text(self, c); break;
         case TEXT: done = take_text(self, column, c); break;
         case UNSCALED: done = take_unscaled(self, column, c); break;
+        case PRINTED: done = take_printed(self, column, c); break;
         case DAY: done = take_day(self, c); break;
         case SINCE: done = take_since(self, column, c); break;
         case UTC: done = take_utc(self, column, c); break;

@@ -8,6 +8,7 @@ import time
 import structlog
 from confluent_kafka import KafkaError, KafkaException
 
+from bridge.capture.debezium.compiled import READER
 from bridge.databases.kafka import KafkaEndpoint, kafka_error
 from bridge.errors import BridgeError
 from bridge.replicate.kafka.post import Facts, Misplaced, Post
@@ -40,6 +41,12 @@ class Member:
         self._thread.join()
 
     def _run(self) -> None:
+        if READER is None:
+            log.warning(
+                "slow",
+                reason="the compiled reader of events was not built",
+                hint="install a C compiler and Python's headers (python3-dev), then dbbridge again",
+            )
         pause, static = FIRST_PAUSE, True
         try:
             while not self._stopping.is_set():

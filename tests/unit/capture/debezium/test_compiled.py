@@ -172,11 +172,23 @@ OF_COLUMN = {
 
 @given(st.data(), st.booleans(), st.sampled_from(["mysql", "mariadb"]))
 def test_every_value_is_read_alike(data: st.DataObject, escapes: bool, flavor: str) -> None:
+    """`escapes`: with as many backslashes as there can be."""
     name = data.draw(st.sampled_from(list(OF_COLUMN)))
     value = data.draw(OF_COLUMN[name] | ODD)
     message = event("u", ROW, {**ROW, name: value})
     raw = json.dumps(message).encode() if escapes else encoded(message)
     read(cached(flavor), raw)
+
+
+@pytest.mark.parametrize(
+    "text", ["0.00", "-12.5", "1E+3", "1E-7", "+5", "05", "5.", ".5", "", "x", "1e3", "1\u0660"]
+)
+@pytest.mark.parametrize("careful", [False, True])
+def test_printed_decimals_are_read_alike(text: str, careful: bool) -> None:
+    decoder = made(chosen=EventSettings(decimal="string", schemas=False))
+    changed = {**ROW, "d": text, "w": "1", "t": "\\" if careful else "t", "b": "b", "j": "1"}
+    read(decoder, encoded(event("c", None, changed)))
+    assert taken(event("c", None, {**changed, "d": "-0.50"}), decoder)
 
 
 @cache
