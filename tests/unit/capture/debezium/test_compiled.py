@@ -5,8 +5,10 @@ All tests beside this one compare both (conftest.py); these are about the reader
 
 from __future__ import annotations
 
+import gc
 import json
 import random
+import sys
 from base64 import b64encode
 from contextlib import suppress
 from functools import cache
@@ -65,6 +67,11 @@ def taken(message: Any, decoder: EventDecoder | None = None) -> bool:
     """Whether the reader took it, just as the decoder does."""
     value = message if isinstance(message, bytes) else encoded(message)
     return compare(decoder or made(), value, {}, PLACE)[1]
+
+
+def take(decoder: EventDecoder, value: bytes) -> int:
+    assert decoder.reader is not None
+    return decoder.reader.take(value, {})
 
 
 def read(decoder: EventDecoder, value: bytes) -> None:
@@ -305,3 +312,27 @@ def test_bad_arguments() -> None:
             reader.take(*wrong)
     with pytest.raises(TypeError):
         reader.head = "text"  # type: ignore[assignment]
+
+
+def test_nothing_is_kept() -> None:
+    """Whatever becomes of an event, and of the reader."""
+    values = [
+        encoded(event(*change))
+        for change in (
+            ("c", None, ROW),
+            ("u", {**ROW, "a": 2}, ROW),
+            ("c", None, {**ROW, "f": "x"}),
+            ("c", None, {**ROW, "s": "éééé"}),
+            ("c", None, {**ROW, "j": "no JSON"}),
+        )
+    ]
+    decoder, kept = made(), []
+    for _ in range(4):
+        for number in range(1000):
+            take(decoder, values[number % len(values)])
+            take(decoder, values[0][: number % len(values[0])])
+        for _ in range(50):
+            compiled.reader_of(decoder.plan, decoder._columns, OFF, 1000)
+        gc.collect()
+        kept.append(sys.getallocatedblocks())
+    assert kept[-1] - kept[1] < 20, kept
