@@ -1284,6 +1284,16 @@ index_of(const char *name, const char *const *names, int count)
     return -1;
 }
 
+/* Whether a second of so many units has so many digits of a fraction. */
+static int
+divides(long long unit, long long digits)
+{
+    for (; digits > 0 && unit % 10 == 0; digits--) {
+        unit /= 10;
+    }
+    return unit > 0 && digits == 0;
+}
+
 static int
 read_column(Column *column, PyObject *said)
 {
@@ -1300,8 +1310,8 @@ read_column(Column *column, PyObject *said)
     }
     column->form = (enum Form)form_index;
     column->kind = (enum Kind)kind_index;
-    if (column->form == SINCE && column->first < 1) {
-        PyErr_SetString(PyExc_ValueError, "no units in a second");
+    if (column->form == SINCE && !divides(column->first, column->second)) {
+        PyErr_SetString(PyExc_ValueError, "units of a second without its fraction");
         return 0;
     }
     column->unavailable = PyBytes_Check(unavailable) ? Py_NewRef(unavailable) : NULL;

@@ -314,6 +314,27 @@ def test_bad_arguments() -> None:
         reader.head = "text"  # type: ignore[assignment]
 
 
+@pytest.mark.parametrize(
+    "column",
+    [
+        ("since", 1000, 4, "int"),
+        ("since", 0, 0, "int"),
+        ("since", 1000, -1, "int"),
+        ("sinc", 1, 0, "int"),
+        ("call", 0, -1, "list"),
+    ],
+)
+def test_columns_that_nobody_can_read(column: tuple[str, int, int, str]) -> None:
+    assert compiled.READER is not None
+    bad: Any = (*column, False, None, str.encode)
+    with pytest.raises(ValueError, match=r"\w"):
+        compiled.READER(b"shop", b"t", (bad,), 1, ((b"a", 0),), None, 1000)
+    good = ("integer", 0, -1, "int", False, None, str.encode)
+    for key, fields in ((0, ((b"a", 0),)), (2, ((b"a", 0),)), (1, ((b"a", 1),))):
+        with pytest.raises(ValueError, match=r"\w"):
+            compiled.READER(b"shop", b"t", (good,), key, fields, None, 1000)
+
+
 def test_nothing_is_kept() -> None:
     """Whatever becomes of an event, and of the reader."""
     values = [
