@@ -8,15 +8,13 @@ batch, is not applied as one.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
-from bridge.capture.debezium.envelope import RowChange, Source, classify, place_text, unknown
-from bridge.capture.debezium.rows import Event, EventDecoder
-from bridge.change.batch import Batch, Segment, Stretch, TableOps
-from bridge.change.position import Position, file_number
+from bridge.capture.debezium.envelope import RowChange, classify, place_text, unknown
+from bridge.change.batch import Batch, Segment, TableOps
 from bridge.errors import TableStopped
 from bridge.names import TableName
+from bridge.replicate.kafka.lanes import Lane, Route
 from bridge.replicate.merge import merge
 from bridge.store.partitions import PartitionState, Place
 
@@ -26,8 +24,6 @@ if TYPE_CHECKING:  # it may not be built
 BATCH_ROWS = 10_000
 BATCH_BYTES = 8 << 20
 """What a batch holds, in messages and in bytes of them without their schemas."""
-STREAMED = "stream"
-"""In place of a snapshot: the partition began with changes."""
 _KINDS = {"c": 0, "r": 0, "u": 1, "d": 2}
 
 
@@ -49,64 +45,6 @@ class Message(Protocol):
     def value(self) -> bytes | None:
         """The event; None for a tombstone."""
         ...
-
-
-@dataclass(slots=True, eq=False)
-class Route:
-    """A table and the decoder of its events; `partitions` is how many its topic has."""
-
-    decoder: EventDecoder
-    partitions: int
-    schemas: bool
-    ops: TableOps | None = None
-    counts: list[int] = field(default_factory=lambda: [0, 0, 0])
-    direct: bool = field(init=False)
-    """Whether events need not be looked at as pairs of rows."""
-    schema_bytes: int = 0
-
-    def __post_init__(self) -> None:
-        plan = self.decoder.plan
-        self.direct = plan.key > 0 and plan.keep is None
-
-    @property
-    def name(self) -> TableName:
-        """The source table."""
-        return self.decoder.plan.source
-
-
-@dataclass(slots=True, eq=False)
-class Lane:
-    """A partition that is followed: `start` is applied, `next` is taken in."""
-
-    place: Place
-    generation: int
-    route: Route
-    epoch: int
-    base: Position | None
-    past: bool
-    snapshot: str
-    start: int
-    next: int
-    reader: Reader | None = None
-    """Once a change has been looked at: what takes those of which only the row is new."""
-
-    def follow(self, route: Route) -> None:
-        """Goes on with the table as it is compiled now."""
-        self.route, self.reader = route, None
-
-    def stretch(self) -> Stretch:
-        """What has been taken in and not handed over."""
-        topic, number = self.place
-        return Stretch(
-            topic,
-            number,
-            self.generation,
-            self.epoch,
-            self.start,
-            self.next,
-            self.past,
-            self.snapshot,
-        )
 
 
 class Intake:
@@ -241,7 +179,7 @@ class Intake:
             ops = route.ops = TableOps()
             self._touched[route.name] = route
         if not lane.past:
-            if _held(lane, _change(route, value, place).source):
+            if lane.holds(_change(route, value, place).source):
                 return
             lane.past = True
         if route.direct:
@@ -251,7 +189,7 @@ class Intake:
             merge(decoder.plan, ops, [(before, after)])
         op = event.op
         if op == "r" or not lane.snapshot:
-            _check_snapshot(lane, event)
+            lane.heed_snapshot(event)
         if op == "t":
             _truncate(route, ops, place_text(place))
         else:
@@ -269,38 +207,6 @@ def _change(route: Route, value: bytes, place: tuple[str, int, int]) -> RowChang
     if not isinstance(found, RowChange):
         raise unknown(place, f"it is no change of a row but {type(found).__name__}")
     return found
-
-
-def _held(lane: Lane, source: Source) -> bool:
-    """Whether the copy that the table began with holds the change."""
-    if lane.base is None or source.initial:
-        return False
-    return covered(lane.base, source)
-
-
-def covered(base: Position, source: Source) -> bool:
-    """Whether a change lies before the position: by its GTID, or else by where it stands."""
-    if source.gtid and base.kind != "file":
-        return base.covers(Position(base.kind, source.gtid))
-    return bool(base.file) and (file_number(source.file), source.pos) < base.coordinates
-
-
-def _check_snapshot(lane: Lane, event: Event) -> None:
-    """Notes which snapshot the rows are of; another one means that the connector started over."""
-    source = event.source
-    if event.op != "r" or not source.initial:
-        lane.snapshot = lane.snapshot or STREAMED
-        return
-    found = f"{source.file}:{source.pos}"
-    if lane.base is None and lane.snapshot in ("", found):
-        lane.snapshot = found
-        return
-    raise TableStopped(
-        f"{lane.route.name}: Debezium's connector took a new snapshot at {found}, and nobody knows"
-        " what changed before it",
-        f"copy the table again: dbbridge tables resync {lane.route.name.word}",
-        "snapshot-restarted",
-    )
 
 
 def _truncate(route: Route, ops: TableOps, at: str) -> None:

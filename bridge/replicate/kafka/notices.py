@@ -25,7 +25,7 @@ from bridge.capture.topics import ANSWER_SECONDS, Topic, Topics, open_consumer
 from bridge.databases.kafka import KafkaEndpoint, kafka_error
 from bridge.errors import TableStopped
 from bridge.names import TableName
-from bridge.replicate.kafka.intake import covered
+from bridge.replicate.kafka.lanes import covered
 from bridge.replicate.readying import table_stopped
 from bridge.store.partitions import Q, read_partitions
 from bridge.store.state import Connection, TableState

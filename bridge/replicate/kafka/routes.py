@@ -9,7 +9,7 @@ from bridge.capture.debezium.rows import compile_events
 from bridge.errors import TableStopped
 from bridge.names import TableName
 from bridge.replicate.kafka.crew import Work
-from bridge.replicate.kafka.intake import Lane, Route
+from bridge.replicate.kafka.lanes import Lane, Route
 from bridge.replicate.kafka.post import Post
 from bridge.replicate.kafka.stops import stop_table
 from bridge.sink.target import Target

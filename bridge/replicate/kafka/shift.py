@@ -26,7 +26,8 @@ from bridge.errors import BridgeError, TableStopped
 from bridge.replicate.kafka.assigned import Assigned
 from bridge.replicate.kafka.crew import Work, read_work
 from bridge.replicate.kafka.fetching import Fetching
-from bridge.replicate.kafka.intake import Intake, Lane, Message
+from bridge.replicate.kafka.intake import Intake, Message
+from bridge.replicate.kafka.lanes import Lane
 from bridge.replicate.kafka.post import Facts, Post
 from bridge.replicate.kafka.routes import Routes
 from bridge.replicate.kafka.stops import offset_gone, stop_table

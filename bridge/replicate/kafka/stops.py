@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import structlog
 
 from bridge.errors import TableStopped
-from bridge.replicate.kafka.intake import Lane
+from bridge.replicate.kafka.lanes import Lane
 from bridge.replicate.readying import table_stopped
 from bridge.store.partitions import fence_table, read_partitions
 from bridge.store.state import Connection, Fault, TableState, add_event, leave_stream

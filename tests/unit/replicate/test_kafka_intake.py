@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pytest
 
+from bridge.capture.debezium import compiled
 from bridge.capture.debezium.rows import compile_events
 from bridge.change.batch import Batch
 from bridge.change.position import Position
@@ -15,7 +16,8 @@ from bridge.errors import TableStopped
 from bridge.mapping.plan import TablePlan
 from bridge.names import TableName
 from bridge.replicate.kafka import intake
-from bridge.replicate.kafka.intake import STREAMED, Intake, Route
+from bridge.replicate.kafka.intake import Intake
+from bridge.replicate.kafka.lanes import STREAMED, Route
 from bridge.store.partitions import PartitionState
 from bridge.types.base import ColumnPlan, SourceColumn
 from bridge.types.events import EventSettings
@@ -95,6 +97,14 @@ def opened(*states: PartitionState, **options: int) -> Intake:
     for each in states:
         made.add(each, shared)
     return made
+
+
+@pytest.fixture(autouse=True, params=["compiled", "in Python"])
+def _either_reader(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    if request.param == "in Python":
+        monkeypatch.setattr(compiled, "READER", None)
+    elif compiled.READER is None:
+        pytest.skip("the compiled reader was not built: that takes a C compiler and Python.h")
 
 
 def test_the_last_image_of_a_key_counts() -> None:
@@ -253,3 +263,35 @@ def test_a_message_that_nobody_can_read_names_its_place() -> None:
     assert caught.value.code == "unknown-event"
     assert "t[0]:12" in caught.value.message
     assert caught.value.table == TABLE
+
+
+def test_a_table_that_is_compiled_anew_is_read_anew() -> None:
+    """Not as the partition was read before."""
+    made = opened(state())
+    made.feed(send(*(event("c", None, (n, 1)) for n in (1, 2, 3))))
+    assert set(rows(made.flush())) == {b"1", b"2", b"3"}
+    other = route()
+    plan = other.decoder.plan
+    swapped = replace(plan, columns=plan.columns[::-1], key=1)
+    for lane in made.lanes.values():
+        lane.follow(Route(compile_events(swapped, EventSettings(schemas=False)), 2, schemas=False))
+    made.feed(send(*(event("c", None, (n, 10 + n)) for n in (4, 5)), first=3))
+    assert rows(made.flush()) == {b"14": b"14\t4", b"15": b"15\t5"}
+
+
+def test_when_the_last_change_was_made() -> None:
+    """Whoever read it."""
+    made = opened(state(), state(1))
+    made.feed(send(event("c", None, (1, 1)), event("c", None, (2, 1), ts_ms=5000)))
+    batch = made.flush()
+    assert batch is not None
+    assert batch.source_time == 5.0
+    later = [event("c", None, (3, 1), ts_ms=6000), event("u", (3, 1), (3, 2), ts_ms=7000)]
+    made.feed(send(*later, event("r", None, (4, 1), ts_ms=8000, snapshot="incremental"), first=2))
+    batch = made.flush()
+    assert batch is not None
+    assert (batch.source_time, batch.counts) == (8.0, {TABLE: (2, 1, 0)})
+    made.ended(("t", 1), 5)
+    batch = made.flush()
+    assert batch is not None
+    assert batch.segments == []
