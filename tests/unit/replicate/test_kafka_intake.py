@@ -266,17 +266,22 @@ def test_a_message_that_nobody_can_read_names_its_place() -> None:
 
 
 def test_a_table_that_is_compiled_anew_is_read_anew() -> None:
-    """Not as the partition was read before."""
-    made = opened(state())
-    made.feed(send(*(event("c", None, (n, 1)) for n in (1, 2, 3))))
-    assert set(rows(made.flush())) == {b"1", b"2", b"3"}
-    other = route()
-    plan = other.decoder.plan
-    swapped = replace(plan, columns=plan.columns[::-1], key=1)
+    """In each partition."""
+    made = opened(state(), state(1))
+    for partition in (0, 1):
+        made.feed(send(*(event("c", None, (n, partition)) for n in (1, 2)), partition=partition))
+    assert rows(made.flush()) == {b"1": b"1\t1", b"2": b"2\t1"}
+    plan = route().decoder.plan
+    swapped = compile_events(
+        replace(plan, columns=plan.columns[::-1]), EventSettings(schemas=False)
+    )
+    again = Route(swapped, 2, schemas=False)
     for lane in made.lanes.values():
-        lane.follow(Route(compile_events(swapped, EventSettings(schemas=False)), 2, schemas=False))
-    made.feed(send(*(event("c", None, (n, 10 + n)) for n in (4, 5)), first=3))
-    assert rows(made.flush()) == {b"14": b"14\t4", b"15": b"15\t5"}
+        lane.follow(again)
+    for partition in (0, 1):
+        values = [event("c", None, (n, 10 * n + partition)) for n in (1, 2)]
+        made.feed(send(*values, partition=partition, first=2))
+    assert rows(made.flush()) == {b"%d" % n: b"%d\t%d" % (n, n // 10) for n in (10, 20, 11, 21)}
 
 
 def test_when_the_last_change_was_made() -> None:
