@@ -21,8 +21,9 @@ VENV = CHECKOUT / ".venv"
 PYTHON = VENV / "bin" / "python"
 PACKAGES = ("bridge", "workers")
 LOCK = CHECKOUT / "requirements.lock"
-COMPILED = CHECKOUT / "bridge" / "capture" / "debezium" / "_events.c"
-INPUTS = (LOCK, CHECKOUT / "pyproject.toml", COMPILED, Path(__file__))
+COMPILED = CHECKOUT / "bridge" / "capture" / "debezium"
+C_FILES = sorted((COMPILED / "c").iterdir())
+INPUTS = (LOCK, CHECKOUT / "pyproject.toml", Path(__file__), *C_FILES)
 """What an environment is made from; how it is made counts as well."""
 
 
@@ -79,7 +80,7 @@ def _make() -> None:
     # A line with the folder's path; the other way is a finder, whose import each command would pay.
     plain = ["--config-settings", "editable_mode=compat", "--editable", str(CHECKOUT)]
     _call([*pip, "--no-deps", "--no-build-isolation", *plain])
-    if not list(COMPILED.parent.glob("_events.*.so")):
+    if not list(COMPILED.glob("_events.*.so")):
         print("env: no C compiler, or no Python.h; Kafka's events are read at a third of the speed")
     # What pip installs it compiles, but not what it leaves in its place; and where Python may not
     # write bytecode, each command would compile all of it again, which takes half its start.

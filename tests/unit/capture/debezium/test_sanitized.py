@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 CHECKOUT = Path(__file__).parents[4]
-SOURCE = CHECKOUT / "bridge" / "capture" / "debezium" / "_events.c"
+SOURCE = CHECKOUT / "bridge" / "capture" / "debezium" / "c" / "events.c"
 HEADERS = Path(sysconfig.get_path("include"))
 HERE = Path(__file__).parent.relative_to(CHECKOUT)
 SANITIZERS = "address,undefined"
