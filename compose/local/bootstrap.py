@@ -81,7 +81,7 @@ def _make() -> None:
     plain = ["--config-settings", "editable_mode=compat", "--editable", str(CHECKOUT)]
     _call([*pip, "--no-deps", "--no-build-isolation", *plain])
     if not list(COMPILED.glob("_events.*.so")):
-        print("env: no C compiler, or no Python.h; Kafka's events are read at a third of the speed")
+        print("env: no C compiler, or no Python.h; reading Kafka's events will take longer")
     # What pip installs it compiles, but not what it leaves in its place; and where Python may not
     # write bytecode, each command would compile all of it again, which takes half its start.
     _call([str(PYTHON), "-m", "compileall", "-q", *(str(CHECKOUT / name) for name in PACKAGES)])

@@ -295,6 +295,13 @@ def test_deep_nesting_is_left() -> None:
     assert taken(encoded(message).replace(b'"thread":7', b'"thread":' + b"[" * 20 + b"]" * 20))
 
 
+def test_large_events_are_left() -> None:
+    """What they need is not kept for the small ones."""
+    decoder = made()
+    for length, usual in ((compiled.MOST_BYTES - 2000, True), (compiled.MOST_BYTES, False)):
+        assert taken(event("c", None, {**ROW, "t": "x" * length}), decoder) is usual
+
+
 def test_invalid_utf8() -> None:
     value = encoded(event("c", None, {**ROW, "t": "XY"}))
     for wrong in (b"\xff", b"\xc0\x80", b"\xed\xa0\x80", b"\xf5\x80\x80\x80", b"\xe2\x82", b"\xc3"):
