@@ -5,8 +5,8 @@ for the table (rowcode.py), of which there are two: nearly all events hold no ba
 string of theirs has a character that COPY text escapes, or a NUL (JSON escapes all of them). Rows
 that cannot be taken so are read column by column (slowrow.py).
 
-The usual events of a table with a key are taken by a compiled reader before all that (`take`),
-where it was built; what it does not take comes here, so it decides nothing but the speed.
+Where a compiled reader was built, callers offer the events of a table with a key to it (`reader`)
+before all that; what it does not take comes here, so it decides nothing but the speed.
 
 With embedded schemas an event is several kilobytes of schema, always the same, before its payload:
 only the first is looked at, and what begins with the same bytes has the same schema.

@@ -8,7 +8,7 @@ batch, is not applied as one.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
 from bridge.capture.debezium.envelope import RowChange, classify, place_text, unknown
 from bridge.change.batch import Batch, Segment, TableOps
@@ -17,9 +17,6 @@ from bridge.names import TableName
 from bridge.replicate.kafka.lanes import Lane, Route
 from bridge.replicate.merge import merge
 from bridge.store.partitions import PartitionState, Place
-
-if TYPE_CHECKING:  # it may not be built
-    from bridge.capture.debezium._events import Reader
 
 BATCH_ROWS = 10_000
 BATCH_BYTES = 8 << 20
@@ -56,8 +53,7 @@ class Intake:
         self._rows = 0
         self._bytes = 0
         self._time = 0
-        self._taken: Reader | None = None
-        """Who knows when the last change was made; None: it is `_time`."""
+        """When the last change was made (ms since 1970)."""
 
     def add(self, state: PartitionState, route: Route) -> None:
         """Follows a partition from the state's offset."""
@@ -120,7 +116,7 @@ class Intake:
         batch = Batch(
             segments=[Segment(tables=tables)] if tables else [],
             position=None,
-            source_time=(self._taken.ts_ms if self._taken else self._time) / 1000,
+            source_time=self._time / 1000,
             counts={
                 name: (route.counts[0], route.counts[1], route.counts[2])
                 for name, route in self._touched.items()
@@ -159,7 +155,7 @@ class Intake:
         route.counts[kind] += 1
         self._rows += 1
         self._bytes += len(value) - route.schema_bytes
-        self._taken = reader
+        self._time = reader.ts_ms
         return True
 
     def _look(self, lane: Lane, value: bytes, offset: int) -> None:
@@ -199,7 +195,7 @@ class Intake:
         route.schema_bytes = decoder.schema_bytes
         self._rows += 1
         self._bytes += len(value) - route.schema_bytes
-        self._time, self._taken = event.source.ts_ms, None
+        self._time = event.source.ts_ms
 
 
 def _change(route: Route, value: bytes, place: tuple[str, int, int]) -> RowChange:

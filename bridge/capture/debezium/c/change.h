@@ -211,6 +211,22 @@ take_transaction(Cursor *c)
     return take_block(c, members, sizeof members / sizeof *members);
 }
 
+/* A row before or after the change, or null; `there`: whether it was not. */
+static int
+take_image(Reader *self, Cursor *c, int only_key, int *there, Py_ssize_t *key_end)
+{
+    if (*there) {
+        return 0;
+    }
+    if (take_word(c, "null", 4)) {
+        return 1;
+    }
+    *there = 1;
+    return take_row(self, c, only_key) &&
+           (only_key ? join(self, &self->old, self->key, key_end)
+                     : join(self, &self->line, self->count, key_end));
+}
+
 static int
 take_member(Reader *self, Cursor *c, const String *name, Event *event)
 {
@@ -218,24 +234,10 @@ take_member(Reader *self, Cursor *c, const String *name, Event *event)
     String op;
     skip_space(c);
     if (is_word(name, "after")) {
-        if (event->after) {
-            return 0;
-        }
-        if (take_word(c, "null", 4)) {
-            return 1;
-        }
-        event->after = 1;
-        return take_row(self, c, 0) && join(self, &self->line, self->count, &event->key_end);
+        return take_image(self, c, 0, &event->after, &event->key_end);
     }
     if (is_word(name, "before")) {
-        if (event->before) {
-            return 0;
-        }
-        if (take_word(c, "null", 4)) {
-            return 1;
-        }
-        event->before = 1;
-        return take_row(self, c, 1) && join(self, &self->old, self->key, &ignored);
+        return take_image(self, c, 1, &event->before, &ignored);
     }
     if (is_word(name, "source")) {
         return !event->source++ && take_source(self, c, event);

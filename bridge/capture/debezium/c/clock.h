@@ -5,7 +5,6 @@
 #ifndef BRIDGE_CLOCK_H
 #define BRIDGE_CLOCK_H
 
-
 enum { FIRST_DAY = -719162, LAST_DAY = 2932896 }; /* 0001-01-01 and 9999-12-31, from 1970 */
 
 static char *

@@ -68,11 +68,11 @@ hex_unit(const char *at, const char *end)
         return -1;
     }
     for (int i = 0; i < 4; i++) {
-        int four = hex_value(at[i]);
-        if (four < 0) {
+        int nibble = hex_value(at[i]);
+        if (nibble < 0) {
             return -1;
         }
-        unit = unit << 4 | four;
+        unit = unit << 4 | nibble;
     }
     return unit;
 }

@@ -56,7 +56,6 @@ ROW: dict[str, Any] = {
     "at": 1700000000123456, "sec": 1700000000000, "day": 19000, "ts": "2024-01-01T10:00:00.123Z",
     "f": 1.5, "ok": True, "z": "AP8=", "j": '{"a": "\\n"}', "unused": 9,
 }  # fmt: skip
-FIELDS = [(name, "string") for name in ROW]
 
 
 def made(key: int = 2, chosen: EventSettings = OFF, flavor: str = "mysql") -> EventDecoder:
@@ -167,7 +166,7 @@ MOMENTS = st.integers(-(10**17), 3 * 10**17) | st.integers(-(10**10), 10**10)
 PRINTED = st.sampled_from(
     ["2024-01-01T10:00:00.123Z", "2024-01-01T10:00:00.12Z", "2024-01-01T10:00:00Z",
      "2024-01-01T10:00:00.1234Z", "2024-01-01 10:00:00.123Z", "2024-01-0xT10:00:00.123Z",
-     "2024-01-01T10:00:00,123Z", "2024-01-01T10:00:00.123\u005a", "2024-13-41T99:00:00.123Z"]
+     "2024-01-01T10:00:00,123Z", "2024-01-01T10:00:00.123z", "2024-13-41T99:00:00.123Z"]
 )  # fmt: skip
 OF_COLUMN = {
     "a": WHOLE, "b": TEXTS, "n": WHOLE, "t": TEXTS, "s": TEXTS, "d": BASE64, "w": BASE64,
@@ -276,10 +275,11 @@ def test_what_is_no_event_of_the_table(old: bytes, new: bytes) -> None:
     refused(value.replace(old, new))
 
 
-@pytest.mark.parametrize("more", [b"", b"}", b" x", b',"a":1'])
+@pytest.mark.parametrize("more", [b"}", b" x", b',"a":1'])
 def test_what_stands_behind_an_event(more: bytes) -> None:
     value = encoded(event("u", ROW, ROW))
-    refused(value + more) if more else taken(value)
+    assert taken(value + b" ")
+    refused(value + more)
 
 
 def test_the_same_field_twice() -> None:
@@ -288,11 +288,10 @@ def test_the_same_field_twice() -> None:
 
 
 def test_deep_nesting_is_left() -> None:
-    message = event("c", None, ROW)
-    message["transaction"] = None
-    value = encoded(message).replace(b'"thread":7', b'"thread":' + b"[" * 40 + b"]" * 40)
-    assert not taken(value)
-    assert taken(encoded(message).replace(b'"thread":7', b'"thread":' + b"[" * 20 + b"]" * 20))
+    value = encoded(event("c", None, ROW))
+    for depth, usual in ((20, True), (40, False)):
+        nested = b"[" * depth + b"]" * depth
+        assert taken(value.replace(b'"thread":7', b'"thread":' + nested)) is usual
 
 
 def test_large_events_are_left() -> None:
