@@ -12,6 +12,7 @@ import os
 import shutil
 import subprocess
 import sys
+import sysconfig
 from pathlib import Path
 
 OLDEST = (3, 11)
@@ -65,7 +66,10 @@ def _fingerprint() -> str:
     digest = hashlib.sha256()
     for path in INPUTS:
         digest.update(path.read_bytes())
-    return f"{digest.hexdigest()} {sys.base_prefix} {sys.version_info[:2]} {CHECKOUT}\n"
+    # Whoever installs a compiler afterwards wants what it builds.
+    builds = bool(shutil.which("cc")) and Path(sysconfig.get_path("include"), "Python.h").exists()
+    version = sys.version_info[:2]
+    return f"{digest.hexdigest()} {sys.base_prefix} {version} {CHECKOUT} compiler: {builds}\n"
 
 
 def _make() -> None:
